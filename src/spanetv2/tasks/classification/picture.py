@@ -198,7 +198,7 @@ def prediction_sheet(
     )[: max(1, limit)]
     columns = min(8, len(order))
     lines = math.ceil(len(order) / columns)
-    figure = new_figure(1.45 * columns + 0.3, 1.85 * lines + 0.6)
+    figure = new_figure(1.45 * columns + 0.3, 1.8 * lines + 0.6)
     # A column of one image would have no room for the heading.
     figure.set_figwidth(max(figure.get_figwidth(), 4.6))
     for position, index in enumerate(order):
@@ -231,7 +231,7 @@ def _draw_cell(axes: "Axes", image: Image.Image | np.ndarray, row: SheetRow) -> 
         spine.set_color(colour)
         spine.set_linewidth(width)
     weight = "bold" if row.wrong else "normal"
-    axes.set_xlabel(text, fontsize=8, color=colour, fontweight=weight, parse_math=False)
+    axes.set_xlabel(text, fontsize=9, color=colour, fontweight=weight, parse_math=False)
 
 
 _Curve = tuple[np.ndarray, np.ndarray]

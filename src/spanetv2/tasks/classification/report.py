@@ -68,8 +68,9 @@ p, figcaption { color: var(--soft); max-width: 46rem; }
 .cards div { background: var(--card); border: 1px solid var(--line); border-radius: .5rem;
   padding: .6rem .8rem; }
 .cards dt { color: var(--soft); font-size: .85rem; }
-.cards dd { margin: 0; font-size: 1.15rem; font-weight: 600; }
-figure { margin: 1rem 0; } .picture { overflow-x: auto; border-radius: .5rem;
+.cards dd { margin: 0; font-size: 1.05rem; font-weight: 600; }
+figure { margin: 1rem 0; } figcaption { margin-bottom: .6rem; }
+.picture { overflow-x: auto; border-radius: .5rem;
   border: 1px solid var(--line); background: #ffffff; }
 .picture img { display: block; max-width: 100%; height: auto; margin: 0 auto; }
 .picture.wide img { min-width: 44rem; }
