@@ -1,3 +1,22 @@
-"""SPANetV2: spectral-adaptive modulation networks for visual perception."""
+"""SPANetV2: spectral-adaptive modulation networks for visual perception.
+
+Importing the package registers its models with timm:
+``timm.create_model("spanetv2_s18_pure")`` works from then on.
+"""
+
+from spanetv2.errors import UserError
+from spanetv2.models import VARIANTS, SPANetV2, create_model
+from spanetv2.models.weights import load_model, load_weights, save_weights
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "VARIANTS",
+    "SPANetV2",
+    "UserError",
+    "__version__",
+    "create_model",
+    "load_model",
+    "load_weights",
+    "save_weights",
+]

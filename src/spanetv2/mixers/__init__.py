@@ -1,0 +1,7 @@
+"""Token mixers: modules that exchange information between the tokens of a grid."""
+
+from spanetv2.mixers.attention import Attention
+from spanetv2.mixers.spam import SPAM
+from spanetv2.mixers.spectral import SpectralRescale
+
+__all__ = ["SPAM", "Attention", "SpectralRescale"]

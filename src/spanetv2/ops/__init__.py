@@ -1,0 +1,1 @@
+"""Operators: each has a readable reference, and fast implementations beside it."""

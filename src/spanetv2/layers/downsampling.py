@@ -1,0 +1,88 @@
+"""The stem and the downsampling between stages.
+
+Shape suffixes: B batch, C channels, H and W rows and columns (pixels or tokens).
+"""
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Downsampling", "Stem", "conv_output_size"]
+
+# (kernel, padding) by stride. Stride 4 is the paper's; 2 and 1 are ours, for small images.
+_STEM_KERNELS = {4: (7, 2), 2: (5, 2), 1: (3, 1)}
+
+
+def conv_output_size(size: int, kernel: int, stride: int, padding: int) -> int:
+    """Output length of a convolution along one side, in tokens.
+
+    Example:
+        >>> conv_output_size(224, kernel=7, stride=4, padding=2)
+        56
+    """
+    return (size + 2 * padding - kernel) // stride + 1
+
+
+class Stem(nn.Module):
+    """Strided convolution and LayerNorm (weight only): (B, C, H, W) pixels to (B, H', W', dim).
+
+    Args:
+        in_chans: input channels.
+        dim: output channels.
+        stride: 4 (the paper's 7x7), 2 (5x5) or 1 (3x3); the last two are ours.
+
+    Raises:
+        ValueError: another stride.
+
+    Source: SPANetV2, stem.
+    """
+
+    def __init__(
+        self,
+        in_chans: int,
+        dim: int,
+        *,
+        stride: int = 4,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if stride not in _STEM_KERNELS:
+            raise ValueError(f"got stem_stride={stride}, expected one of 1, 2, 4")
+        self.kernel, self.padding = _STEM_KERNELS[stride]
+        self.stride = stride
+        self.conv = nn.Conv2d(
+            in_chans, dim, self.kernel, stride, self.padding, device=device, dtype=dtype
+        )
+        self.norm = nn.LayerNorm(dim, eps=1e-6, bias=False, device=device, dtype=dtype)
+
+    def output_grid(self, height: int, width: int) -> tuple[int, int]:
+        """Grid in tokens of an image of the given size in pixels."""
+        return (
+            conv_output_size(height, self.kernel, self.stride, self.padding),
+            conv_output_size(width, self.kernel, self.stride, self.padding),
+        )
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.norm(self.conv(x_BCHW).permute(0, 2, 3, 1))
+
+
+class Downsampling(nn.Module):
+    """LayerNorm (weight only), 3x3 convolution of stride 2: (B, H, W, C) to (B, H', W', dim).
+
+    Source: SPANetV2, downsampling before stages 2 to 4.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        dim: int,
+        *,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(in_dim, eps=1e-6, bias=False, device=device, dtype=dtype)
+        self.conv = nn.Conv2d(in_dim, dim, 3, 2, 1, device=device, dtype=dtype)
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        return self.conv(self.norm(x_BHWC).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)

@@ -1,0 +1,64 @@
+"""Self-attention over all tokens of a grid, plain or with a convolution of the values.
+
+Shape suffixes: B batch, C channels, H and W the grid in tokens, N = H * W, A attention heads,
+E = 32 channels per head.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spanetv2.errors import UserError
+
+__all__ = ["HEAD_WIDTH", "Attention"]
+
+HEAD_WIDTH = 32
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, heads of 32 channels, no biases; (B, H, W, C) to the same.
+
+    Args:
+        dim: channels C, a multiple of 32.
+        convolutional: add a depthwise 7x7 convolution of the values to the attention's output
+            before the projection (stage 3 of the hybrid networks).
+        proj_drop: dropout of the output.
+
+    Raises:
+        UserError: ``dim`` is not a multiple of 32.
+
+    Source: SPANetV2, hybrid networks.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        convolutional: bool = False,
+        proj_drop: float = 0.0,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if dim % HEAD_WIDTH:
+            raise UserError(f"got dim={dim}, expected a multiple of {HEAD_WIDTH} (the head width)")
+        self.num_heads, self.head_width = dim // HEAD_WIDTH, HEAD_WIDTH
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False, device=device, dtype=dtype)
+        self.local_conv = (
+            nn.Conv2d(dim, dim, 7, padding=3, groups=dim, bias=False, device=device, dtype=dtype)
+            if convolutional
+            else None
+        )
+        self.proj = nn.Linear(dim, dim, bias=False, device=device, dtype=dtype)
+        self.proj_drop = nn.Dropout(proj_drop)
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        B, H, W, C = x_BHWC.shape
+        qkv = self.qkv(x_BHWC).reshape(B, H * W, 3, self.num_heads, self.head_width)
+        q_BANE, k_BANE, v_BANE = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        y_BANE = F.scaled_dot_product_attention(q_BANE, k_BANE, v_BANE)
+        y_BHWC = y_BANE.transpose(1, 2).reshape(B, H, W, C)
+        if self.local_conv is not None:
+            v_BCHW = v_BANE.transpose(1, 2).reshape(B, H, W, C).permute(0, 3, 1, 2)
+            y_BHWC = y_BHWC + self.local_conv(v_BCHW).permute(0, 2, 3, 1)
+        return self.proj_drop(self.proj(y_BHWC))

@@ -1,0 +1,121 @@
+"""SPAM, the spectral-adaptive modulation mixer.
+
+Shape suffixes: B batch, C channels, H and W the grid in tokens. D stands for 2C.
+"""
+
+from collections import OrderedDict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spanetv2.errors import UserError
+from spanetv2.mixers.spectral import SpectralRescale
+
+__all__ = ["HEAD_ORDERS", "NUM_HEADS", "SPAM"]
+
+HEAD_ORDERS = ("interleaved", "concatenated")
+NUM_HEADS = 4
+_EXPANSION = 2
+
+
+class SPAM(nn.Module):
+    """Multi-scale depthwise convolutions, spectral re-scaling, and modulation by a gated query.
+
+    The context's channels are split into four contiguous heads; head i is mixed by a depthwise
+    convolution of kernel 3 + 2i (zero padding), then every channel's spectrum is re-scaled. A
+    grouped projection (4 channels in, 8 out), GroupNorm over all channels, GELU and a full
+    projection turn them into the modulator that multiplies the query.
+
+    ``head_order`` says what a group of the projection sees: "interleaved", one channel of every
+    scale; "concatenated", four neighbouring channels of one scale. Weights of one order are
+    meaningless in the other, so the projection is named after it and a state dict tells them apart.
+
+    Args:
+        dim: channels C, a multiple of 4.
+        grid: (H, W) in tokens that the spectral filter is made for; any other grid works too.
+        head_order: "interleaved" (the published checkpoints) or "concatenated".
+        gate: gate of the spectral filter, "sigmoid" or "scaled_sigmoid".
+        proj_drop: dropout of the output.
+
+    Raises:
+        UserError: ``dim`` is not a multiple of 4, or an unknown head order or gate.
+
+    Source: SPANetV2, spectral-adaptive modulation.
+    """
+
+    __jit_unused_properties__ = ("head_order", "gate")
+
+    def __init__(
+        self,
+        dim: int,
+        grid: tuple[int, int],
+        *,
+        head_order: str = "interleaved",
+        gate: str = "sigmoid",
+        proj_drop: float = 0.0,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if dim % NUM_HEADS:
+            raise UserError(
+                f"got dim={dim}, expected a multiple of {NUM_HEADS} (the heads of SPAM)"
+            )
+        if head_order not in HEAD_ORDERS:
+            expected = ", ".join(map(repr, HEAD_ORDERS))
+            raise UserError(f"got head_order={head_order!r}, expected one of {expected}")
+        self.interleaved = head_order == "interleaved"
+        head_dim, expanded = dim // NUM_HEADS, _EXPANSION * dim
+        self.query = nn.Linear(dim, dim, bias=False, device=device, dtype=dtype)
+        self.context = nn.Linear(dim, dim, bias=False, device=device, dtype=dtype)
+        self.local_convs = nn.ModuleList(
+            nn.Conv2d(
+                head_dim,
+                head_dim,
+                kernel_size=3 + 2 * head,
+                padding=1 + head,
+                groups=head_dim,
+                device=device,
+                dtype=dtype,
+            )
+            for head in range(NUM_HEADS)
+        )
+        self.spectral = SpectralRescale(dim, grid, gate=gate, device=device, dtype=dtype)
+        grouped = nn.Conv2d(
+            dim, expanded, 1, groups=head_dim, bias=False, device=device, dtype=dtype
+        )
+        self.proj = nn.Sequential(
+            OrderedDict(
+                [
+                    (f"grouped_{head_order}", grouped),
+                    ("norm", nn.GroupNorm(1, expanded, eps=1e-5, device=device, dtype=dtype)),
+                    ("act", nn.GELU()),
+                    ("mix", nn.Conv2d(expanded, dim, 1, bias=False, device=device, dtype=dtype)),
+                ]
+            )
+        )
+        self.out = nn.Linear(dim, dim, bias=False, device=device, dtype=dtype)
+        self.proj_drop = nn.Dropout(proj_drop)
+
+    @property
+    def head_order(self) -> str:
+        """Order of the heads at the grouped projection."""
+        return HEAD_ORDERS[0] if self.interleaved else HEAD_ORDERS[1]
+
+    @property
+    def gate(self) -> str:
+        """Gate of the spectral filter."""
+        return "sigmoid" if self.spectral.alpha is None else "scaled_sigmoid"
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        query_BHWC = F.gelu(self.query(x_BHWC))
+        heads = self.context(x_BHWC).permute(0, 3, 1, 2).chunk(4, dim=1)
+        local = []
+        for head, conv in enumerate(self.local_convs):
+            local.append(conv(heads[head]))
+        y_BCHW = self.spectral(torch.cat(local, dim=1))
+        if self.interleaved:
+            y_BCHW = F.channel_shuffle(y_BCHW, 4)
+        scale_BCHW = self.proj(y_BCHW)
+        return self.proj_drop(self.out(query_BHWC * scale_BCHW.permute(0, 2, 3, 1)))

@@ -1,0 +1,152 @@
+"""A block and a stage of the network.
+
+Shape suffixes: B batch, C channels, H and W the grid in tokens.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from timm.layers import DropPath
+from timm.models import checkpoint_seq
+from torch import Tensor, nn
+
+from spanetv2.layers import Downsampling, Mlp, ResidualScale
+from spanetv2.mixers import SPAM, Attention
+
+__all__ = ["MIXERS", "Block", "Stage"]
+
+# What a stage can mix tokens with. "mixed_attention" is the convolutional attention of stage 3.
+MIXERS = ("spam", "mixed_attention", "attention")
+
+
+class Block(nn.Module):
+    """``x = r1 x + mixer(norm(x))``, then ``x = r2 x + mlp(norm(x))``; (B, H, W, C) to the same.
+
+    Args:
+        dim: channels C.
+        grid: (H, W) in tokens, for the mixer's spectral filter.
+        mixer: one of ``MIXERS``.
+        head_order: see ``SPAM``.
+        gate: see ``SPAM``.
+        residual_scale: learn r1 and r2 (one value per channel); otherwise both are 1.
+        drop_path: probability of dropping a branch for a sample, in training.
+        proj_drop: dropout after the mixer and the MLP.
+
+    Source: SPANetV2, block.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        grid: tuple[int, int],
+        *,
+        mixer: str,
+        head_order: str,
+        gate: str,
+        residual_scale: bool,
+        drop_path: float = 0.0,
+        proj_drop: float = 0.0,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+
+        def norm() -> nn.Module:
+            return nn.LayerNorm(dim, eps=1e-6, bias=False, device=device, dtype=dtype)
+
+        def scale() -> nn.Module:
+            return (
+                ResidualScale(dim, device=device, dtype=dtype) if residual_scale else nn.Identity()
+            )
+
+        def path() -> nn.Module:
+            return DropPath(drop_path) if drop_path > 0 else nn.Identity()
+
+        self.norm1 = norm()
+        if mixer == "spam":
+            self.token_mixer: nn.Module = SPAM(
+                dim,
+                grid,
+                head_order=head_order,
+                gate=gate,
+                proj_drop=proj_drop,
+                device=device,
+                dtype=dtype,
+            )
+        else:
+            self.token_mixer = Attention(
+                dim,
+                convolutional=mixer == "mixed_attention",
+                proj_drop=proj_drop,
+                device=device,
+                dtype=dtype,
+            )
+        self.res_scale1 = scale()
+        self.drop_path1 = path()
+        self.norm2 = norm()
+        self.mlp = Mlp(dim, drop=proj_drop, device=device, dtype=dtype)
+        self.res_scale2 = scale()
+        self.drop_path2 = path()
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        x_BHWC = self.res_scale1(x_BHWC) + self.drop_path1(self.token_mixer(self.norm1(x_BHWC)))
+        return self.res_scale2(x_BHWC) + self.drop_path2(self.mlp(self.norm2(x_BHWC)))
+
+
+class Stage(nn.Module):
+    """Downsampling (except in the first stage) and blocks on one grid.
+
+    Args:
+        in_dim: channels of the stage before; None for the first stage (no downsampling).
+        dim: channels C of this stage.
+        grid: (H, W) in tokens after the downsampling.
+        drop_path: one rate per block; its length is the number of blocks.
+
+    The other arguments are those of ``Block``.
+    """
+
+    def __init__(
+        self,
+        in_dim: int | None,
+        dim: int,
+        grid: tuple[int, int],
+        *,
+        mixer: str,
+        head_order: str,
+        gate: str,
+        residual_scale: bool,
+        drop_path: Sequence[float],
+        proj_drop: float = 0.0,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.grad_checkpointing = False
+        self.downsample = (
+            nn.Identity()
+            if in_dim is None
+            else Downsampling(in_dim, dim, device=device, dtype=dtype)
+        )
+        self.blocks = nn.Sequential(
+            *(
+                Block(
+                    dim,
+                    grid,
+                    mixer=mixer,
+                    head_order=head_order,
+                    gate=gate,
+                    residual_scale=residual_scale,
+                    drop_path=rate,
+                    proj_drop=proj_drop,
+                    device=device,
+                    dtype=dtype,
+                )
+                for rate in drop_path
+            )
+        )
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        x_BHWC = self.downsample(x_BHWC)
+        if self.grad_checkpointing and not torch.jit.is_scripting():
+            return checkpoint_seq(self.blocks, x_BHWC)
+        return self.blocks(x_BHWC)

@@ -1,0 +1,172 @@
+"""``create_model`` and ``load_model``: one way in, for our variants and any other timm model."""
+
+import difflib
+import os
+from typing import Any
+
+import timm
+import torch
+from timm.models import is_model, list_models
+from torch import nn
+
+from spanetv2.errors import UserError
+from spanetv2.models import registry  # noqa: F401 - registers the variants
+from spanetv2.models.backbone import SPANetV2
+from spanetv2.models.variants import PREFIX, VARIANTS
+from spanetv2.models.weights.describe import Description, describe
+from spanetv2.models.weights.load import load_weights
+from spanetv2.models.weights.read import Checkpoint, read_checkpoint
+
+__all__ = ["create_model", "load_model", "resolve_name"]
+
+
+def resolve_name(name: str) -> str:
+    """The timm name of a model: ours with or without ``spanetv2_``, or any other timm model.
+
+    Raises:
+        UserError: no such model; the message suggests close names.
+
+    Example:
+        >>> resolve_name("s18_pure")
+        'spanetv2_s18_pure'
+    """
+    if PREFIX + name in VARIANTS:
+        return PREFIX + name
+    if is_model(name):
+        return name
+    known = [*VARIANTS, *(variant.removeprefix(PREFIX) for variant in VARIANTS), *list_models()]
+    close = difflib.get_close_matches(name, known, n=3)
+    hint = f"did you mean {', '.join(close)}?" if close else "see `spanetv2 models`"
+    raise UserError(f"got model {name!r}, expected a SPANetV2 variant or a timm model; {hint}")
+
+
+def _options(found: Description, checkpoint: Checkpoint, given: dict[str, Any]) -> dict[str, Any]:
+    """Arguments a checkpoint asks for, where the caller gave none; contradictions are refused."""
+    options = {
+        "head_order": found.head_order,
+        "gate": found.gate,
+        "num_classes": found.num_classes,
+        "in_chans": found.in_chans,
+        "img_size": found.img_size,
+        "stem_stride": found.stem_stride,
+        "feature_norms": found.feature_norms,
+    }
+    options |= checkpoint.model_kwargs
+    for key in ("head_order", "stem_stride"):
+        wanted = given.get(key)
+        if wanted is None or wanted == options[key]:
+            continue
+        raise UserError(
+            f"{checkpoint.path}: weights of {key}={options[key]!r}, got {key}={wanted!r}; "
+            f"leave {key} out to take it from the file"
+        )
+    return options
+
+
+def create_model(
+    name: str,
+    checkpoint: str | os.PathLike[str] | None = None,
+    *,
+    head_order: str | None = None,
+    gate: str | None = None,
+    num_classes: int | None = None,
+    in_chans: int | None = None,
+    img_size: int | tuple[int, int] | None = None,
+    stem_stride: int | None = None,
+    **options: Any,
+) -> nn.Module:
+    """Build a model by name, with weights from a checkpoint if one is given.
+
+    Args:
+        name: a variant ("s18_pure", "spanetv2_s18_pure"; see ``spanetv2 models``) or a timm model.
+        checkpoint: file or run folder; head order, gate, classes, channels and image size come from
+            it unless they are given here.
+        head_order: "interleaved" (default) or "concatenated".
+        gate: "sigmoid" (default) or "scaled_sigmoid".
+        num_classes: classes (default 1000); 0 leaves the classifier out.
+        in_chans: channels of the input image (default 3).
+        img_size: pixels that the spectral filters are made for (default 224); others work too.
+        stem_stride: 4 (default), 2 or 1.
+        **options: passed to ``timm.create_model``: drop_path_rate, drop_rate, global_pool,
+            features_only, out_indices, pretrained, ...
+
+    Returns:
+        The model, in training mode, as ``timm.create_model`` returns it.
+
+    Raises:
+        UserError: unknown name, bad option, or a checkpoint that does not fit.
+        TypeError: an option that the model does not have.
+
+    Example:
+        >>> model = create_model("pico_pure", num_classes=10, img_size=28, stem_stride=2)
+        >>> tuple(model(torch.zeros(2, 3, 28, 28)).shape)
+        (2, 10)
+    """
+    name = resolve_name(name)
+    given = {
+        "head_order": head_order,
+        "gate": gate,
+        "num_classes": num_classes,
+        "in_chans": in_chans,
+        "img_size": img_size,
+        "stem_stride": stem_stride,
+    }
+    given = {key: value for key, value in given.items() if value is not None}
+    if name in VARIANTS and checkpoint is not None:
+        content = read_checkpoint(checkpoint)
+        if content.source == "other":
+            found = content.model_name or "another network"
+            raise UserError(f"{content.path}: weights of {found}, expected {name}")
+        wanted = _options(describe(content.state_dict), content, given)
+        if options.get("features_only"):
+            wanted = {k: v for k, v in wanted.items() if k not in ("num_classes", "feature_norms")}
+        given = {**wanted, **given, **options}
+        model = timm.create_model(name, **given)
+        # features_only wraps the network
+        load_weights(getattr(model, "model", model), content.state_dict, gate=gate)
+        return model
+    model = timm.create_model(name, **given, **options)
+    if checkpoint is not None:
+        load_weights(model, checkpoint)
+    return model
+
+
+def load_model(
+    path: str | os.PathLike[str], *, device: str | torch.device = "cpu"
+) -> tuple[nn.Module, Checkpoint]:
+    """Build the model that a checkpoint describes and load it, ready for inference.
+
+    Args:
+        path: a file, or a run folder with ``weights.safetensors``. A file that records no name must
+            hold a SPANetV2, whose variant is read off its weights.
+        device: where to put the model.
+
+    Returns:
+        The model in evaluation mode, and the checkpoint with class names and preprocessing.
+
+    Raises:
+        UserError: unreadable, or no known architecture.
+    """
+    checkpoint = read_checkpoint(path)
+    if checkpoint.model_name is not None and checkpoint.source == "other":
+        model = create_model(checkpoint.model_name, **checkpoint.model_kwargs)
+        load_weights(model, checkpoint.state_dict)
+    else:
+        if checkpoint.source == "other":
+            first = next(iter(checkpoint.state_dict))
+            raise UserError(
+                f"{checkpoint.path}: weights of an unknown network (first name: {first}), expected "
+                "a SPANetV2 checkpoint or a file written by this package"
+            )
+        found = describe(checkpoint.state_dict)
+        name = checkpoint.model_name or found.variant
+        if name is None:
+            raise UserError(
+                f"{checkpoint.path}: a SPANetV2 of depths {found.depths}, channels {found.dims}, "
+                "which is none of the variants; build it with SPANetV2(...) and load_weights"
+            )
+        model = timm.create_model(name, **_options(found, checkpoint, {}))
+        load_weights(model, checkpoint.state_dict)
+    assert isinstance(model, nn.Module)
+    assert not isinstance(model, SPANetV2) or model.head_order in ("interleaved", "concatenated")
+    return model.to(device).eval(), checkpoint

@@ -1,0 +1,204 @@
+"""From the key names of the authors' checkpoints to this package's.
+
+The authors' files come in two forms, which their filters tell apart: ``interleaved`` with one
+filter per head (``filter_1`` .. ``filter_4``), and ``concatenated`` with one filter for all heads
+and a slope ``scale.alpha`` that is exactly 1 where the plain sigmoid was trained.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spanetv2.errors import UserError
+from spanetv2.layers.downsampling import conv_output_size
+from spanetv2.ops.spectral_rescale import resize_theta
+
+__all__ = ["checkpoint_filter_fn", "is_native", "resize_filters", "strip_wrapping", "to_native"]
+
+_WRAPPERS = ("state_dict", "model", "model_state_dict")
+_PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.")
+_AUTHORS_MARK = "downsample_layers.0.conv.weight"
+_NATIVE_MARK = "stem.conv.weight"
+
+# Applied in order; every authors' name matches exactly one rule.
+_RENAMES = [
+    (r"^downsample_layers\.0\.conv\.", "stem.conv."),
+    (r"^downsample_layers\.0\.post_norm\.", "stem.norm."),
+    (r"^downsample_layers\.(\d+)\.pre_norm\.", r"stages.\1.downsample.norm."),
+    (r"^downsample_layers\.(\d+)\.conv\.", r"stages.\1.downsample.conv."),
+    (r"^stages\.(\d+)\.(\d+)\.", r"stages.\1.blocks.\2."),
+    (r"^norm(\d)\.", r"feature_norms.\1."),
+    (r"^norm\.", "head.norm."),
+    (r"^head\.(fc1|fc2|norm)\.", r"head.fc.\1."),
+]
+_MIXER_RENAMES = {
+    "query.0.weight": "query.weight",
+    "ctx.weight": "context.weight",
+    "proj.1.weight": "proj.norm.weight",
+    "proj.1.bias": "proj.norm.bias",
+    "proj.3.weight": "proj.mix.weight",
+    "proj_out.weight": "out.weight",
+    "scale.alpha": "spectral.alpha",
+    "filter": "spectral.theta",
+}
+
+
+def strip_wrapping(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Find the state dict inside a checkpoint and take common prefixes off its names.
+
+    Args:
+        content: a state dict, or a dict that holds one (``state_dict``, ``model``) beside other
+            things; names may start with ``module.``, ``model.``, ``backbone.`` (then whatever
+            lies outside the backbone is left out).
+
+    Returns:
+        A plain state dict.
+
+    Raises:
+        UserError: there are no tensors.
+    """
+    state: Mapping[str, Any] = content
+    for wrapper in _WRAPPERS:
+        inner = state.get(wrapper)
+        if isinstance(inner, Mapping) and inner:
+            state = inner
+            break
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    if not tensors:
+        found = ", ".join(list(map(str, content))[:5]) or "nothing"
+        raise UserError(
+            f"got a file without model weights (it holds {found}), expected a state dict"
+        )
+    marks = (_AUTHORS_MARK, _NATIVE_MARK)
+    while not any(mark in tensors for mark in marks):
+        for prefix in _PREFIXES:
+            inside = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            if inside:
+                tensors = inside
+                break
+        else:
+            break
+    return tensors
+
+
+def is_native(state: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict has this package's names."""
+    return _NATIVE_MARK in state and not any(name.endswith("ctx.weight") for name in state)
+
+
+def _rename(name: str) -> str:
+    for pattern, replacement in _RENAMES:
+        renamed, count = re.subn(pattern, replacement, name)
+        if count:
+            return renamed
+    return name
+
+
+def to_native(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Any supported checkpoint as a state dict with this package's names.
+
+    Args:
+        content: what a file holds: the authors' state dict of either form, raw, wrapped or
+            prefixed, or this package's own.
+
+    Returns:
+        A state dict; tensors are shared with the input except the merged filters.
+
+    Raises:
+        UserError: not a SPANetV2 checkpoint.
+    """
+    state = strip_wrapping(content)
+    if is_native(state):
+        return dict(state)
+    if _AUTHORS_MARK not in state:
+        first = ", ".join(list(state)[:3])
+        raise UserError(
+            f"got a state dict that is not SPANetV2's (its first names: {first}), expected the "
+            "authors' names (downsample_layers...) or this package's (stem..., stages...)"
+        )
+    slopes = [value for name, value in state.items() if name.endswith("scale.alpha")]
+    # A plain sigmoid never trains its slope: it stays at exactly 1 in every mixer.
+    scaled = any(bool((slope != 1).any()) for slope in slopes)
+    native: dict[str, Tensor] = {}
+    for name, value in state.items():
+        before, mixer, rest = _rename(name).partition(".token_mixer.")
+        if not mixer:
+            native[before] = value
+            continue
+        base = before + mixer
+        order = "interleaved" if f"{_authors_base(name)}filter_1" in state else "concatenated"
+        if local := re.fullmatch(r"local_convs?[._](\d+)\.(weight|bias)", rest):
+            head = int(local[1]) - (order == "interleaved")
+            native[f"{base}local_convs.{head}.{local[2]}"] = value
+        elif rest == "filter_1":
+            heads = [state.get(f"{_authors_base(name)}filter_{i}") for i in (1, 2, 3, 4)]
+            if any(head is None for head in heads):
+                raise UserError(f"got a checkpoint with some of {base}filter_1..4 missing")
+            native[f"{base}spectral.theta"] = torch.cat([h for h in heads if h is not None])
+        elif rest in ("filter_2", "filter_3", "filter_4"):
+            continue
+        elif rest == "proj.0.weight" and f"{_authors_base(name)}ctx.weight" in state:
+            native[f"{base}proj.grouped_{order}.weight"] = value
+        elif rest == "scale.alpha" and not scaled:
+            continue
+        else:
+            native[base + _MIXER_RENAMES.get(rest, rest)] = value
+    return native
+
+
+def _authors_base(name: str) -> str:
+    return name[: name.index("token_mixer.") + len("token_mixer.")]
+
+
+def resize_filters(
+    state: dict[str, Tensor], expected: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Resize spectral filters whose grid differs from the one expected.
+
+    Returns:
+        The state dict and the names of the resized filters.
+    """
+    state, resized = dict(state), []
+    for name, value in state.items():
+        target = expected.get(name)
+        if not name.endswith("spectral.theta") or target is None or value.ndim != 3:
+            continue
+        if value.shape != target.shape and value.shape[0] == target.shape[0]:
+            # The half spectrum of width K belongs to 2K - 2 columns (and to 2K - 1 alike).
+            state[name] = resize_theta(value, target.shape[1], 2 * target.shape[2] - 2).to(value)
+            resized.append(name)
+    return state, resized
+
+
+def checkpoint_filter_fn(content: Mapping[str, Any], model: nn.Module) -> dict[str, Tensor]:
+    """timm's hook: any supported checkpoint, fitted to a model's grid.
+
+    Norms that a dense backbone adds to a classification checkpoint keep their initial values.
+    """
+    expected = model.state_dict()
+    state, _ = resize_filters(to_native(content), expected)
+    for name, value in expected.items():
+        if name.startswith("feature_norms."):
+            state.setdefault(name, value)
+    if not any(name.startswith("feature_norms.") for name in expected):
+        state = {k: v for k, v in state.items() if not k.startswith("feature_norms.")}
+    return state
+
+
+def grid_to_image(
+    rows: int, columns: int, kernel: int, stride: int, padding: int
+) -> tuple[int, int]:
+    """The image size, a multiple of the stride, whose stem output has the given grid.
+
+    ``columns`` are those of the half spectrum; the square grid is taken where it fits.
+    """
+    width = rows if rows // 2 + 1 == columns else 2 * columns - 2 or 1
+    sizes = []
+    for tokens in (rows, width):
+        size = tokens * stride
+        assert conv_output_size(size, kernel, stride, padding) == tokens
+        sizes.append(size)
+    return sizes[0], sizes[1]

@@ -1,0 +1,104 @@
+"""What a state dict says about its model."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from spanetv2.errors import UserError
+from spanetv2.models.variants import VARIANTS
+from spanetv2.models.weights.convert import grid_to_image
+
+__all__ = ["Description", "describe"]
+
+_STRIDES = {7: (4, 2), 5: (2, 2), 3: (1, 1)}  # stem kernel -> (stride, padding)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """A SPANetV2 as its weights show it."""
+
+    depths: tuple[int, ...]
+    """blocks per stage"""
+    dims: tuple[int, ...]
+    """channels per stage"""
+    mixers: tuple[str, ...]
+    """token mixer per stage"""
+    head_order: str
+    """"interleaved" or "concatenated" """
+    gate: str
+    """"sigmoid" or "scaled_sigmoid" """
+    in_chans: int
+    """channels of the input image"""
+    num_classes: int
+    """classes; 0 without a classifier"""
+    stem_stride: int
+    """stride of the stem"""
+    img_size: tuple[int, int]
+    """(height, width) in pixels that the spectral filters are made for"""
+    feature_norms: bool
+    """whether every stage's output has a norm of its own"""
+
+    @property
+    def variant(self) -> str | None:
+        """Name of the variant with this architecture, or None."""
+        for variant in VARIANTS.values():
+            if (variant.depths, variant.dims, variant.mixers) == (
+                self.depths,
+                self.dims,
+                self.mixers,
+            ):
+                return variant.name
+        return None
+
+
+def describe(state: Mapping[str, Tensor]) -> Description:
+    """Read the architecture and its options off a state dict with this package's names.
+
+    Raises:
+        UserError: parts are missing, so that this is not a whole SPANetV2.
+    """
+    stem = state.get("stem.conv.weight")
+    if stem is None or stem.ndim != 4 or stem.shape[-1] not in _STRIDES:
+        raise UserError("got a state dict without SPANetV2's stem (stem.conv.weight)")
+    depths: dict[int, int] = {}
+    dims: dict[int, int] = {}
+    for name, value in state.items():
+        if match := re.match(r"stages\.(\d+)\.blocks\.(\d+)\.norm1\.weight$", name):
+            stage, block = int(match[1]), int(match[2])
+            depths[stage] = max(depths.get(stage, 0), block + 1)
+            dims[stage] = value.shape[0]
+    if sorted(depths) != list(range(len(depths))) or not depths:
+        raise UserError(f"got a state dict with stages {sorted(depths)}, expected 0, 1, 2, ...")
+
+    def mixer(stage: int) -> str:
+        base = f"stages.{stage}.blocks.0.token_mixer."
+        if base + "context.weight" in state:
+            return "spam"
+        return "mixed_attention" if base + "local_conv.weight" in state else "attention"
+
+    theta = state.get("stages.0.blocks.0.token_mixer.spectral.theta")
+    kernel = stem.shape[-1]
+    stride, padding = _STRIDES[kernel]
+    image = (224, 224)
+    if theta is not None and theta.ndim == 3:
+        image = grid_to_image(theta.shape[1], theta.shape[2], kernel, stride, padding)
+    classifier = state.get("head.fc.fc2.weight")
+    stages = range(len(depths))
+    return Description(
+        depths=tuple(depths[i] for i in stages),
+        dims=tuple(dims[i] for i in stages),
+        mixers=tuple(mixer(i) for i in stages),
+        head_order="concatenated"
+        if any(".proj.grouped_concatenated." in name for name in state)
+        else "interleaved",
+        gate="scaled_sigmoid"
+        if any(name.endswith("spectral.alpha") for name in state)
+        else "sigmoid",
+        in_chans=stem.shape[1],
+        num_classes=0 if classifier is None else classifier.shape[0],
+        stem_stride=stride,
+        img_size=image,
+        feature_norms=any(name.startswith("feature_norms.") for name in state),
+    )

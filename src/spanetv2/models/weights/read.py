@@ -1,0 +1,121 @@
+"""Reading checkpoint files, safely."""
+
+import argparse
+import json
+import os
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from spanetv2.errors import UserError
+from spanetv2.models.weights.convert import is_native, strip_wrapping, to_native
+
+__all__ = ["METADATA_KEY", "RUN_WEIGHTS", "Checkpoint", "read_checkpoint"]
+
+METADATA_KEY = "spanetv2"
+RUN_WEIGHTS = "weights.safetensors"
+
+
+@dataclass(kw_only=True)
+class Checkpoint:
+    """A checkpoint file's content, with this package's names if it is a SPANetV2."""
+
+    path: Path
+    """the file that was read"""
+    state_dict: dict[str, Tensor]
+    """name -> tensor, on the CPU"""
+    source: str
+    """"spanetv2" (written by this package), "authors", or "other" (another network)"""
+    model_name: str | None = None
+    """timm name the file records, if it does"""
+    model_kwargs: dict[str, Any] = field(default_factory=dict)
+    """arguments for ``create_model`` the file records"""
+    classes: list[str] | None = None
+    """class names by index"""
+    preprocessing: dict[str, Any] | None = None
+    """input_size, mean, std, interpolation, crop_pct, crop_mode, by timm's names"""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """further facts the file records, such as metrics"""
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise UserError(
+            f"{path}: truncated or not a safetensors file ({error}); fetch or write it again"
+        ) from error
+    record = json.loads(metadata[METADATA_KEY]) if METADATA_KEY in metadata else {}
+    return content, record
+
+
+def _read_pickle(path: Path) -> dict[str, Any]:
+    # Training scripts often keep their parsed arguments beside the weights; that class only holds
+    # values, so allowing it runs no code of the file's.
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"{path}: not a checkpoint of plain tensors, and no other pickle is run ({first}); "
+            "save the state dict alone with torch.save, or as safetensors"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{path}: truncated or not a checkpoint ({first}); fetch it again"
+        ) from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a {type(content).__name__}, expected a state dict")
+    return content
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a checkpoint without running any code it may contain.
+
+    Args:
+        path: a safetensors file, a PyTorch file (the authors', or a training checkpoint of this
+            package), or a run folder with ``weights.safetensors``.
+
+    Returns:
+        The weights, with this package's names if they are a SPANetV2's, and what the file records
+        about the model.
+
+    Raises:
+        UserError: no such file, truncated, no weights in it, or it needs an arbitrary pickle.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if not (path / RUN_WEIGHTS).is_file():
+            raise UserError(f"{path}: a folder without {RUN_WEIGHTS}, expected a finished run")
+        path = path / RUN_WEIGHTS
+    if not path.is_file():
+        raise UserError(f"{path}: no such file, expected a checkpoint (.safetensors, .pth, .ckpt)")
+    record: dict[str, Any] = {}
+    if path.suffix == ".safetensors":
+        content, record = _read_safetensors(path)
+    else:
+        content = _read_pickle(path)
+        if isinstance(content.get(METADATA_KEY), str):
+            record = json.loads(content[METADATA_KEY])
+    try:
+        state = strip_wrapping(content)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    source = "spanetv2" if is_native(state) else "authors"
+    name = record.get("model_name")
+    if name is not None and not name.startswith("spanetv2"):
+        source = "other"
+    elif "stem.conv.weight" in state or "downsample_layers.0.conv.weight" in state:
+        state = to_native(state)
+    else:
+        source = "other"
+    return Checkpoint(path=path, state_dict=state, source=source, **record)

@@ -1,0 +1,97 @@
+"""Writing weights as safetensors that say what they are."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from spanetv2.errors import UserError
+from spanetv2.files import atomic_path
+from spanetv2.models.backbone import SPANetV2
+from spanetv2.models.weights.read import METADATA_KEY
+
+__all__ = ["model_record", "save_state_dict", "save_weights"]
+
+
+def model_record(model: nn.Module) -> dict[str, Any]:
+    """Name and arguments that ``create_model`` needs to build a model like this one.
+
+    Raises:
+        UserError: the model was not made by ``spanetv2.create_model`` or ``timm.create_model``.
+    """
+    cfg = getattr(model, "pretrained_cfg", None)
+    name = None if cfg is None else cfg.get("architecture")
+    if name is None:
+        raise UserError(
+            f"got a {type(model).__name__} without a model name, expected a model made by "
+            "spanetv2.create_model or timm.create_model"
+        )
+    if isinstance(model, SPANetV2):
+        kwargs: dict[str, Any] = {
+            "num_classes": model.num_classes,
+            "in_chans": model.in_chans,
+            "img_size": list(model.img_size),
+            "stem_stride": model.stem_stride,
+            "head_order": model.head_order,
+            "gate": model.gate,
+        }
+        if model.head.pool != "avg":
+            kwargs["global_pool"] = model.head.pool
+        if len(model.feature_norms):
+            kwargs["feature_norms"] = True
+    else:
+        made_with = getattr(model, "_model_args", {})
+        kwargs = {k: v for k, v in made_with.items() if isinstance(v, int | float | str | bool)}
+        kwargs |= {"num_classes": model.num_classes}
+        if hasattr(model, "in_chans"):
+            kwargs["in_chans"] = model.in_chans
+    return {"model_name": name, "model_kwargs": kwargs}
+
+
+def save_state_dict(
+    state: Mapping[str, Tensor], path: str | os.PathLike[str], record: Mapping[str, Any]
+) -> None:
+    """Write a state dict and a record about it to a safetensors file, atomically."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    metadata = {"format": "pt", METADATA_KEY: json.dumps(dict(record), ensure_ascii=False)}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
+
+
+def save_weights(
+    model: nn.Module,
+    path: str | os.PathLike[str],
+    *,
+    classes: Sequence[str] | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a model's weights with all that is needed to use them again.
+
+    Args:
+        model: made by ``spanetv2.create_model`` or ``timm.create_model``.
+        path: the file, ending in ``.safetensors``.
+        classes: class names by index.
+        preprocessing: input_size, mean, std, interpolation, crop_pct, crop_mode (timm's names).
+        extra: further facts to record; must be JSON.
+
+    Raises:
+        UserError: the model has no name, or the number of class names is not its number of classes.
+        OSError: the file cannot be written.
+    """
+    record = model_record(model)
+    if classes is not None:
+        if len(classes) != record["model_kwargs"]["num_classes"]:
+            raise UserError(
+                f"got {len(classes)} class names, expected "
+                f"{record['model_kwargs']['num_classes']} as the model has"
+            )
+        record["classes"] = list(classes)
+    if preprocessing is not None:
+        record["preprocessing"] = dict(preprocessing)
+    if extra is not None:
+        record["extra"] = dict(extra)
+    save_state_dict(model.state_dict(), path, record)
