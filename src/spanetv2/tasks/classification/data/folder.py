@@ -1,0 +1,188 @@
+"""A folder of images, one sub-folder per class.
+
+Classes are the sub-folders of the split's folder in natural order (``2`` before ``10``), which is
+alphabetical order for ImageNet's names and so equals torchvision's and timm's class indices. Images
+further down belong to the class at the top.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from spanetv2.errors import UserError
+from spanetv2.tasks.classification.data.source import ImageSource, Transform, label_table
+from spanetv2.tasks.classification.images import EXTENSIONS, read_image
+
+__all__ = ["FolderSource", "natural_order", "split_folder"]
+
+_SYNONYMS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "eval", "evaluation"),
+    "test": ("test", "testing"),
+}
+
+
+class FolderSource(ImageSource):
+    """Images in ``root/class/**/name.ext``.
+
+    Args:
+        root: the folder that holds the class folders.
+        classes: class names in index order; folders are matched by name and may be fewer. By
+            default, the folders found.
+        transform: applied to every Pillow image.
+
+    Raises:
+        UserError: no images; images outside the class folders; an empty class folder (only where
+            ``classes`` is not given); a folder that is not among ``classes``.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        classes: Sequence[str] | None = None,
+        transform: Transform | None = None,
+    ):
+        root = Path(root)
+        found, stray = _class_folders(root)
+        names = _PackedNames()
+        labels: list[int] = []
+        empty: list[str] = []
+        for index, folder in enumerate(found):
+            before = len(names)
+            for name in _image_files(root / folder):
+                names.append(os.path.join(folder, name))  # noqa: PTH118 - a million of them
+            labels.extend([index] * (len(names) - before))
+            if len(names) == before:
+                empty.append(folder)
+        if not names:
+            raise UserError(
+                f"got {root} with no images in sub-folders, expected one sub-folder per class "
+                f"holding image files ({', '.join(sorted(EXTENSIONS))})"
+            )
+        if stray:
+            raise UserError(
+                f"got image {stray!r} directly in {root}, expected every image in the sub-folder "
+                "of its class; move it there, or point at the folder above"
+            )
+        if classes is None and empty:
+            raise UserError(
+                f"got class folders without images in {root}: {', '.join(empty[:5])}; "
+                "fill them, or remove them"
+            )
+        present = [folder for folder in found if folder not in set(empty)]
+        if classes is not None:
+            table = dict(zip(present, label_table(present, classes, where=str(root)), strict=True))
+            labels = [table[found[label]] for label in labels]
+        super().__init__(
+            classes=list(classes) if classes is not None else found,
+            labels=np.asarray(labels, dtype=np.int64),
+            transform=transform,
+        )
+        self.root = root
+        self._names = names.freeze()
+
+    def read(self, index: int) -> Image.Image:
+        return read_image(self.location(index))
+
+    def location(self, index: int) -> str:
+        return str(self.root / self._names[index])
+
+
+def split_folder(root: str | os.PathLike[str], split: str) -> Path:
+    """Find the folder of a split: ``root/<split>`` or a synonym, or ``root`` itself.
+
+    ``root`` itself is taken only if none of its sub-folders looks like a split, so that asking for
+    a split that is not there never mixes all of them.
+
+    Raises:
+        UserError: ``root`` is not a folder, or holds other splits only.
+
+    Example:
+        >>> import tempfile; from pathlib import Path
+        >>> root = Path(tempfile.mkdtemp()); (root / "validation").mkdir()
+        >>> split_folder(root, "val").name
+        'validation'
+    """
+    root = Path(root)
+    if not root.is_dir():
+        state = "a file" if root.exists() else "no such folder"
+        raise UserError(f"got data folder {str(root)!r} ({state}), expected a folder of images")
+    wanted = next((names for names in _SYNONYMS.values() if split in names), (split,))
+    for name in (split, *wanted):
+        if (root / name).is_dir():
+            return root / name
+    every = {name for names in _SYNONYMS.values() for name in names}
+    others = sorted(entry.name for entry in root.iterdir() if entry.name in every)
+    if others:
+        raise UserError(
+            f"got no {split!r} folder in {root}, expected one of {', '.join(wanted)}; "
+            f"there is {', '.join(others)}: name one of them as the split"
+        )
+    return root
+
+
+def natural_order(name: str) -> tuple[list[tuple[int, int | str]], str]:
+    """Sort key that compares runs of digits as numbers.
+
+    Example:
+        >>> sorted(["class10", "class2"], key=natural_order)
+        ['class2', 'class10']
+    """
+    pieces = re.split(r"(\d+)", name.lower())
+    return [(0, int(p)) if i % 2 else (1, p) for i, p in enumerate(pieces)], name
+
+
+def _class_folders(root: Path) -> tuple[list[str], str | None]:
+    folders, stray = [], None
+    with os.scandir(root) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                folders.append(entry.name)
+            elif Path(entry.name).suffix.lower() in EXTENSIONS:
+                stray = entry.name
+    return sorted(folders, key=natural_order), stray
+
+
+def _image_files(folder: Path) -> list[str]:
+    found = []
+    for top, _, files in os.walk(folder, followlinks=True):
+        below = os.path.relpath(top, folder)
+        for name in files:
+            if os.path.splitext(name)[1].lower() in EXTENSIONS and not name.startswith("."):  # noqa: PTH122
+                found.append(name if below == "." else os.path.join(below, name))  # noqa: PTH118
+    return sorted(found)
+
+
+class _PackedNames:
+    """Many strings as one bytes object and an array of offsets.
+
+    A list of a million Python strings is copied page by page into every worker process, because
+    reading one touches its reference count; this is not.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._text = b""
+        self._ends = np.zeros(1, dtype=np.int64)
+
+    def append(self, name: str) -> None:
+        self._parts.append(os.fsencode(name))
+
+    def freeze(self) -> "_PackedNames":
+        self._ends = np.cumsum([0, *map(len, self._parts)], dtype=np.int64)
+        self._text = b"".join(self._parts)
+        self._parts = []
+        return self
+
+    def __len__(self) -> int:
+        return len(self._parts) or len(self._ends) - 1
+
+    def __getitem__(self, index: int) -> str:
+        return os.fsdecode(self._text[self._ends[index] : self._ends[index + 1]])

@@ -1,0 +1,439 @@
+"""Sources on top of timm's readers and of torchvision's data sets.
+
+timm's own ``ImageDataset`` answers a damaged image with the next one; here its readers find the
+samples and ``images.read_image`` decodes them, so that a damaged one is an error.
+"""
+
+import importlib.util
+import logging
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from spanetv2.errors import UserError
+from spanetv2.tasks.classification.data.folder import split_folder
+from spanetv2.tasks.classification.data.source import (
+    ImageSource,
+    StreamSource,
+    Transform,
+    label_table,
+)
+from spanetv2.tasks.classification.images import ImageError, read_image, to_eight_bit
+
+__all__ = [
+    "ReaderSource",
+    "TimmStream",
+    "TorchvisionSource",
+    "hfds",
+    "stream",
+    "tar",
+    "torchvision",
+]
+
+
+class ReaderSource(ImageSource):
+    """A map-style timm reader, which gives open files and labels.
+
+    Args:
+        reader: the reader.
+        name: how messages call the data set.
+        own: class names of the reader, in its index order.
+        classes: class names in the wanted index order; by default the reader's.
+        labels: (N,) in the reader's index order, where known.
+        transform: applied to every Pillow image.
+    """
+
+    def __init__(
+        self,
+        reader: Any,
+        *,
+        name: str,
+        own: Sequence[str],
+        classes: Sequence[str] | None,
+        labels: np.ndarray | None = None,
+        transform: Transform | None = None,
+    ):
+        self._table = np.asarray(_table(own, classes, where=name))
+        super().__init__(
+            classes=list(classes or own),
+            labels=None if labels is None else self._table[labels],
+            transform=transform,
+        )
+        self.reader = reader
+        self.name = name
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def location(self, index: int) -> str:
+        file = self.reader.filename(index)
+        return f"{self.name}/{file}" if file else f"{self.name}[{index}]"
+
+    def sample(self, index: int) -> tuple[Image.Image, int]:
+        stream, label = self.reader[index]
+        with stream:
+            image = read_image(stream, name=self.location(index))
+        return image, _checked_label(label, self._table, self.location(index))
+
+    def read(self, index: int) -> Image.Image:
+        return self.sample(index)[0]
+
+
+class TorchvisionSource(ImageSource):
+    """A torchvision data set that gives Pillow images and labels."""
+
+    def __init__(
+        self,
+        dataset: Any,
+        *,
+        name: str,
+        classes: Sequence[str] | None,
+        transform: Transform | None = None,
+    ):
+        own = [", ".join(c) if isinstance(c, tuple) else str(c) for c in dataset.classes]
+        self._table = np.asarray(_table(own, classes, where=name))
+        labels = getattr(dataset, "targets", None)
+        super().__init__(
+            classes=list(classes or own),
+            labels=None if labels is None else self._table[np.asarray(labels)],
+            transform=transform,
+        )
+        self.dataset = dataset
+        self.name = name
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def location(self, index: int) -> str:
+        return f"{self.name}[{index}]"
+
+    def sample(self, index: int) -> tuple[Image.Image, int]:
+        try:
+            image, label = self.dataset[index]
+            image = to_eight_bit(image)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise ImageError(self.location(index), str(error)) from None
+        return image, _checked_label(label, self._table, self.location(index))
+
+    def read(self, index: int) -> Image.Image:
+        return self.sample(index)[0]
+
+
+class TimmStream(StreamSource):
+    """An iterable timm reader (WebDataset, streamed Hugging Face data sets).
+
+    Args:
+        reader: the reader, giving Pillow images as decoded and integer labels.
+        name: how messages call the data set.
+        own: the reader's class names, None if it has none.
+        classes: class names in the wanted index order.
+        transform: applied to every Pillow image.
+        on_error: raise on a damaged sample, or skip it, counted in ``skipped``.
+
+    Raises:
+        UserError: neither the reader nor the caller names the classes.
+    """
+
+    def __init__(
+        self,
+        reader: Any,
+        *,
+        name: str,
+        own: Sequence[str] | None,
+        classes: Sequence[str] | None,
+        transform: Transform | None = None,
+        on_error: Literal["raise", "skip"] = "raise",
+    ):
+        if not own and not classes:
+            raise UserError(
+                f"got {name}, which does not name its classes; give a file with one name per line"
+            )
+        self._table = _table(own or classes or (), classes, where=name)
+        super().__init__(classes=list(classes or own or ()), transform=transform)
+        self.reader = reader
+        self.name = name
+        self.on_error = on_error
+        self._skipped = multiprocessing.Value("q", 0)
+
+    @property
+    def skipped(self) -> int:
+        """Damaged samples left out so far, over all workers of this process."""
+        return self._skipped.value
+
+    def set_epoch(self, epoch: int) -> None:
+        self.reader.set_epoch(epoch)
+
+    def set_workers(self, workers: int) -> None:
+        self.reader.set_loader_cfg(num_workers=workers)
+
+    def __len__(self) -> int:
+        if not self.reader.num_samples:
+            raise TypeError(f"{self.name} does not tell its number of samples")
+        return len(self.reader)
+
+    def __iter__(self) -> Iterator[tuple[Any, int]]:
+        with _ReaderErrors(self):
+            samples = iter(self.reader)
+            while True:
+                try:
+                    image, label = next(samples)
+                except StopIteration:
+                    return
+                except OSError as error:  # a streamed image that does not decode ends the stream
+                    raise ImageError(self.name, str(error)) from None
+                where = f"{self.name} (label {label})"
+                try:
+                    image = to_eight_bit(image)
+                except ValueError as error:
+                    reason = error.reason if isinstance(error, ImageError) else str(error)
+                    self.report(where, reason)
+                    continue
+                label = _checked_label(label, self._table, where)
+                yield (self.transform(image) if self.transform is not None else image), label
+
+    def report(self, where: str, reason: str) -> None:
+        """Count a damaged sample and log it, or raise.
+
+        Raises:
+            ImageError: unless errors are skipped.
+        """
+        if self.on_error == "raise":
+            raise ImageError(where, reason)
+        with self._skipped.get_lock():
+            self._skipped.value += 1
+        logging.getLogger(__name__).warning("skipped %s: %s", where, reason)
+
+
+class _ReaderErrors(logging.Handler):
+    """timm's WebDataset reader logs a damaged sample and goes on: hear of it here."""
+
+    def __init__(self, source: TimmStream):
+        super().__init__(logging.WARNING)
+        self._source = source
+        self._logger = logging.getLogger("timm.data.readers.reader_wds")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Raising here passes through the reader's error handler to whoever reads the stream.
+        message = record.getMessage()
+        if message.startswith("Handling webdataset error"):
+            self._source.report(self._source.name, message)
+
+    def __enter__(self) -> None:
+        self._before = self._logger.propagate
+        self._logger.addHandler(self)
+        self._logger.propagate = False  # reported once, not twice
+
+    def __exit__(self, *error: object) -> None:
+        self._logger.removeHandler(self)
+        self._logger.propagate = self._before
+
+
+def tar(
+    root: str | os.PathLike[str] | None,
+    split: str,
+    *,
+    classes: Sequence[str] | None = None,
+    transform: Transform | None = None,
+) -> ReaderSource:
+    """Images inside tar files: one file with class folders, or a folder with one tar per class.
+
+    Args:
+        root: a ``.tar`` file, or a folder that holds ``<split>.tar``, ``<split>/*.tar`` or the
+            classes' tar files. Inside, ``.png``, ``.jpg`` and ``.jpeg`` are read.
+        split: which part, as for folders.
+        classes: class names in index order; matched by name.
+        transform: applied to every Pillow image.
+
+    Raises:
+        UserError: nothing usable there.
+    """
+    from timm.data.readers.reader_image_in_tar import ReaderImageInTar
+
+    if root is None or not Path(root).exists():
+        raise UserError(f"got {root} for tar data, expected a .tar file or a folder of them")
+    place = Path(root)
+    if place.is_dir():
+        one = place / f"{split}.tar"
+        place = one if one.is_file() else split_folder(place, split)
+    try:
+        # Open tar files would be shared by forked workers, together with their position.
+        reader = ReaderImageInTar(str(place), cache_tarfiles=False)
+    except Exception as error:
+        raise UserError(f"got no readable images in tar files at {place} ({error})") from None
+    index = reader.class_name_to_idx or {}
+    own = sorted(index, key=index.__getitem__)
+    return ReaderSource(
+        reader,
+        name=str(place),
+        own=own,
+        classes=classes,
+        labels=np.asarray(reader.targets, dtype=np.int64),
+        transform=transform,
+    )
+
+
+def hfds(
+    name: str,
+    root: str | None,
+    split: str,
+    *,
+    classes: Sequence[str] | None = None,
+    input_key: str | None = None,
+    target_key: str | None = None,
+    transform: Transform | None = None,
+) -> ReaderSource:
+    """A Hugging Face data set, downloaded or local, with random access.
+
+    Args:
+        name: ``hfds/<name or folder>``; with plain ``hfds``, ``root`` is the local folder.
+        root: otherwise the folder for downloads.
+        split: the data set's name of the part.
+        classes: class names in index order; matched by name.
+        input_key: column of the images, ``image`` by default.
+        target_key: column of the labels, ``label`` by default.
+        transform: applied to every Pillow image.
+
+    Raises:
+        UserError: not found, or not a data set of images and class labels.
+    """
+    _need("datasets")
+    reader = _reader(*_hf_name(name, root), split=split, input_key=input_key, target_key=target_key)
+    own = list(reader.class_to_idx) or list(classes or ())
+    if not own:
+        raise UserError(f"got {name} without class names; give a file with one name per line")
+    return ReaderSource(
+        reader, name=f"{name}/{split}", own=own, classes=classes, transform=transform
+    )
+
+
+def torchvision(
+    name: str,
+    root: str | None,
+    split: str,
+    *,
+    download: bool = False,
+    classes: Sequence[str] | None = None,
+    transform: Transform | None = None,
+) -> TorchvisionSource:
+    """One of torchvision's data sets, as timm names them (``torch/cifar10``, ``torch/imagenet``).
+
+    Raises:
+        UserError: an unknown name, or the files are not there and ``download`` is off.
+    """
+    from timm.data.dataset_factory import create_dataset
+
+    if root is None:
+        raise UserError(f"got no folder for {name}, expected a root with its files")
+    try:
+        dataset = create_dataset(name, root=root, split=split, download=download)
+    except (AssertionError, RuntimeError, OSError, ValueError, TypeError) as error:
+        detail = " ".join(str(error).split())
+        hint = "" if download else "; allow the download if it should be fetched"
+        raise UserError(f"cannot open {name} in {root}: {detail}{hint}") from None
+    return TorchvisionSource(dataset, name=f"{name}/{split}", classes=classes, transform=transform)
+
+
+def stream(
+    name: str,
+    root: str | None,
+    split: str,
+    *,
+    training: bool,
+    seed: int,
+    batch_size: int,
+    classes: Sequence[str] | None = None,
+    num_samples: int | None = None,
+    download: bool = False,
+    input_key: str | None = None,
+    target_key: str | None = None,
+    transform: Transform | None = None,
+    on_error: Literal["raise", "skip"] = "raise",
+) -> TimmStream:
+    """WebDataset shards (``wds``) or a streamed Hugging Face data set (``hfids/<name>``).
+
+    Args:
+        name: as above; with plain ``hfids``, ``root`` is a local folder.
+        root: folder of the shards, or for downloads.
+        split: shards in braces, such as ``train-{0000..0015}.tar``, or a split that
+            ``_info.json`` beside them describes.
+        training: shuffle, and give every worker the same number of samples.
+        seed: of the shuffling.
+        batch_size: per process.
+        classes: class names in index order; needed where the data does not name them.
+        num_samples: number of samples, where the data does not tell it.
+        download: fetch a streamed data set first.
+        input_key: file ending or column of the images.
+        target_key: JSON field or column of the labels.
+        transform: applied to every Pillow image.
+        on_error: raise on a damaged sample, or skip it, counted.
+
+    Raises:
+        UserError: not found, or its length or classes are unknown.
+    """
+    _need("webdataset" if name.startswith("wds") else "datasets")
+    if name.startswith("wds"):
+        if root is None:
+            raise UserError("got no folder for WebDataset shards, expected a root")
+        place: tuple[str, str | None] = ("wds/", root)
+    else:
+        place = _hf_name(name, root)
+    reader = _reader(
+        *place,
+        split=split,
+        is_training=training,
+        batch_size=batch_size,
+        seed=seed,
+        num_samples=num_samples,
+        download=download or None,
+        input_img_mode="",  # as decoded: the conversion is ours
+        input_key=input_key,
+        target_key=target_key,
+    )
+    return TimmStream(
+        reader,
+        name=f"{name}:{root or ''}/{split}",
+        own=list(reader.class_to_idx) or None,
+        classes=classes,
+        transform=transform,
+        on_error=on_error,
+    )
+
+
+def _reader(name: str, root: str | None, **options: Any) -> Any:
+    from timm.data.readers.reader_factory import create_reader
+
+    try:
+        return create_reader(name, root=root, **options)
+    except Exception as error:  # the libraries below raise many kinds for a wrong name or split
+        detail = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"cannot open {name} (root {root}): {detail}") from None
+
+
+def _hf_name(name: str, root: str | None) -> tuple[str, str | None]:
+    prefix, _, rest = name.partition("/")
+    if rest:
+        return name, root
+    if root is None:
+        raise UserError(f"got {name!r} without a folder, expected {prefix}/<name> or a root")
+    return f"{prefix}/{root}", None
+
+
+def _need(package: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise UserError(f"this data needs {package}: pip install 'spanetv2[datasets]'")
+
+
+def _table(own: Sequence[str], classes: Sequence[str] | None, *, where: str) -> list[int]:
+    return list(range(len(own))) if classes is None else label_table(own, classes, where=where)
+
+
+def _checked_label(label: Any, table: Sequence[int] | np.ndarray, where: str) -> int:
+    index = int(label)
+    if not 0 <= index < len(table):
+        raise UserError(f"got label {index} at {where}, expected 0 to {len(table) - 1}")
+    return int(table[index])

@@ -1,0 +1,108 @@
+"""What every source of labelled images has in common."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch.utils.data import Dataset, IterableDataset
+
+from spanetv2.errors import UserError
+
+__all__ = ["ImageSource", "StreamSource", "Transform", "label_table"]
+
+Transform = Callable[[Image.Image], Any]
+
+
+class ImageSource(Dataset[tuple[Any, int]]):
+    """Labelled images that can be read in any order.
+
+    ``source[i]`` is ``(transform(image), label)``, with the Pillow image (mode ``L`` or ``RGB``)
+    itself where there is no transform.
+
+    Attributes:
+        classes: class names in index order.
+        labels: (N,) int64, or None where they are only known on reading.
+        transform: may be exchanged at any time.
+    """
+
+    def __init__(
+        self, *, classes: list[str], labels: np.ndarray | None, transform: Transform | None
+    ):
+        self.classes = classes
+        self.labels = labels
+        self.transform = transform
+
+    def __len__(self) -> int:
+        assert self.labels is not None
+        return len(self.labels)
+
+    def read(self, index: int) -> Image.Image:
+        """Read image ``index`` as an upright 8-bit ``L`` or ``RGB`` image.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        raise NotImplementedError
+
+    def location(self, index: int) -> str:
+        """The path of image ``index``, or another name by which a person can find it."""
+        raise NotImplementedError
+
+    def sample(self, index: int) -> tuple[Image.Image, int]:
+        """Image ``index`` before the transform, and its label."""
+        assert self.labels is not None
+        return self.read(index), int(self.labels[index])
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        image, label = self.sample(index)
+        return (self.transform(image) if self.transform is not None else image), label
+
+
+class StreamSource(IterableDataset[tuple[Any, int]]):
+    """Labelled images that come in one order only (WebDataset shards, streamed data sets).
+
+    The order depends on the seed, the epoch, and the number of processes and workers; a run on a
+    stream cannot be resumed exactly in the middle of an epoch.
+
+    Attributes:
+        classes: class names in index order.
+        transform: may be exchanged before a loader is built.
+    """
+
+    def __init__(self, *, classes: list[str], transform: Transform | None):
+        self.classes = classes
+        self.transform = transform
+
+    def set_epoch(self, epoch: int) -> None:
+        """Reshuffle for this epoch; seen by running workers too."""
+        raise NotImplementedError
+
+    def set_workers(self, workers: int) -> None:
+        """Tell how many loader workers will share the stream (before the loader is built)."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[tuple[Any, int]]:
+        raise NotImplementedError
+
+
+def label_table(own: Sequence[str], wanted: Sequence[str], *, where: str) -> list[int]:
+    """The index in ``wanted`` of every name in ``own``.
+
+    Raises:
+        UserError: a name in ``own`` is not in ``wanted``.
+
+    Example:
+        >>> label_table(["cat", "dog"], ["ant", "dog", "cat"], where="pets")
+        [2, 1]
+    """
+    index = {name: i for i, name in enumerate(wanted)}
+    unknown = [name for name in own if name not in index]
+    if unknown:
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        raise UserError(
+            f"got unknown classes {', '.join(map(repr, unknown[:5]))}{more} in {where}, expected "
+            f"only the {len(wanted)} known ones ({', '.join(map(repr, wanted[:5]))}"
+            f"{', ...' if len(wanted) > 5 else ''}); rename or remove them"
+        )
+    return [index[name] for name in own]

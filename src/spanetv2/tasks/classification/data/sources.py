@@ -1,0 +1,154 @@
+"""Opening a data set by name."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from spanetv2.errors import UserError
+from spanetv2.tasks.classification.data import readers
+from spanetv2.tasks.classification.data.arrays import digits, fashion_mnist
+from spanetv2.tasks.classification.data.folder import FolderSource, split_folder
+from spanetv2.tasks.classification.data.source import (
+    ImageSource,
+    StreamSource,
+    Transform,
+    label_table,
+)
+
+__all__ = ["DatasetSpec", "ImageSource", "StreamSource", "open_dataset"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DatasetSpec:
+    """Which data set, and which part of it."""
+
+    name: str = "folder"
+    """folder (one sub-folder per class), digits, fashion_mnist, tar, torch/<torchvision's name>,
+    hfds/<Hugging Face name>, hfids/<name> (streamed) or wds (WebDataset shards)."""
+    root: str | None = None
+    """Folder or file of the data; for hfds and hfids without a name, a local data set."""
+    split: str = "train"
+    """train, val, or the data set's own name of a part; for wds also shards in braces."""
+    download: bool = False
+    """Fetch the data if it is not there (torch/, fashion_mnist, hfids/)."""
+    classes: list[str] | None = None
+    """Class names in index order; the data's own are matched by name. By default the data's."""
+    class_file: str | None = None
+    """The same, from a text file with one name per line."""
+    num_samples: int | None = None
+    """Number of samples of a stream that does not tell it."""
+    input_key: str | None = None
+    """Column (hfds, hfids) or file ending (wds) of the images."""
+    target_key: str | None = None
+    """Column (hfds, hfids) or JSON field (wds) of the labels."""
+
+    def wanted_classes(self) -> list[str] | None:
+        """The class names asked for, None for the data's own.
+
+        Raises:
+            UserError: given twice, a name twice, or a file that cannot be read.
+        """
+        names = self.classes
+        if self.class_file is not None:
+            if names is not None:
+                raise UserError("got classes and class_file, expected only one of them")
+            try:
+                lines = Path(self.class_file).read_text(encoding="utf-8").splitlines()
+            except (OSError, UnicodeDecodeError) as error:
+                raise UserError(f"cannot read class file {self.class_file}: {error}") from None
+            names = [line.strip() for line in lines if line.strip()]
+        if names is not None and (not names or len(set(names)) != len(names)):
+            raise UserError(f"got {len(names)} class names, expected at least one and none twice")
+        return names
+
+
+def open_dataset(
+    spec: DatasetSpec,
+    transform: Transform | None = None,
+    *,
+    training: bool = False,
+    seed: int = 0,
+    batch_size: int = 1,
+    on_error: Literal["raise", "skip"] = "raise",
+) -> ImageSource | StreamSource:
+    """Open a data set.
+
+    Args:
+        spec: which one.
+        transform: applied to every Pillow image (mode ``L`` or ``RGB``).
+        training: streams only: shuffle.
+        seed: streams only: of the shuffling.
+        batch_size: streams only: samples per batch and process.
+        on_error: streams only: what a damaged sample does. Others raise ``ImageError`` on reading.
+
+    Returns:
+        An ``ImageSource`` (random access), or a ``StreamSource`` for ``wds`` and ``hfids``.
+
+    Raises:
+        UserError: it is not there, or not what was expected.
+    """
+    classes = spec.wanted_classes()
+    kind = spec.name.partition("/")[0]
+    if kind in ("", "folder", "image_folder") or spec.name in (
+        "torch/folder",
+        "torch/image_folder",
+    ):
+        if spec.root is None:
+            raise UserError("got no data folder, expected the root of a folder data set")
+        folder = split_folder(spec.root, spec.split)
+        return FolderSource(folder, classes=classes, transform=transform)
+    if spec.name in ("digits", "fashion_mnist"):
+        if spec.name == "digits":
+            source = digits(spec.split, transform=transform)
+        else:
+            source = fashion_mnist(
+                spec.split, root=spec.root, download=spec.download, transform=transform
+            )
+        if classes is not None:
+            assert source.labels is not None
+            table = label_table(source.classes, classes, where=spec.name)
+            source.labels = source.labels.copy()
+            source.labels[:] = [table[label] for label in source.labels]
+            source.classes = classes
+        return source
+    if kind == "tar":
+        return readers.tar(spec.root, spec.split, classes=classes, transform=transform)
+    if kind == "torch":
+        return readers.torchvision(
+            spec.name,
+            spec.root,
+            spec.split,
+            download=spec.download,
+            classes=classes,
+            transform=transform,
+        )
+    if kind == "hfds":
+        return readers.hfds(
+            spec.name,
+            spec.root,
+            spec.split,
+            classes=classes,
+            input_key=spec.input_key,
+            target_key=spec.target_key,
+            transform=transform,
+        )
+    if kind in ("wds", "hfids"):
+        return readers.stream(
+            spec.name,
+            spec.root,
+            spec.split,
+            training=training,
+            seed=seed,
+            batch_size=batch_size,
+            classes=classes,
+            num_samples=spec.num_samples,
+            download=spec.download,
+            input_key=spec.input_key,
+            target_key=spec.target_key,
+            transform=transform,
+            on_error=on_error,
+        )
+    raise UserError(
+        f"got data set {spec.name!r}, expected folder, digits, fashion_mnist, tar, torch/<name>, "
+        "hfds/<name>, hfids/<name> or wds"
+    )

@@ -1,0 +1,178 @@
+"""Reading an image file: the right pixels where they can be had, one clear reason otherwise.
+
+Every image becomes 8-bit ``L`` (grey) or ``RGB``, upright and opaque:
+
+- the content decides, not the file name's ending; only bitmap formats in ``FORMATS`` are tried
+  (others in Pillow run external programs or accept anything);
+- 16-bit grey is scaled by 1/257 rather than clipped; float images must lie in 0..1 or 0..255;
+- CMYK, YCbCr, palette and bilevel images are converted;
+- transparent pixels are laid over white;
+- of an animation, or a file of several pages, the first picture is taken;
+- the EXIF orientation is applied;
+- Pillow's decompression-bomb limit stays, and its warning is a refusal as much as its error.
+"""
+
+import contextlib
+import functools
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from spanetv2.errors import UserError
+
+__all__ = ["EXTENSIONS", "FORMATS", "ImageError", "read_image", "to_eight_bit"]
+
+FORMATS = (
+    *("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "ICO"),
+)
+"""Pillow's names of the formats that are tried."""
+
+EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".avif", ".bmp", ".dib"}
+    | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".ico"}
+)
+"""Lower-case endings by which files in a folder are taken for images."""
+
+
+class ImageError(UserError):
+    """One image could not be read.
+
+    Attributes:
+        path: the file, or ``dataset[index]`` where there is no file.
+        reason: what is wrong with it, without the path.
+    """
+
+    def __init__(self, path: str, reason: str):
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["ImageError"], tuple[str, str]]:
+        # Exceptions are rebuilt from ``args`` by default, which holds the one joined message.
+        return ImageError, (self.path, self.reason)
+
+
+def read_image(
+    source: str | os.PathLike[str] | IO[bytes], *, name: str | None = None
+) -> Image.Image:
+    """Read one image file.
+
+    Args:
+        source: a path, or a binary file object open at the image's first byte.
+        name: what to call the image in messages; the path by default.
+
+    Returns:
+        A loaded Pillow image of mode ``L`` or ``RGB``, upright and opaque.
+
+    Raises:
+        ImageError: the file is missing, empty, not an image, damaged, too large, or of a kind of
+            pixel with no defined white.
+    """
+    if isinstance(source, str | os.PathLike):
+        source = Path(source)
+        name = name or str(source)
+        _check_file(source, name)
+    else:
+        name = name or str(getattr(source, "name", "image"))
+    try:
+        with _decoder_warnings(), Image.open(source, formats=_known_formats()) as opened:
+            opened.load()
+            return to_eight_bit(opened)
+    except ImageError as error:
+        raise ImageError(name, error.reason) from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        reason = f"refused as a possible decompression bomb; shrink it first ({error})"
+        raise ImageError(name, reason) from None
+    except Image.UnidentifiedImageError:
+        known = ", ".join(FORMATS)
+        raise ImageError(name, f"not an image in a known format ({known})") from None
+    except MemoryError:
+        raise ImageError(name, "not enough memory to decode it") from None
+    except Exception as error:  # damaged files make decoders raise nearly anything
+        detail = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(name, f"damaged or truncated image ({detail})") from None
+
+
+def to_eight_bit(image: Image.Image) -> Image.Image:
+    """Turn any Pillow image into an upright, opaque, 8-bit ``L`` or ``RGB`` image.
+
+    Args:
+        image: a Pillow image of any mode.
+
+    Returns:
+        A new image of mode ``L`` if the input has one grey channel, else ``RGB``.
+
+    Raises:
+        ImageError: the pixel values have no defined black and white (its path is empty).
+        ValueError: Pillow cannot convert the mode.
+    """
+    image = _upright(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        return _scaled_to_eight_bit(image)
+    if image.mode == "1":
+        return image.convert("L")
+    if "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+        grey = image.mode in ("1", "L", "LA", "La")
+        over = image.convert("RGBA")
+        white = Image.new("RGBA", over.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, over).convert("L" if grey else "RGB")
+    if image.mode in ("L", "RGB"):
+        return image.copy()
+    return image.convert("RGB")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # broken metadata does not make the pixels wrong
+        return image
+
+
+def _scaled_to_eight_bit(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.float64)
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    white = 65535.0
+    if image.mode == "F":
+        white = 1.0 if high <= 1 else 255.0
+    if not (low >= 0 and high <= white):  # so written, not-a-number is refused too
+        reason = f"{image.mode} pixels from {low:g} to {high:g}, expected 0 to {white:g}"
+        raise ImageError("", f"{reason}; convert the file to 8 or 16 bits")
+    return Image.fromarray(np.rint(values * (255.0 / white)).astype(np.uint8))
+
+
+def _check_file(path: Path, name: str) -> None:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ImageError(name, (error.strerror or str(error)).lower()) from None
+    except ValueError as error:
+        raise ImageError(name, str(error)) from None
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError(name, "a folder, expected a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError(name, "not a regular file")  # opening a pipe would wait for ever
+    if status.st_size == 0:
+        raise ImageError(name, "an empty file")
+    if not os.access(path, os.R_OK):
+        raise ImageError(name, "permission denied")
+
+
+@functools.cache
+def _known_formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+@contextlib.contextmanager
+def _decoder_warnings() -> Iterator[Any]:
+    """Silence remarks about metadata; make the bomb warning an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
