@@ -17,7 +17,7 @@ from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.source import ImageSource, Transform, label_table
 from spanetv2.tasks.classification.images import EXTENSIONS, read_image
 
-__all__ = ["FolderSource", "natural_order", "split_folder"]
+__all__ = ["FolderSource", "PackedNames", "natural_order", "split_folder"]
 
 _SYNONYMS = {
     "train": ("train", "training"),
@@ -49,7 +49,7 @@ class FolderSource(ImageSource):
     ):
         root = Path(root)
         found, stray = _class_folders(root)
-        names = _PackedNames()
+        names = PackedNames()
         labels: list[int] = []
         empty: list[str] = []
         for index, folder in enumerate(found):
@@ -160,7 +160,7 @@ def _image_files(folder: Path) -> list[str]:
     return sorted(found)
 
 
-class _PackedNames:
+class PackedNames:
     """Many strings as one bytes object and an array of offsets.
 
     A list of a million Python strings is copied page by page into every worker process, because
@@ -175,7 +175,7 @@ class _PackedNames:
     def append(self, name: str) -> None:
         self._parts.append(os.fsencode(name))
 
-    def freeze(self) -> "_PackedNames":
+    def freeze(self) -> "PackedNames":
         self._ends = np.cumsum([0, *map(len, self._parts)], dtype=np.int64)
         self._text = b"".join(self._parts)
         self._parts = []

@@ -7,16 +7,13 @@ samples and ``images.read_image`` decodes them, so that a damaged one is an erro
 import importlib.util
 import logging
 import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.data.folder import split_folder
 from spanetv2.tasks.classification.data.source import (
     ImageSource,
     StreamSource,
@@ -31,7 +28,6 @@ __all__ = [
     "TorchvisionSource",
     "hfds",
     "stream",
-    "tar",
     "torchvision",
 ]
 
@@ -44,7 +40,6 @@ class ReaderSource(ImageSource):
         name: how messages call the data set.
         own: class names of the reader, in its index order.
         classes: class names in the wanted index order; by default the reader's.
-        labels: (N,) in the reader's index order, where known.
         transform: applied to every Pillow image.
     """
 
@@ -55,15 +50,10 @@ class ReaderSource(ImageSource):
         name: str,
         own: Sequence[str],
         classes: Sequence[str] | None,
-        labels: np.ndarray | None = None,
         transform: Transform | None = None,
     ):
         self._table = np.asarray(_table(own, classes, where=name))
-        super().__init__(
-            classes=list(classes or own),
-            labels=None if labels is None else self._table[labels],
-            transform=transform,
-        )
+        super().__init__(classes=list(classes or own), labels=None, transform=transform)
         self.reader = reader
         self.name = name
 
@@ -231,50 +221,6 @@ class _ReaderErrors(logging.Handler):
     def __exit__(self, *error: object) -> None:
         self._logger.removeHandler(self)
         self._logger.propagate = self._before
-
-
-def tar(
-    root: str | os.PathLike[str] | None,
-    split: str,
-    *,
-    classes: Sequence[str] | None = None,
-    transform: Transform | None = None,
-) -> ReaderSource:
-    """Images inside tar files: one file with class folders, or a folder with one tar per class.
-
-    Args:
-        root: a ``.tar`` file, or a folder that holds ``<split>.tar``, ``<split>/*.tar`` or the
-            classes' tar files. Inside, ``.png``, ``.jpg`` and ``.jpeg`` are read.
-        split: which part, as for folders.
-        classes: class names in index order; matched by name.
-        transform: applied to every Pillow image.
-
-    Raises:
-        UserError: nothing usable there.
-    """
-    from timm.data.readers.reader_image_in_tar import ReaderImageInTar
-
-    if root is None or not Path(root).exists():
-        raise UserError(f"got {root} for tar data, expected a .tar file or a folder of them")
-    place = Path(root)
-    if place.is_dir():
-        one = place / f"{split}.tar"
-        place = one if one.is_file() else split_folder(place, split)
-    try:
-        # Open tar files would be shared by forked workers, together with their position.
-        reader = ReaderImageInTar(str(place), cache_tarfiles=False)
-    except Exception as error:
-        raise UserError(f"got no readable images in tar files at {place} ({error})") from None
-    index = reader.class_name_to_idx or {}
-    own = sorted(index, key=index.__getitem__)
-    return ReaderSource(
-        reader,
-        name=str(place),
-        own=own,
-        classes=classes,
-        labels=np.asarray(reader.targets, dtype=np.int64),
-        transform=transform,
-    )
 
 
 def hfds(

@@ -116,13 +116,10 @@ class EpochSampler(Sampler[list[tuple[int, int]]]):
         return whole + (self._share(rest).stop > self._share(rest).start)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch, first = self.epoch, self._first_batch
+        # All of this runs at the first next(): a DataLoader with workers calls iter() twice and
+        # draws from the second only.
+        epoch, first, order = self.epoch, self._first_batch, self._order(self.epoch)
         self._first_batch = 0
-        return self._batches(epoch, first, self._order(epoch))
-
-    def _batches(
-        self, epoch: int, first: int, order: np.ndarray
-    ) -> Iterator[list[tuple[int, int]]]:
         for batch in range(first, len(self)):
             whole = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             yield [(epoch, index) for index in whole[self._share(len(whole))].tolist()]

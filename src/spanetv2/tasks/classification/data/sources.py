@@ -14,6 +14,7 @@ from spanetv2.tasks.classification.data.source import (
     Transform,
     label_table,
 )
+from spanetv2.tasks.classification.data.tar import TarSource
 
 __all__ = ["DatasetSpec", "ImageSource", "StreamSource", "open_dataset"]
 
@@ -112,7 +113,7 @@ def open_dataset(
             source.classes = classes
         return source
     if kind == "tar":
-        return readers.tar(spec.root, spec.split, classes=classes, transform=transform)
+        return TarSource(spec.root, spec.split, classes=classes, transform=transform)
     if kind == "torch":
         return readers.torchvision(
             spec.name,
