@@ -103,6 +103,24 @@ class Preprocessing:
         size = (channels, *config["input_size"][1:])
         return cls(**{**{k: v for k, v in config.items() if k in known}, "input_size": size})
 
+    @classmethod
+    def of_checkpoint(cls, model: nn.Module, recorded: Mapping[str, Any] | None) -> "Preprocessing":
+        """What a checkpoint records, or else what timm records of the model.
+
+        Raises:
+            UserError: the record does not fit the model's input channels.
+        """
+        if recorded is None:
+            return cls.of_model(model)
+        settings = cls.from_dict(recorded)
+        channels = getattr(model, "in_chans", settings.input_size[0])
+        if channels != settings.input_size[0]:
+            raise UserError(
+                f"got preprocessing for {settings.input_size[0]} channels in a checkpoint of a "
+                f"model with {channels}; the checkpoint contradicts itself"
+            )
+        return settings
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augmentation:

@@ -1,0 +1,179 @@
+"""``spanetv2 predict``: classify image files."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from spanetv2.tasks.classification.data.loader import Failure
+    from spanetv2.tasks.classification.predict import Prediction
+
+__all__ = ["predict"]
+
+_SHEET = 48
+
+
+def predict(
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            help="Weights: .safetensors, a run folder, the authors' .pth, or a training .ckpt."
+        ),
+    ],
+    paths: Annotated[
+        list[str], typer.Argument(help="Image files, folders (searched below), or glob patterns.")
+    ],
+    top_k: Annotated[int, typer.Option(min=1, help="Classes per image.")] = 5,
+    json_out: Annotated[
+        str | None,
+        typer.Option(
+            "--json",
+            help="Write JSON here instead of printing a table: an array, or one object per line "
+            "for a name ending in .jsonl and for - (standard output).",
+        ),
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(help=f"Draw the first {_SHEET} images with their classes into this PNG."),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 32,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 0,
+) -> None:
+    """Classify image files, printing path, class and probability separated by tabs.
+
+    An image that cannot be read is reported on a line of its own on standard error and the rest
+    goes on; the exit status is then 1.
+    """
+    from tqdm import tqdm
+
+    from spanetv2.models.weights import load_model
+    from spanetv2.tasks.classification import predict as task
+    from spanetv2.tasks.classification.data.loader import Failure
+    from spanetv2.tasks.classification.data.transforms import Preprocessing, eval_transform
+    from spanetv2.tasks.classification.device import choose_device
+    from spanetv2.tasks.classification.labels import class_titles, model_classes
+
+    chosen = choose_device(device)
+    model, record = load_model(checkpoint, device=chosen)
+    preprocessing = Preprocessing.of_checkpoint(model, record.preprocessing)
+    names = model_classes(record.classes, int(model.num_classes))
+    titles = class_titles(names)
+    results = task.predict(
+        model,
+        paths,
+        transform=eval_transform(preprocessing),
+        top_k=top_k,
+        batch_size=batch_size,
+        device=chosen,
+        workers=workers,
+    )
+    read = failed = 0
+    shown: list[Prediction] = []
+    quiet = json_out not in (None, "-")
+    with (
+        _writer(json_out, names, titles) as write,
+        tqdm(unit="image", disable=not quiet, delay=1) as bar,
+    ):
+        for result in results:
+            bar.update()
+            if isinstance(result, Failure):
+                failed += 1
+                message = f"error: {printable(result.path)}: {printable(result.reason)}"
+                tqdm.write(message, file=sys.stderr)
+            else:
+                read += 1
+                if picture is not None and len(shown) < _SHEET:
+                    shown.append(result)
+            write(result)
+    if picture is not None and shown:
+        _draw(shown, titles, picture)
+    if failed:
+        print(f"{read} images classified, {failed} problems", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def printable(text: str) -> str:
+    r"""A file name as one line of valid text: control characters and stray bytes are escaped.
+
+    Example:
+        >>> printable("a\nb.jpg")
+        'a\\nb.jpg'
+    """
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+@contextlib.contextmanager
+def _writer(target: str | None, names: list[str], titles: list[str]) -> Iterator[Any]:
+    from spanetv2.files import atomic_path
+    from spanetv2.tasks.classification.data.loader import Failure
+
+    def as_json(result: "Prediction | Failure") -> str:
+        if isinstance(result, Failure):
+            return json.dumps({"path": result.path, "error": result.reason}, ensure_ascii=False)
+        ranked = zip(result.indices, result.probabilities, strict=True)
+        classes = [
+            {"class": names[i], "title": titles[i], "index": i, "probability": round(p, 6)}
+            for i, p in ranked
+        ]
+        return json.dumps({"path": result.path, "predictions": classes}, ensure_ascii=False)
+
+    def print_table(result: "Prediction | Failure") -> None:
+        if isinstance(result, Failure):
+            return  # on standard error already
+        path = printable(result.path)
+        for index, probability in zip(result.indices, result.probabilities, strict=True):
+            sys.stdout.write(f"{path}\t{printable(titles[index])}\t{probability:.4f}\n")
+
+    if target is None:
+        yield print_table
+        sys.stdout.flush()
+    elif target == "-":
+        yield lambda result: _put(sys.stdout, as_json(result) + "\n")
+        sys.stdout.flush()
+    else:
+        lines = target.endswith(".jsonl")
+        with (
+            atomic_path(target) as temporary,
+            # A name that is not valid text becomes the JSON escape of its stray bytes.
+            temporary.open("w", encoding="utf-8", errors="backslashreplace") as stream,
+        ):
+            count = 0
+
+            def put(result: "Prediction | Failure") -> None:
+                nonlocal count
+                start = "" if lines else (",\n" if count else "[\n")
+                stream.write(start + as_json(result) + ("\n" if lines else ""))
+                count += 1
+
+            yield put
+            if not lines:
+                stream.write("\n]\n" if count else "[]\n")
+
+
+def _put(stream: IO[str], text: str) -> None:
+    stream.write(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def _draw(shown: "list[Prediction]", titles: list[str], out: Path) -> None:
+    from spanetv2.tasks.classification.images import read_image
+    from spanetv2.tasks.classification.picture import SheetRow, prediction_sheet
+
+    images, rows = [], []
+    for result in shown:
+        image = read_image(result.path)
+        image.thumbnail((256, 256))
+        images.append(image)
+        rows.append(
+            SheetRow(
+                predicted=titles[result.indices[0]],
+                probability=min(1.0, result.probabilities[0]),
+            )
+        )
+    prediction_sheet(images, rows, out)

@@ -1,0 +1,132 @@
+"""Names of classes: ImageNet's, their readable titles, and matching two lists by name.
+
+A class is known by the name of its folder. ImageNet's folders are WordNet ids ("wnids", such as
+n01440764), and its class indices are their alphabetical order; people read the first word that
+WordNet gives them ("tench").
+"""
+
+import functools
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from spanetv2.errors import UserError
+from spanetv2.tasks.classification.data.source import label_table
+
+__all__ = ["class_titles", "imagenet_classes", "match_classes", "model_classes"]
+
+_WNID = re.compile(r"n\d{8}")
+
+
+@functools.cache
+def _info():
+    from timm.data.imagenet_info import ImageNetInfo
+
+    return ImageNetInfo("imagenet-1k")
+
+
+def imagenet_classes() -> list[str]:
+    """The 1000 wnids of ImageNet-1k in index order, which is alphabetical.
+
+    Example:
+        >>> imagenet_classes()[:2], len(imagenet_classes())
+        (['n01440764', 'n01443537'], 1000)
+    """
+    return list(_info().label_names())
+
+
+def class_titles(classes: Sequence[str]) -> list[str]:
+    """Readable names: wnids become WordNet's first word, other names stay.
+
+    Titles that would not be unique keep the wnid in brackets (ImageNet has two cranes).
+
+    Example:
+        >>> class_titles(["n01440764", "my cat"])
+        ['tench', 'my cat']
+    """
+    titles = [_title(name) for name in classes]
+    counts = Counter(titles)
+    return [
+        title if counts[title] == 1 or title == name else f"{title} ({name})"
+        for title, name in zip(titles, classes, strict=True)
+    ]
+
+
+def model_classes(names: Sequence[str] | None, num_classes: int) -> list[str]:
+    """The class names to show for a model's outputs.
+
+    Args:
+        names: as its checkpoint records them, None if it does not.
+        num_classes: number of outputs.
+
+    Returns:
+        ``names``; without them, ImageNet's for 1000 outputs, else the indices.
+
+    Raises:
+        UserError: not as many names as outputs.
+    """
+    if names is None:
+        return imagenet_classes() if num_classes == 1000 else [str(i) for i in range(num_classes)]
+    if len(names) != num_classes:
+        raise UserError(
+            f"got {len(names)} class names for a model with {num_classes} outputs; "
+            "the checkpoint contradicts itself"
+        )
+    return list(names)
+
+
+def match_classes(
+    data: Sequence[str], model: Sequence[str] | None, num_classes: int
+) -> tuple[list[str], list[int]]:
+    """Find each of a data set's classes among a model's outputs, by name.
+
+    The data may hold a part of the model's classes, in any order; a wnid and its title count as the
+    same name. Only a checkpoint without class names is matched by position, and only if the number
+    of classes is the same.
+
+    Args:
+        data: the data set's class names, by its labels.
+        model: the model's class names, None if the checkpoint records none.
+        num_classes: the model's number of outputs.
+
+    Returns:
+        The names of the model's outputs, and for each of the data's labels the output it means.
+
+    Raises:
+        UserError: a class the model does not have, or two that mean the same output.
+
+    Example:
+        >>> match_classes(["tench", "goldfish"], imagenet_classes(), 1000)[1]
+        [0, 1]
+    """
+    if model is None:
+        known = set(imagenet_classes()) if num_classes == 1000 else set()
+        if not known or not known.intersection(data):
+            if len(data) != num_classes:
+                raise UserError(
+                    f"got data of {len(data)} classes and a checkpoint of {num_classes} that does "
+                    "not name them, expected the same number; use data with all its classes"
+                )
+            return list(data), list(range(num_classes))
+    names = model_classes(model, num_classes)
+    # Every name by which an output may be known; a name that two outputs share means neither.
+    aliases = Counter(alias for name in names for alias in {name, _title(name)})
+    canonical = {
+        alias: name for name in names for alias in (_title(name), name) if aliases[alias] == 1
+    }
+    canonical |= {name: name for name in names}
+    wanted = [canonical.get(name, canonical.get(_title(name), name)) for name in data]
+    table = label_table(wanted, names, where="the data")
+    twice = [name for name, count in Counter(wanted).items() if count > 1]
+    if twice:
+        raise UserError(f"got two classes in the data that both mean {twice[0]!r}; merge them")
+    return names, table
+
+
+def _title(name: str) -> str:
+    if not _WNID.fullmatch(name):
+        return name
+    try:
+        return _info().label_name_to_description(name).split(",")[0]
+    except KeyError:
+        return name
