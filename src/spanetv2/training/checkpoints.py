@@ -1,0 +1,220 @@
+"""Writing, choosing and finding checkpoints."""
+
+import contextlib
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import CheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from spanetv2.errors import UserError
+from spanetv2.files import atomic_path
+from spanetv2.training.config import CheckpointConfig
+from spanetv2.training.data import Position, TrainingData
+from spanetv2.training.finite import NonFiniteError, all_finite
+from spanetv2.training.stopping import Interrupted, Watch
+
+__all__ = ["BEST", "LAST", "PREVIOUS", "RunCheckpoints", "SafeCheckpointIO", "find_checkpoint"]
+
+LAST, PREVIOUS, BEST = "last.ckpt", "last-previous.ckpt", "best.ckpt"
+
+
+class SafeCheckpointIO(CheckpointIO):
+    """Checkpoints that are whole or absent, and hold tensors and plain values only.
+
+    The file that stood at the path before is kept beside it as ``<name>-previous<suffix>``. At no
+    moment is there no complete checkpoint under the path.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
+    ) -> None:
+        target = Path(path)
+        with atomic_path(target) as temporary:
+            torch.save(checkpoint, temporary)
+            if target.is_file():
+                link(target, target.with_name(f"{target.stem}-previous{target.suffix}"))
+
+    def load_checkpoint(
+        self,
+        path: str | os.PathLike[str],
+        map_location: Any = "cpu",
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+    def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+def link(source: Path, target: Path) -> None:
+    """Make ``target`` another name of the file ``source``, or a copy where links are impossible."""
+    with atomic_path(target) as temporary:
+        temporary.unlink()
+        try:
+            os.link(source, temporary)
+        except OSError:
+            temporary.write_bytes(source.read_bytes())
+
+
+def find_checkpoint(folder: Path) -> tuple[Path | None, str | None]:
+    """The newest complete checkpoint of a run.
+
+    A broken ``last.ckpt`` (a full disk, a copy cut short) is set aside as ``last.ckpt.broken``, so
+    that it can never displace the good one before it.
+
+    Args:
+        folder: the run's ``checkpoints`` folder.
+
+    Returns:
+        Its path, None if there is none, and a remark for the user if it is not the last one.
+
+    Raises:
+        UserError: there are checkpoints, all of them broken.
+    """
+    last, previous = folder / LAST, folder / PREVIOUS
+    if last.is_file() and _whole(last):
+        return last, None
+    if previous.is_file() and _whole(previous):
+        remark = f"{last} is {'truncated or damaged' if last.is_file() else 'missing'}"
+        with contextlib.suppress(OSError):  # another process of the same run may have moved it
+            last.rename(last.with_name(last.name + ".broken"))
+        return previous, f"{remark}: going on from {previous}"
+    if last.is_file() or previous.is_file():
+        raise UserError(
+            f"{last} and the one before it are truncated or damaged; start again with --overwrite"
+            + (f", or from --weights {folder / BEST}" if (folder / BEST).is_file() else "")
+        )
+    return None, None
+
+
+def _whole(path: Path) -> bool:
+    # torch.save writes a zip file with a checksum for every member: reading it all proves it whole.
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile, EOFError):
+        return False
+
+
+class RunCheckpoints(Checkpoint):
+    """Keeps the last, the one before and the best checkpoint of a run.
+
+    Saves every so many updates, at the end of an epoch, and when the run is asked to stop; always
+    between two optimiser updates, never with weights that are not finite.
+
+    Args:
+        folder: where to.
+        config: how often, and what "best" means.
+        watch: knows whether to stop, and which losses were bad.
+        max_steps: end the run after so many updates; None leaves that to the Trainer.
+    """
+
+    def __init__(
+        self, folder: Path, config: CheckpointConfig, watch: Watch, *, max_steps: int | None = None
+    ):
+        self.folder = folder
+        self.config = config
+        self.watch = watch
+        self.max_steps = max_steps
+        self.best_value: float | None = None
+        self.best_epoch: int | None = None
+        self._validation_pending = False
+
+    # state ---------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_value": self.best_value, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_value = state_dict["best_value"]
+        self.best_epoch = state_dict["best_epoch"]
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if self._validation_pending:
+            # What Lightning takes for "stopped amid the validation that follows the last batch":
+            # on resuming it repeats that validation from its start.
+            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+            pending = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+            progress.update(total=dict(pending), current=dict(pending), is_last_batch=False)
+
+    # when ----------------------------------------------------------------------------------------
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.max_steps is not None and trainer.global_step >= self.max_steps:
+            trainer.should_stop = True
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if (batch_idx + 1) % trainer.accumulate_grad_batches or trainer.is_last_batch:
+            return  # gradients under way, or the end of the epoch, which saves itself
+        step = trainer.global_step
+        if self.max_steps is not None and step >= self.max_steps:
+            trainer.should_stop = True
+        if trainer.should_stop or (self.config.every_steps and step % self.config.every_steps == 0):
+            self._save(trainer, Position(epoch=trainer.current_epoch, batch=batch_idx + 1))
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        # Several processes finish the validation: they cannot agree on a batch to stop at.
+        if self.watch.signal is None or trainer.world_size > 1:
+            return
+        self._validation_pending = True
+        done = int(trainer.num_training_batches)
+        self._save(trainer, Position(epoch=trainer.current_epoch, batch=done))
+        raise Interrupted("stopped during validation", 128 + self.watch.signal)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_last_batch:
+            return  # stopped amid the epoch, and saved there
+        epoch = trainer.current_epoch
+        improved = self._improved(trainer)
+        if improved:
+            self.best_value, self.best_epoch = self._value(trainer), epoch
+        ending = trainer.should_stop or epoch + 1 == trainer.max_epochs
+        if improved or ending or (epoch + 1) % self.config.every_epochs == 0:
+            self._save(trainer, Position(epoch=epoch + 1, batch=0))
+            if improved and trainer.is_global_zero:
+                link(self.folder / LAST, self.folder / BEST)
+
+    # how -----------------------------------------------------------------------------------------
+
+    def _value(self, trainer: Trainer) -> float | None:
+        value = trainer.callback_metrics.get(f"val/{self.config.monitor}")
+        return None if value is None else float(value)
+
+    def _improved(self, trainer: Trainer) -> bool:
+        value = self._value(trainer)
+        if value is None or value != value:
+            return False
+        if self.best_value is None:
+            return True
+        return value < self.best_value if self.config.monitor == "loss" else value > self.best_value
+
+    def _save(self, trainer: Trainer, position: Position) -> None:
+        self.watch.check()
+        module = trainer.lightning_module
+        if not all_finite(module.parameters()):
+            raise NonFiniteError(
+                f"the weights are no longer finite after update {trainer.global_step} (epoch "
+                f"{trainer.current_epoch + 1}) and are not saved; {self.watch.last_good()}; lower "
+                "optimizer.lr or clip with --trainer.gradient_clip_val 1"
+            )
+        data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        assert isinstance(data, TrainingData)
+        data.position = position
+        trainer.save_checkpoint(self.folder / LAST)

@@ -1,0 +1,123 @@
+"""One progress bar over the whole run, or one line an epoch where there is no terminal."""
+
+import sys
+import time
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from tqdm import tqdm
+
+from spanetv2.training.batching import BatchPlan
+from spanetv2.training.logs import TrainingLog
+
+__all__ = ["RunProgress"]
+
+_LINE_EVERY = 2.0  # seconds, at least, between two lines without a terminal
+
+
+class RunProgress(ProgressBar):
+    """Shows epochs, images per second, time left, loss, learning rate and top-1 so far.
+
+    Args:
+        plan: images per batch.
+        log: where loss and rate are known.
+    """
+
+    def __init__(self, plan: BatchPlan, log: TrainingLog):
+        super().__init__()
+        self.plan = plan
+        self.training_log = log
+        self._bar: tqdm[Any] | None = None
+        self._enabled = True
+        self._last_line = 0.0
+        self._top1: float | None = None
+
+    def disable(self) -> None:
+        self._enabled = False
+
+    def enable(self) -> None:
+        self._enabled = True
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._enabled or not trainer.is_global_zero:
+            return
+        batches = trainer.num_training_batches
+        assert trainer.max_epochs is not None
+        images = self.plan.per_device * self.plan.devices
+        total = None if batches == float("inf") else int(batches) * trainer.max_epochs * images
+        done = trainer.global_step * self.plan.total
+        if sys.stderr.isatty():
+            self._bar = tqdm(
+                total=total,
+                initial=done,
+                unit="img",
+                unit_scale=True,
+                dynamic_ncols=True,
+                smoothing=0.05,
+                file=sys.stderr,
+            )
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._bar is not None:
+            self._describe(trainer)
+            self._bar.update(self.plan.per_device * self.plan.devices)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._bar is not None:
+            self._bar.set_description_str(f"epoch {trainer.current_epoch + 1}, validating")
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        top1 = trainer.callback_metrics.get("val/top1")
+        self._top1 = None if top1 is None else float(top1)
+        if self._bar is not None:
+            self._describe(trainer)
+        elif self._enabled and trainer.is_global_zero:
+            now = time.monotonic()
+            last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+            if last or now - self._last_line >= _LINE_EVERY:
+                self._last_line = now
+                print(self._line(trainer), file=sys.stderr, flush=True)
+
+    def _facts(self, trainer: Trainer) -> dict[str, str]:
+        lr = max(group["lr"] for group in trainer.optimizers[0].param_groups)
+        facts = (
+            {}
+            if self.training_log.last_loss is None
+            else {"loss": f"{self.training_log.last_loss:.3f}"}
+        )
+        facts["lr"] = f"{lr:.2g}"
+        if self._top1 is not None:
+            facts["top-1"] = f"{self._top1:.2%}"
+        return facts
+
+    def _describe(self, trainer: Trainer) -> None:
+        assert self._bar is not None
+        self._bar.set_description_str(
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", refresh=False
+        )
+        self._bar.set_postfix(self._facts(trainer), refresh=False)
+
+    def _line(self, trainer: Trainer) -> str:
+        facts = ", ".join(f"{key} {value}" for key, value in self._facts(trainer).items())
+        rate = (
+            ""
+            if self.training_log.last_rate is None
+            else f", {self.training_log.last_rate:,.0f} images/s"
+        )
+        return f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {facts}{rate}"
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._close()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

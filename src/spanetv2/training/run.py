@@ -1,0 +1,359 @@
+"""A whole training run: from a configuration to a folder with weights and metrics."""
+
+import contextlib
+import json
+import logging
+import os
+import shlex
+import shutil
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+
+from spanetv2.errors import UserError
+from spanetv2.files import write_json, write_text
+from spanetv2.models.weights.save import model_record
+from spanetv2.training.batching import plan_batches
+from spanetv2.training.build import build_model
+from spanetv2.training.checkpoints import RunCheckpoints, SafeCheckpointIO, find_checkpoint
+from spanetv2.training.classification import ImageClassification
+from spanetv2.training.config import RunConfig
+from spanetv2.training.data import TrainingData, open_split
+from spanetv2.training.export import export_weights
+from spanetv2.training.freezing import freeze
+from spanetv2.training.logs import RunLog, TrainingLog
+from spanetv2.training.progress import RunProgress
+from spanetv2.training.record import describe_run
+from spanetv2.training.seeding import seed_all
+from spanetv2.training.stopping import Interrupted, Watch
+
+__all__ = ["RunResult", "rank", "run_classification", "say"]
+
+_CHECKPOINTS, _LOGS = "checkpoints", "logs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """A finished run.
+
+    Args:
+        folder: the run folder.
+        weights: the weights file in it.
+        metrics: content of its metrics.json; empty on all processes but the first.
+    """
+
+    folder: Path
+    weights: Path
+    metrics: dict[str, Any]
+
+
+def rank() -> int:
+    """The number of this process among those of the run, before anything is set up."""
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
+        if os.environ.get(name, "").isdigit():
+            return int(os.environ[name])
+    return 0
+
+
+def say(text: str) -> None:
+    """Tell the user something, once."""
+    if rank() == 0:
+        print(text, file=sys.stderr, flush=True)
+
+
+def run_classification(
+    config: RunConfig,
+    *,
+    trainer_options: dict[str, Any],
+    resolved: str,
+    command: list[str],
+    resume: bool = False,
+    overwrite: bool = False,
+) -> RunResult:
+    """Train, evaluate and export a classifier.
+
+    Args:
+        config: everything but the Trainer's options.
+        trainer_options: keyword arguments of Lightning's Trainer.
+        resolved: the whole configuration as YAML, written to the run folder.
+        command: arguments of the command line, for the record.
+        resume: go on from the run folder's last checkpoint, if there is one.
+        overwrite: delete what an earlier run left in the folder.
+
+    Raises:
+        UserError: wrong input; also a loss that became NaN or infinite, or too little memory.
+        Interrupted: a signal stopped the run, after saving.
+    """
+    assert config.out is not None
+    folder = Path(config.out)
+    checkpoint = _prepare_folder(folder, resume=resume, overwrite=overwrite)
+    seed_all(config.seed)
+    options = dict(trainer_options)
+    max_steps = options.pop("max_steps", None)
+    extra_callbacks = options.pop("callbacks", None) or []
+    with _quiet():
+        trainer = _make_trainer(options)
+    mixing = bool(config.mixing.mixup or config.mixing.cutmix)
+    plan = plan_batches(
+        config.data.total_batch,
+        devices=trainer.world_size,
+        per_device=config.data.batch_size,
+        accumulation=config.data.accumulation,
+        even=mixing,
+    )
+    trainer.accumulate_grad_batches = plan.accumulation
+    data = _make_data(config, plan=plan, trainer=trainer)
+    module = _make_module(config, data, trainer)
+    _tell(config, data, module)
+    say(str(plan))
+    limit = data.batches_per_epoch
+    if limit is not None:
+        trainer.limit_train_batches = limit
+
+    step = None if checkpoint is None else _step(checkpoint)
+    if checkpoint is not None:
+        say(f"resuming from {checkpoint}, after update {step:,}")
+    watch = Watch(folder / _CHECKPOINTS / "last.ckpt")
+    log = TrainingLog(config.log_every, plan)
+    saver = RunCheckpoints(
+        folder / _CHECKPOINTS,
+        config.checkpoints,
+        watch,
+        max_steps=None if max_steps in (None, -1) else max_steps,
+    )
+    progress = [RunProgress(plan, log)] if options.get("enable_progress_bar") is not False else []
+    callbacks = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+    callbacks[:] = [*callbacks, watch, log, *progress, *extra_callbacks, saver]
+    trainer.loggers = [RunLog(folder / _LOGS, resume_step=step)]
+    if trainer.is_global_zero and rank() == 0:
+        write_text(folder / "config.yaml", resolved)
+        _write_versions(folder, command, step)
+
+    try:
+        with _quiet(), _memory_advice(config, plan.per_device):
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
+    except Interrupted as error:
+        raise _interrupted(error.status - 128, folder, saver, str(error)) from None
+    finally:
+        watch.uninstall()
+    if watch.signal is not None:
+        raise _interrupted(watch.signal, folder, saver)
+    weights = folder / "weights.safetensors"
+    if not trainer.is_global_zero:
+        return RunResult(folder=folder, weights=weights, metrics={})
+    metrics = export_weights(module, data, config, folder=folder, log=log, saver=saver)
+    return RunResult(folder=folder, weights=weights, metrics=metrics)
+
+
+def _prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> Path | None:
+    checkpoints = folder / _CHECKPOINTS
+    if resume:
+        found, remark = find_checkpoint(checkpoints)
+        if remark:
+            say(remark)
+        if found is None:
+            say(f"nothing to resume in {folder}: starting from the beginning")
+        return found
+    if rank() != 0:
+        return None
+    if any(checkpoints.glob("*.ckpt")) and not overwrite:
+        raise UserError(
+            f"{folder} already holds a run; go on with --resume, replace it with --overwrite, "
+            "or choose another folder with --out"
+        )
+    if overwrite:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        shutil.rmtree(folder / _LOGS, ignore_errors=True)
+        for name in ("weights.safetensors", "metrics.json", "versions.json"):
+            (folder / name).unlink(missing_ok=True)
+    return None
+
+
+def _make_trainer(options: dict[str, Any]) -> Trainer:
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    try:
+        return Trainer(
+            **{
+                **options,
+                "logger": False,
+                "callbacks": [],
+                "enable_checkpointing": False,
+                "enable_progress_bar": False,
+                "enable_model_summary": False,
+                "use_distributed_sampler": False,  # ours knows the processes
+                "plugins": [SafeCheckpointIO()],
+            }
+        )
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
+        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+def _make_data(config: RunConfig, *, plan: Any, trainer: Trainer) -> TrainingData:
+    common: dict[str, Any] = {
+        "preprocessing": config.preprocessing,
+        "augmentation": config.augmentation,
+        "seed": config.seed,
+        "batch_size": plan.per_device,
+    }
+    train = open_split(config.data, training=True, **common)
+    val = None
+    if config.data.val_split is not None:
+        val = open_split(config.data, training=False, **common)
+        if val.classes != train.classes:
+            raise UserError(
+                f"the validation split has {len(val.classes)} classes "
+                f"({', '.join(val.classes[:3])}, ...), the training split {len(train.classes)} "
+                f"({', '.join(train.classes[:3])}, ...); expected the same"
+            )
+    pin = config.data.pin_memory
+    on_gpu = trainer.strategy.root_device.type == "cuda"
+    return TrainingData(
+        train,
+        val,
+        plan=plan,
+        config=config.data,
+        seed=config.seed,
+        pin_memory=on_gpu if pin is None else pin,
+        limit=trainer.limit_train_batches or 1.0,
+    )
+
+
+def _make_module(config: RunConfig, data: TrainingData, trainer: Trainer) -> ImageClassification:
+    classes = data.train.classes
+    if config.ema.decay is not None and trainer.precision in ("16-true", "bf16-true"):
+        raise UserError(
+            f"ema.decay with trainer.precision={trainer.precision} would average in half "
+            "precision, which loses the updates; use bf16-mixed"
+        )
+    net = build_model(
+        config.model,
+        num_classes=len(classes),
+        input_size=config.preprocessing.input_size,
+        weights=config.weights,
+    )
+    outputs = int(net.num_classes)  # pyright: ignore[reportArgumentType]
+    if outputs < len(classes):
+        raise UserError(f"model.num_classes={outputs}, but the data set has {len(classes)} classes")
+    frozen = freeze(net, config.freeze)
+    if config.model.channels_last:
+        net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    identity = {
+        **model_record(net),
+        "classes": classes if outputs == len(classes) else None,
+        "preprocessing": config.preprocessing.to_dict(),
+    }
+    module = ImageClassification(
+        net,
+        num_classes=outputs,
+        optimizer=config.optimizer,
+        schedule=config.schedule,
+        mixing=config.mixing,
+        ema=config.ema,
+        seed=config.seed,
+        frozen=frozen,
+        channels_last=config.model.channels_last,
+        identity=identity,
+    )
+    if config.model.compile:
+        net.compile()
+    return module
+
+
+def _tell(config: RunConfig, data: TrainingData, module: ImageClassification) -> None:
+    sizes = []
+    for split, source in (("training", data.train), ("validation", data.val)):
+        if source is not None:
+            with contextlib.suppress(TypeError):
+                sizes.append(f"{len(source):,} {split}")  # pyright: ignore[reportArgumentType]
+    parameters = list(module.net.parameters())
+    total = sum(p.numel() for p in parameters)
+    trained = sum(p.numel() for p in parameters if p.requires_grad)
+    part = "" if trained == total else f", {trained / 1e6:.2f} M of them trained"
+    say(f"run folder: {config.out}")
+    say(f"data: {config.data.dataset}, {' and '.join(sizes) or 'a stream of'} images")
+    say(
+        f"model: {module.identity['model_name']}, {total / 1e6:.2f} M parameters{part}, "
+        f"{module.num_classes} classes"
+    )
+
+
+def _step(checkpoint: Path) -> int:
+    return int(torch.load(checkpoint, weights_only=True, mmap=True)["global_step"])
+
+
+def _write_versions(folder: Path, command: list[str], step: int | None) -> None:
+    record = describe_run(command)
+    path = folder / "versions.json"
+    if step is not None and path.is_file():
+        with contextlib.suppress(ValueError):
+            first = json.loads(path.read_text(encoding="utf-8"))
+            first.setdefault("resumed", []).append({"after_update": step, **record})
+            record = first
+    write_json(path, record)
+
+
+def _interrupted(
+    number: int, folder: Path, saver: RunCheckpoints, reason: str | None = None
+) -> Interrupted:
+    name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+    last = saver.folder / "last.ckpt"
+    if last.is_file():
+        how = (
+            f"saved {last}; go on with: spanetv2 train classification --resume "
+            f"--out {shlex.quote(str(folder))}"
+        )
+    else:
+        how = "nothing was saved yet"
+    return Interrupted(f"{reason or 'stopped'} ({name}); {how}", 128 + number)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out Lightning's greetings, and warnings about what is deliberate here."""
+    loggers = [logging.getLogger(n) for n in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for message in (
+            r".*does not have many workers.*",
+            r".*module\(s\) in eval mode at the start of training.*",
+            r".*dataloader is not resumable.*",  # the sampler is placed by TrainingData
+            r".*smaller than the logging interval.*",
+            r".*`IterableDataset` has `__len__` defined.*",
+            r".*GPU available but not used.*",
+            r".*isinstance\(treespec, LeafSpec\).*",
+            r".*The dirpath .* exists.*",
+        ):
+            warnings.filterwarnings("ignore", message=message)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _memory_advice(config: RunConfig, per_device: int) -> Iterator[None]:
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        text = str(error)
+        device = isinstance(error, torch.OutOfMemoryError) or "out of memory" in text.lower()
+        if not (device or isinstance(error, MemoryError) or "can't allocate memory" in text):
+            raise
+        size = "x".join(map(str, config.preprocessing.input_size[1:]))
+        raise UserError(
+            f"out of {'device ' if device else ''}memory with {per_device} images of {size} per "
+            f"device; lower --data.batch_size (say {max(1, per_device // 2)}; data.total_batch is "
+            "kept by accumulation), or use --model.grad_checkpointing true or --trainer.precision "
+            "bf16-mixed"
+        ) from error
