@@ -38,7 +38,7 @@ def opened(**values) -> ImageSource:
 
 
 @pytest.fixture
-def third_party_leaks(recwarn):
+def third_party_leaks():
     """webdataset leaves shards open when a stream is left; collect that here."""
     yield
     with warnings.catch_warnings():
@@ -131,7 +131,14 @@ def test_folder_refuses_wrong_layouts(tmp_path, files, message):
     for name in files:
         write(tmp_path / name)
     with pytest.raises(UserError, match=message):
-        opened(root=str(tmp_path))
+        open_dataset(DatasetSpec(root=str(tmp_path)), training=True)
+
+
+def test_folder_leaves_out_empty_classes_in_evaluation(tmp_path):
+    write(tmp_path / "b" / "x.png")
+    (tmp_path / "a").mkdir()
+    source = opened(root=str(tmp_path))
+    assert (source.classes, source[0][1]) == (["b"], 0)
 
 
 def test_folder_refuses_a_missing_root(tmp_path):

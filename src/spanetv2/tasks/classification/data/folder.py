@@ -34,6 +34,8 @@ class FolderSource(ImageSource):
         classes: class names in index order; folders are matched by name and may be fewer. By
             default, the folders found.
         transform: applied to every Pillow image.
+        drop_empty: leave out class folders without images rather than refuse them. In training
+            that would be a class nobody meant to lose.
 
     Raises:
         UserError: no images; images outside the class folders; an empty class folder (only where
@@ -46,6 +48,7 @@ class FolderSource(ImageSource):
         *,
         classes: Sequence[str] | None = None,
         transform: Transform | None = None,
+        drop_empty: bool = False,
     ):
         root = Path(root)
         found, stray = _class_folders(root)
@@ -69,17 +72,17 @@ class FolderSource(ImageSource):
                 f"got image {stray!r} directly in {root}, expected every image in the sub-folder "
                 "of its class; move it there, or point at the folder above"
             )
-        if classes is None and empty:
+        if classes is None and empty and not drop_empty:
             raise UserError(
                 f"got class folders without images in {root}: {', '.join(empty[:5])}; "
                 "fill them, or remove them"
             )
         present = [folder for folder in found if folder not in set(empty)]
-        if classes is not None:
-            table = dict(zip(present, label_table(present, classes, where=str(root)), strict=True))
-            labels = [table[found[label]] for label in labels]
+        classes = list(classes) if classes is not None else present
+        table = dict(zip(present, label_table(present, classes, where=str(root)), strict=True))
+        labels = [table[found[label]] for label in labels]
         super().__init__(
-            classes=list(classes) if classes is not None else found,
+            classes=classes,
             labels=np.asarray(labels, dtype=np.int64),
             transform=transform,
         )

@@ -77,7 +77,7 @@ def open_dataset(
     Args:
         spec: which one.
         transform: applied to every Pillow image (mode ``L`` or ``RGB``).
-        training: streams only: shuffle.
+        training: streams are shuffled; folders must have images for every class.
         seed: streams only: of the shuffling.
         batch_size: streams only: samples per batch and process.
         on_error: streams only: what a damaged sample does. Others raise ``ImageError`` on reading.
@@ -97,7 +97,7 @@ def open_dataset(
         if spec.root is None:
             raise UserError("got no data folder, expected the root of a folder data set")
         folder = split_folder(spec.root, spec.split)
-        return FolderSource(folder, classes=classes, transform=transform)
+        return FolderSource(folder, classes=classes, transform=transform, drop_empty=not training)
     if spec.name in ("digits", "fashion_mnist"):
         if spec.name == "digits":
             source = digits(spec.split, transform=transform)
