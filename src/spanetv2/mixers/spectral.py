@@ -6,6 +6,7 @@ Shape suffixes: B batch, C channels, H and W the grid in tokens, K = W // 2 + 1.
 from typing import Any
 
 import torch
+from timm.layers import register_notrace_module
 from torch import Tensor, nn
 
 from spanetv2.errors import UserError
@@ -21,6 +22,7 @@ __all__ = ["GATES", "SpectralRescale"]
 GATES = ("sigmoid", "scaled_sigmoid")
 
 
+@register_notrace_module  # the grid decides what is computed, which symbolic tracing cannot follow
 class SpectralRescale(nn.Module):
     """Scale every frequency of every channel by a learned gain in (0, 1).
 

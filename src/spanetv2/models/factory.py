@@ -11,7 +11,6 @@ from torch import nn
 
 from spanetv2.errors import UserError
 from spanetv2.models import registry  # noqa: F401 - registers the variants
-from spanetv2.models.backbone import SPANetV2
 from spanetv2.models.variants import PREFIX, VARIANTS
 from spanetv2.models.weights.describe import Description, describe
 from spanetv2.models.weights.load import load_weights
@@ -132,7 +131,10 @@ def create_model(
 
 
 def load_model(
-    path: str | os.PathLike[str], *, device: str | torch.device = "cpu"
+    path: str | os.PathLike[str],
+    *,
+    device: str | torch.device = "cpu",
+    gate: str | None = None,
 ) -> tuple[nn.Module, Checkpoint]:
     """Build the model that a checkpoint describes and load it, ready for inference.
 
@@ -140,6 +142,7 @@ def load_model(
         path: a file, or a run folder with ``weights.safetensors``. A file that records no name must
             hold a SPANetV2, whose variant is read off its weights.
         device: where to put the model.
+        gate: "sigmoid" ignores the slopes of the spectral filters in the file.
 
     Returns:
         The model in evaluation mode, and the checkpoint with class names and preprocessing.
@@ -165,8 +168,7 @@ def load_model(
                 f"{checkpoint.path}: a SPANetV2 of depths {found.depths}, channels {found.dims}, "
                 "which is none of the variants; build it with SPANetV2(...) and load_weights"
             )
-        model = timm.create_model(name, **_options(found, checkpoint, {}))
-        load_weights(model, checkpoint.state_dict)
-    assert isinstance(model, nn.Module)
-    assert not isinstance(model, SPANetV2) or model.head_order in ("interleaved", "concatenated")
+        options = _options(found, checkpoint, {}) | ({"gate": gate} if gate else {})
+        model = timm.create_model(name, **options)
+        load_weights(model, checkpoint.state_dict, gate=gate)
     return model.to(device).eval(), checkpoint

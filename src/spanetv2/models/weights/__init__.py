@@ -1,5 +1,7 @@
 """Reading, recognising, converting, loading and saving weights."""
 
+from typing import Any
+
 from spanetv2.models.weights.convert import to_native
 from spanetv2.models.weights.describe import Description, describe
 from spanetv2.models.weights.load import LoadReport, load_weights
@@ -20,7 +22,8 @@ __all__ = [
 ]
 
 
-def load_model(path, *, device="cpu"):
+def load_model(*args: Any, **kwargs: Any) -> Any:
+    """See ``spanetv2.load_model``."""
     from spanetv2.models.factory import load_model as build
 
-    return build(path, device=device)
+    return build(*args, **kwargs)

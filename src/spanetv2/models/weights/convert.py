@@ -16,10 +16,19 @@ from spanetv2.errors import UserError
 from spanetv2.layers.downsampling import conv_output_size
 from spanetv2.ops.spectral_rescale import resize_theta
 
-__all__ = ["checkpoint_filter_fn", "is_native", "resize_filters", "strip_wrapping", "to_native"]
+__all__ = [
+    "checkpoint_filter_fn",
+    "grid_to_image",
+    "is_native",
+    "is_spanetv2",
+    "resize_filters",
+    "strip_wrapping",
+    "to_native",
+]
 
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
-_PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.")
+# A training checkpoint of this package holds the averaged weights beside the last ones: take those.
+_PREFIXES = ("ema.module.", "net.", "module.", "_orig_mod.", "model.", "backbone.")
 _AUTHORS_MARK = "downsample_layers.0.conv.weight"
 _NATIVE_MARK = "stem.conv.weight"
 
@@ -85,8 +94,15 @@ def strip_wrapping(content: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def is_native(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict has this package's names."""
-    return _NATIVE_MARK in state and not any(name.endswith("ctx.weight") for name in state)
+    """Whether a state dict has this package's names (a MetaFormer's stem has the same name)."""
+    return _NATIVE_MARK in state and any(".token_mixer.context." in name for name in state)
+
+
+def is_spanetv2(state: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict is a SPANetV2's, with this package's names or the authors'."""
+    return is_native(state) or (
+        _AUTHORS_MARK in state and any(".token_mixer.ctx." in name for name in state)
+    )
 
 
 def _rename(name: str) -> str:
@@ -113,7 +129,7 @@ def to_native(content: Mapping[str, Any]) -> dict[str, Tensor]:
     state = strip_wrapping(content)
     if is_native(state):
         return dict(state)
-    if _AUTHORS_MARK not in state:
+    if not is_spanetv2(state):
         first = ", ".join(list(state)[:3])
         raise UserError(
             f"got a state dict that is not SPANetV2's (its first names: {first}), expected the "

@@ -4,6 +4,8 @@ import argparse
 import json
 import os
 import pickle
+import struct
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,29 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from spanetv2.errors import UserError
-from spanetv2.models.weights.convert import is_native, strip_wrapping, to_native
+from spanetv2.models.variants import VARIANTS
+from spanetv2.models.weights.convert import (
+    is_native,
+    is_spanetv2,
+    strip_wrapping,
+    to_native,
+)
 
 __all__ = ["METADATA_KEY", "RUN_WEIGHTS", "Checkpoint", "read_checkpoint"]
 
 METADATA_KEY = "spanetv2"
+# What PyTorch's reader raises on bytes that are not, or no longer, a checkpoint.
+_DAMAGED = (
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    OSError,
+    AttributeError,
+    TypeError,
+    struct.error,
+)
+_RECORDED = ("model_name", "model_kwargs", "classes", "preprocessing", "extra")
 RUN_WEIGHTS = "weights.safetensors"
 
 
@@ -60,7 +80,10 @@ def _read_pickle(path: Path) -> dict[str, Any]:
     # Training scripts often keep their parsed arguments beside the weights; that class only holds
     # values, so allowing it runs no code of the file's.
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with (
+            torch.serialization.safe_globals([argparse.Namespace]),
+            warnings.catch_warnings(action="ignore"),  # an odd pickle is refused below, or fine
+        ):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         first = str(error).strip().splitlines()[0]
@@ -68,7 +91,7 @@ def _read_pickle(path: Path) -> dict[str, Any]:
             f"{path}: not a checkpoint of plain tensors, and no other pickle is run ({first}); "
             "save the state dict alone with torch.save, or as safetensors"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except _DAMAGED as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"{path}: truncated or not a checkpoint ({first}); fetch it again"
@@ -104,18 +127,20 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         content, record = _read_safetensors(path)
     else:
         content = _read_pickle(path)
-        if isinstance(content.get(METADATA_KEY), str):
-            record = json.loads(content[METADATA_KEY])
+        if isinstance(content.get(METADATA_KEY), dict):
+            record = content[METADATA_KEY]
     try:
         state = strip_wrapping(content)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     source = "spanetv2" if is_native(state) else "authors"
     name = record.get("model_name")
-    if name is not None and not name.startswith("spanetv2"):
+    if (name is not None and name not in VARIANTS) or not is_spanetv2(state):
         source = "other"
-    elif "stem.conv.weight" in state or "downsample_layers.0.conv.weight" in state:
-        state = to_native(state)
     else:
-        source = "other"
-    return Checkpoint(path=path, state_dict=state, source=source, **record)
+        try:
+            state = to_native(state)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+    known = {key: record[key] for key in _RECORDED if key in record}
+    return Checkpoint(path=path, state_dict=state, source=source, **known)

@@ -55,7 +55,7 @@ def save_state_dict(
     state: Mapping[str, Tensor], path: str | os.PathLike[str], record: Mapping[str, Any]
 ) -> None:
     """Write a state dict and a record about it to a safetensors file, atomically."""
-    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     metadata = {"format": "pt", METADATA_KEY: json.dumps(dict(record), ensure_ascii=False)}
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata=metadata)

@@ -1,0 +1,88 @@
+"""The ``spanetv2`` command. Each sub-command is a module of its own and imports what it needs."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from spanetv2.cli.convert import convert
+from spanetv2.cli.evaluate import evaluate
+from spanetv2.cli.models import models
+from spanetv2.cli.predict import predict
+from spanetv2.cli.quickstart import quickstart
+from spanetv2.cli.recipes import recipes
+from spanetv2.errors import UserError
+
+__all__ = ["app", "main"]
+
+TRACEBACK = "SPANETV2_TRACEBACK"
+
+app = typer.Typer(
+    name="spanetv2",
+    help="SPANetV2: spectral-adaptive modulation networks. Train, evaluate, predict, convert.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"spanetv2 {version('spanetv2')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def train(context: typer.Context) -> None:
+    """Train a model from a recipe, or go on with a run (train --help shows more)."""
+    from spanetv2.cli.train import main as run
+
+    raise typer.Exit(run(context.args))
+
+
+app.command()(quickstart)
+app.command()(evaluate)
+app.command()(predict)
+app.command()(convert)
+app.command()(models)
+app.command()(recipes)
+
+
+def main() -> None:
+    """Run the command line; every failure is one line on stderr and a non-zero exit status."""
+    try:
+        app()
+    except UserError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        first = (str(error).strip().splitlines() or ["no message"])[0]
+        _fail(f"{type(error).__name__}: {first} (set {TRACEBACK}=1 to see where)")
+
+
+def _fail(message: str) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(1)

@@ -1,0 +1,38 @@
+"""``spanetv2 models``: the table of variants."""
+
+from typing import Annotated
+
+import typer
+
+__all__ = ["models"]
+
+
+def models(
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+) -> None:
+    """List the variants: parameters, multiply-adds, published accuracy."""
+    from spanetv2.models.variants import VARIANTS
+
+    if json_output:
+        import dataclasses
+        import json
+
+        rows = [dataclasses.asdict(variant) for variant in VARIANTS.values()]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    typer.echo(
+        f"{'model':24}{'depths':>14}{'channels':>20}{'params M':>10}{'GMACs':>8}{'top-1 %':>9}"
+    )
+    for variant in VARIANTS.values():
+        depths = ", ".join(map(str, variant.depths))
+        dims = ", ".join(map(str, variant.dims))
+        top1 = "ours" if variant.top1 is None else f"{variant.top1:.1f}"
+        typer.echo(
+            f"{variant.name:24}{depths:>14}{dims:>20}"
+            f"{variant.params:>10.2f}{variant.gmacs:>8.2f}{top1:>9}"
+        )
+    typer.echo(
+        "\n1000 classes, 224 x 224 pixels; multiply-adds leave out the FFT. Top-1 on ImageNet-1K\n"
+        'as published (arXiv 2503.23947); "ours" marks small variants of this project, which\n'
+        "have no published weights."
+    )
