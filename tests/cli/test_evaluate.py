@@ -161,6 +161,7 @@ def test_evaluate_digits_without_a_folder_and_draws_confusions(tmp_path):
         assert min(drawn.size) > 100
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 def test_evaluate_takes_the_labels_of_nameless_streams_for_outputs(tmp_path, third_party_leaks):
     pytest.importorskip("webdataset")
     path = checkpoint(tmp_path, classes=["a", "b", "c", "d"])

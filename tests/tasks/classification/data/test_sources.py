@@ -371,6 +371,7 @@ def shards(tmp_path):
     return tmp_path
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 def test_wds_streams_every_sample_once(shards, third_party_leaks):
     pytest.importorskip("webdataset")
     source = streamed(name="wds", root=str(shards), classes=["even", "odd"])
@@ -380,6 +381,7 @@ def test_wds_streams_every_sample_once(shards, third_party_leaks):
     assert found == [((shard, i, 5), i % 2) for shard in range(2) for i in range(4)]
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 def test_wds_shuffles_by_epoch(shards, third_party_leaks):
     pytest.importorskip("webdataset")
     orders = []
@@ -404,6 +406,7 @@ def damage(shards):
             add(archive, f"{key}.cls", b"0")
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 def test_wds_raises_on_a_damaged_sample(shards, third_party_leaks):
     pytest.importorskip("webdataset")
     damage(shards)
@@ -412,6 +415,7 @@ def test_wds_raises_on_a_damaged_sample(shards, third_party_leaks):
         list(source)
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 def test_wds_counts_damaged_samples_when_skipping(shards, caplog, third_party_leaks):
     pytest.importorskip("webdataset")
     damage(shards)
@@ -421,6 +425,7 @@ def test_wds_counts_damaged_samples_when_skipping(shards, caplog, third_party_le
     assert "skipped" in caplog.text
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 def test_wds_needs_class_names_and_right_labels(shards, third_party_leaks):
     pytest.importorskip("webdataset")
     with pytest.raises(UserError, match="does not name its classes"):
