@@ -22,7 +22,6 @@ __all__ = ["GATES", "SpectralRescale"]
 GATES = ("sigmoid", "scaled_sigmoid")
 
 
-@register_notrace_module  # the grid decides what is computed, which symbolic tracing cannot follow
 class SpectralRescale(nn.Module):
     """Scale every frequency of every channel by a learned gain in (0, 1).
 
@@ -123,3 +122,7 @@ class SpectralRescale(nn.Module):
         channels, rows, columns = self.theta.shape
         gate = "sigmoid" if self.alpha is None else "scaled_sigmoid"
         return f"{channels}, half_spectrum=({rows}, {columns}), gate={gate!r}"
+
+
+# The grid decides what is computed, which symbolic tracing cannot follow.
+register_notrace_module(SpectralRescale)

@@ -168,7 +168,9 @@ def load_model(
                 f"{checkpoint.path}: a SPANetV2 of depths {found.depths}, channels {found.dims}, "
                 "which is none of the variants; build it with SPANetV2(...) and load_weights"
             )
-        options = _options(found, checkpoint, {}) | ({"gate": gate} if gate else {})
+        options = _options(found, checkpoint, {})
+        if gate is not None:
+            options["gate"] = gate
         model = timm.create_model(name, **options)
         load_weights(model, checkpoint.state_dict, gate=gate)
     return model.to(device).eval(), checkpoint

@@ -1,0 +1,114 @@
+"""The command line as a user meets it: in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from spanetv2 import VARIANTS, create_model, load_model, save_weights
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from spanetv2.cli.main import main; main()", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "COLUMNS": "100", **environment},
+        check=False,
+    )
+
+
+def test_help_lists_every_command():
+    result = run("--help")
+    assert result.returncode == 0
+    for command in ("train", "quickstart", "evaluate", "predict", "convert", "models", "recipes"):
+        assert f"\n  {command} " in result.stdout
+
+
+def test_help_needs_no_torch():
+    check = (
+        "import sys; sys.argv = ['spanetv2', '--help']\n"
+        "from spanetv2.cli.main import app\n"
+        "heavy = {'lightning', 'matplotlib', 'sklearn', 'torchmetrics', 'datasets'} & set(sys.modules)\n"
+        "print(sorted(heavy))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
+def test_models_prints_the_table():
+    result = run("models")
+    assert result.returncode == 0
+    lines = [line.split() for line in result.stdout.splitlines() if line.startswith("spanetv2_")]
+    assert {line[0] for line in lines} == set(VARIANTS)
+    s18 = next(line for line in lines if line[0] == "spanetv2_s18_pure")
+    assert s18[-3:] == ["29.16", "4.19", "83.4"]
+    rows = json.loads(run("models", "--json").stdout)
+    assert rows[0]["name"] == "spanetv2_s18_pure"
+    assert rows[0]["mixers"] == ["spam"] * 4
+
+
+def test_convert(tmp_path):
+    model = create_model("pico_pure", num_classes=3, img_size=64)
+    save_weights(model, tmp_path / "in.safetensors", classes=["a", "b", "c"])
+    result = run("convert", tmp_path / "in.safetensors", tmp_path / "out.safetensors")
+    assert result.returncode == 0, result.stderr
+    assert "spanetv2_pico_pure, interleaved, sigmoid, 3 classes, 3 channels" in result.stdout
+    again, checkpoint = load_model(tmp_path / "out.safetensors")
+    assert checkpoint.classes == ["a", "b", "c"]
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(again(x), model.eval()(x))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("convert", "missing.pth", "out.safetensors"), "missing.pth: no such file"),
+        (("convert", "missing.pth", "out.pth"), "expected a name that ends in .safetensors"),
+        (("predict", "missing.pth", "image.jpg"), "missing.pth: no such file"),
+        (("evaluate", "missing.pth"), "missing.pth: no such file"),
+    ],
+)
+def test_user_errors_are_one_line(arguments, message, tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-c", "from spanetv2.cli.main import main; main()", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bug_is_one_line_too(tmp_path):
+    target = tmp_path / "file"
+    target.write_text("")
+    model = create_model("pico_pure", num_classes=3, img_size=64)
+    save_weights(model, tmp_path / "in.safetensors")
+    result = run("convert", tmp_path / "in.safetensors", target / "out.safetensors")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "SPANETV2_TRACEBACK=1" in result.stderr
+    result = run(
+        "convert", tmp_path / "in.safetensors", target / "o.safetensors", SPANETV2_TRACEBACK="1"
+    )
+    assert "Traceback" in result.stderr
+
+
+def test_unknown_command_and_option_exit_2():
+    for arguments in (("fly",), ("models", "--nope")):
+        result = run(*arguments)
+        assert result.returncode == 2
+        assert "Traceback" not in result.stderr
