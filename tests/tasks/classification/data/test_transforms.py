@@ -100,6 +100,33 @@ def test_train_transform_shift_moves_the_image_by_whole_pixels():
     assert places == {(y, x) for y in range(-2, 3) for x in range(-2, 3)}
 
 
+@pytest.mark.parametrize("padding", ["constant", "edge", "reflect"])
+def test_train_transform_shift_fills_as_asked(padding):
+    settings = Preprocessing(input_size=(3, 8, 8), mean=(0.0,) * 3, std=(1.0,) * 3)
+    augmentation = dataclasses.replace(PLAIN, shift=2, shift_padding=padding)
+    transform = train_transform(settings, augmentation)
+    padded = np.pad(np.asarray(photo(8, 8)), [(2, 2), (2, 2), (0, 0)], mode=padding)
+    windows = {padded[y : y + 8, x : x + 8].tobytes(): (y, x) for y in range(5) for x in range(5)}
+    found = set()
+    for seed in range(200):
+        with seeded(seed):
+            out = transform(photo(8, 8))
+        found.add(windows[(out * 255).round().byte().permute(1, 2, 0).numpy().tobytes()])
+    assert len(found) == 25
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_train_transform_normalises_as_torchvision_to_the_last_bit(channels):
+    from torchvision.transforms import Compose, Normalize, ToTensor
+
+    settings = Preprocessing(
+        input_size=(channels, 16, 16), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+    )
+    image = photo(16, 16, "L" if channels == 1 else "RGB")
+    theirs = Compose([ToTensor(), Normalize(settings.mean, settings.std)])
+    assert torch.equal(train_transform(settings, PLAIN)(image), theirs(image))
+
+
 def test_train_transform_flips_and_erases_at_the_asked_rate():
     settings = Preprocessing(input_size=(1, 8, 8), mean=(0.0,), std=(1.0,))
     image = Image.new("L", (8, 8), 255)

@@ -4,7 +4,7 @@ Each has a random generator of its own, so that going through a loader draws not
 global one and a resumed run finds it as it was.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -108,7 +108,7 @@ def train_loader(
         drop_last=drop_last,
     )
     return ImageLoader(
-        _Safe(SeededDataset(source, seed=seed), locate=source.location),
+        SeededDataset(_Safe(source), seed=seed),
         batch_sampler=sampler,
         **common,
     )
@@ -160,7 +160,7 @@ def eval_loader(
         drop_last=False,
     )
     return ImageLoader(
-        _Safe(SeededDataset(source, seed=0), locate=source.location),
+        SeededDataset(_Safe(source), seed=0),
         batch_sampler=sampler,
         **common,
     )
@@ -175,18 +175,17 @@ class _Stop(NamedTuple):
 class _Safe(Dataset[Any]):
     """Turns an ``ImageError`` into a ``Failure``, which travels between processes unharmed."""
 
-    def __init__(self, dataset: SeededDataset, *, locate: Callable[[int], str]):
-        self.dataset = dataset
-        self._locate = locate
+    def __init__(self, source: ImageSource):
+        self.source = source
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return len(self.source)
 
-    def __getitem__(self, key: tuple[int, int]) -> Any:
+    def __getitem__(self, index: int) -> Any:
         try:
-            return self.dataset[key]
+            return self.source[index]
         except ImageError as error:
-            return Failure(error.path or self._locate(key[1]), error.reason)
+            return Failure(error.path or self.source.location(index), error.reason)
 
 
 class _SafeStream(torch.utils.data.IterableDataset[Any]):
