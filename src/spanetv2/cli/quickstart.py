@@ -45,6 +45,8 @@ def quickstart(
         arguments.append("--overwrite")
     if epochs is not None:
         arguments += ["--trainer.max_epochs", str(epochs)]
+        # The recipe's warm-up would be all of a very short run.
+        arguments += ["--schedule.warmup_epochs", str(min(3, epochs // 4))]
     start = time.perf_counter()
     try:
         result = run_training(arguments)
@@ -82,8 +84,7 @@ def show(result: "RunResult") -> None:
         facts={
             "model": checkpoint.model_name or type(model).__name__,
             "parameters": f"{parameters / 1e6:.2f} M",
-            "classes": str(len(source.classes)),
-            "held-out images": str(len(source)),
+            "data": "handwritten digits, a fifth held out",
             **_training_facts(result.metrics),
         },
         commands=[
@@ -94,8 +95,8 @@ def show(result: "RunResult") -> None:
             (
                 "Train on your own folder of images, with train/ and val/ in it and in each one "
                 "folder per class:",
-                "spanetv2 train classification --config fashion_mnist --data.dataset folder "
-                "--data /path/to/images --out runs/mine",
+                "spanetv2 train classification --config imagenet/s18_pure --model.name nano_pure "
+                "--data /path/to/images --data.total_batch 128 --out runs/mine",
             ),
             ("See all recipes, and the published models:", "spanetv2 recipes; spanetv2 models"),
             (

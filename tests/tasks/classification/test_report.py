@@ -49,7 +49,10 @@ def run_folder(tmp_path: Path) -> Path:
         {
             "top1": 0.98125,
             "images": 1234,
-            "per_class": [{"class": "<script>alert(1)</script>", "images": 36, "top1": 0.5}],
+            "seconds": 77.125,
+            "classes": [
+                {"index": 4, "class": "<script>alert(1)</script>", "title": "cat & dog", "f1": 0.5}
+            ],
         },
     )
     write_json(tmp_path / "versions.json", {"packages": {"torch": "9.9"}, "commit": "abc"})
@@ -76,8 +79,11 @@ def test_html_report_shows_metrics_pictures_and_commands(run_folder: Path) -> No
         "packages.torch",
         "9.9",
         "<script>alert(1)</script>",
+        "cat & dog",
+        "0.5",
     ):
         assert expected in text
+    assert "77.1" not in text
     assert "script" not in page.tags
 
 

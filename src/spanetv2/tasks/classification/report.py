@@ -44,14 +44,15 @@ PICTURES = (
     ),
 )
 
-METRIC_NAMES = {
+# figures of metrics.json that are shown at the top, and the columns of its table per class
+FIGURES = {
     "top1": "top-1 accuracy",
     "top5": "top-5 accuracy",
     "loss": "loss",
-    "images": "images",
+    "images": "images evaluated",
     "images_per_second": "images per second",
-    "seconds": "seconds",
 }
+COLUMNS = ("class", "title", "images", "top1", "precision", "f1")
 
 STYLE = """
 :root { color-scheme: light dark; --back: #ffffff; --text: #1c1e21; --soft: #5b6470;
@@ -73,7 +74,7 @@ figure { margin: 1rem 0; } figcaption { margin-bottom: .6rem; }
 .picture { overflow-x: auto; border-radius: .5rem;
   border: 1px solid var(--line); background: #ffffff; }
 .picture img { display: block; max-width: 100%; height: auto; margin: 0 auto; }
-.picture.wide img { min-width: 44rem; }
+.picture.wide img { min-width: 48rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; }
 th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
@@ -110,7 +111,7 @@ def html_report(
     metrics = _read_json(folder / "metrics.json")
     versions = _read_json(folder / "versions.json")
     parts = [f"<h1>{escape(title)}</h1>"]
-    cards = {**(facts or {}), **_scalars(metrics)}
+    cards = {**(facts or {}), **_figures(metrics)}
     if cards:
         parts.append(_cards(cards))
     parts += [
@@ -118,9 +119,9 @@ def html_report(
         for name, heading, caption in PICTURES
         if (folder / name).is_file()
     ]
-    per_class = metrics.get("per_class")
+    per_class = _per_class(metrics.get("classes"))
     if per_class:
-        parts.append(f"<h2>Per class</h2>{_table(_rows(per_class))}")
+        parts.append(f"<h2>Per class</h2>{_table(per_class)}")
     if commands:
         parts.append("<h2>How to go on</h2>")
         parts += [f"<p>{escape(what)}</p><pre>{escape(line)}</pre>" for what, line in commands]
@@ -159,20 +160,30 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _scalars(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """Pick the single numbers out of the metrics, under names a reader knows."""
+def _figures(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """Pick the figures that sum up a run, under names a reader knows."""
     shown = {}
-    for name, value in metrics.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
+    for name, title in FIGURES.items():
+        value = metrics.get(name)
+        if not isinstance(value, int | float):
             continue
         if name in ("top1", "top5"):
-            text = f"{100 * value:.2f} %"
-        elif isinstance(value, int):
-            text = f"{value:,}"
+            shown[title] = f"{100 * value:.2f} %"
+        elif isinstance(value, int) or value >= 1000:
+            shown[title] = f"{value:,.0f}"
         else:
-            text = f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-        shown[METRIC_NAMES.get(name, name.replace("_", " "))] = text
+            shown[title] = f"{value:.4g}"
     return shown
+
+
+def _per_class(rows: Any) -> list[dict[str, Any]]:
+    """Pick the columns of the table per class; a title that repeats the class name is left out."""
+    if not isinstance(rows, list):
+        return []
+    rows = [row for row in rows if isinstance(row, Mapping)]
+    titled = any(row.get("title") != row.get("class") for row in rows)
+    columns = [c for c in COLUMNS if titled or c != "title"]
+    return [{c: row[c] for c in columns if c in row} for row in rows]
 
 
 def _cards(facts: Mapping[str, str]) -> str:
@@ -192,16 +203,6 @@ def _figure(path: Path, heading: str, caption: str) -> str:
         f'<div class="picture{wide}"><img alt="{escape(heading)}" '
         f'src="data:image/png;base64,{data}"></div></figure>'
     )
-
-
-def _rows(per_class: Any) -> list[dict[str, Any]]:
-    """Bring a per-class table, a list of rows or a mapping class -> row, into a list of rows."""
-    if isinstance(per_class, Mapping):
-        return [
-            {"class": name, **(row if isinstance(row, Mapping) else {"value": row})}
-            for name, row in per_class.items()
-        ]
-    return [dict(row) for row in per_class if isinstance(row, Mapping)]
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -108,7 +108,7 @@ def spectral_filters(
         )
     heads = len(stages[0].kernels)
     columns = heads + channels + 1
-    figure = new_figure(1.75 * columns + 2.2, 2.15 * len(stages) + 0.7)
+    figure = new_figure(1.4 * columns + 1.8, 1.75 * len(stages) + 0.8)
     grid = figure.add_gridspec(
         len(stages), columns, width_ratios=[1.0] * (heads + channels) + [1.5]
     )
@@ -250,7 +250,16 @@ def _draw_profiles(axes: "Axes", stage: _Stage, *, span: float, last: bool) -> N
         stage.heads, stage.kernels, LINE_COLOURS, LINE_STYLES, strict=False
     ):
         radius, gain = radial_profile(spectrum)
-        axes.plot(radius, gain, color=colour, linestyle=style, label=f"{kernel}x{kernel}")
+        marker = "o" if len(radius) < 4 else None
+        axes.plot(
+            radius,
+            gain,
+            color=colour,
+            linestyle=style,
+            marker=marker,
+            markersize=3,
+            label=f"{kernel}x{kernel}",
+        )
     axes.set_xlim(0, np.pi)
     axes.set_ylim(START - 1.1 * max(span, 1e-3), START + 1.1 * max(span, 1e-3))
     axes.set_xticks([0, np.pi / 2, np.pi], ["0", "π/2", "π"], fontsize=7)

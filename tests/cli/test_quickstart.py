@@ -1,0 +1,88 @@
+"""The quick start, from the command to the page; with two batches instead of whole epochs."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import spanetv2.cli.train
+from spanetv2.cli.main import app
+from spanetv2.models.weights import load_model
+from spanetv2.training.stopping import Interrupted
+
+FILES = (
+    "weights.safetensors",
+    "metrics.json",
+    "config.yaml",
+    "versions.json",
+    "training_curves.png",
+    "confusion_matrix.png",
+    "predictions.png",
+    "spectral_filters.png",
+    "index.html",
+)
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Arguments that the quick start gave to training, which is cut to two batches an epoch."""
+    calls: list[list[str]] = []
+    real: Callable[..., Any] = spanetv2.cli.train.run_training
+
+    def short(argv: list[str]) -> Any:
+        calls.append(argv)
+        return real([*argv, "--trainer.limit_train_batches", "2"])
+
+    monkeypatch.setattr(spanetv2.cli.train, "run_training", short)
+    return calls
+
+
+def test_quickstart_leaves_everything_in_the_folder(tmp_path: Path, seen: list[list[str]]) -> None:
+    folder = tmp_path / "run"
+    result = CliRunner().invoke(app, ["quickstart", "--out", str(folder), "--epochs", "1"])
+    assert result.exit_code == 0, result.output
+    assert seen[0][:5] == ["classification", "--config", "digits", "--out", str(folder)]
+    assert "--overwrite" not in seen[0]
+    for name in FILES:
+        assert (folder / name).stat().st_size > 0, name
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["images"] == 360
+    assert f"{100 * metrics['top1']:.2f} %" in result.output
+    for name in FILES[:2] + FILES[4:]:
+        assert str(folder / name) in result.output
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 4
+    assert f"{100 * metrics['top1']:.2f} %" in page
+    assert "spanetv2_pico_pure" in page
+    _, checkpoint = load_model(folder)
+    assert checkpoint.classes == [str(digit) for digit in range(10)]
+
+    again = CliRunner().invoke(app, ["quickstart", "--out", str(folder), "--epochs", "1"])
+    assert again.exit_code != 0  # a folder of the user's is not replaced without being asked
+    assert "--overwrite" in str(again.exception)
+
+
+def test_quickstart_replaces_its_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    calls: list[list[str]] = []
+
+    def stop(argv: list[str]) -> Any:
+        calls.append(argv)
+        raise Interrupted("stopped (Ctrl-C); nothing was saved yet", 130)
+
+    monkeypatch.setattr(spanetv2.cli.train, "run_training", stop)
+    result = CliRunner().invoke(app, ["quickstart"])
+    assert result.exit_code == 130
+    assert "stopped (Ctrl-C)" in result.output
+    assert "--overwrite" in calls[0]
+    assert "--trainer.max_epochs" not in calls[0]
+
+
+def test_quickstart_refuses_no_epochs(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["quickstart", "--epochs", "0", "--out", str(tmp_path)])
+    assert result.exit_code == 2
