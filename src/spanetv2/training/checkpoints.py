@@ -181,6 +181,8 @@ class RunCheckpoints(Checkpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_last_batch:
             return  # stopped amid the epoch, and saved there
+        if self.max_steps is not None and trainer.global_step >= self.max_steps:
+            trainer.should_stop = True
         epoch = trainer.current_epoch
         improved = self._improved(trainer)
         if improved:

@@ -70,7 +70,11 @@ def export_weights(
         folder / "weights.safetensors",
         classes=module.identity["classes"],
         preprocessing=module.identity["preprocessing"],
-        extra={"training": training, **{k: result[k] for k in ("top1", "top5") if k in result}},
+        extra={
+            "epochs": epochs,
+            "updates": module.trainer.global_step,
+            **{key: result[key] for key in ("top1", "top5", "loss") if key in result},
+        },
     )
     write_json(folder / "metrics.json", metrics)
     return metrics

@@ -145,13 +145,24 @@ class TrainingLog(Callback):
         self._since = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"images": self.images, "seconds": self.seconds}
+        return {
+            "images": self.images,
+            "seconds": self.seconds,
+            "loss": None if self._loss is None else float(self._loss),
+            "batches": self._batches,
+            "spent": self._spent,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.images, self.seconds = state_dict["images"], state_dict["seconds"]
+        loss = state_dict["loss"]
+        self._loss = None if loss is None else torch.tensor(loss)
+        self._batches, self._spent = state_dict["batches"], state_dict["spent"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._begin()
+        self._since = time.perf_counter()
+        if self._loss is not None:
+            self._loss = self._loss.to(pl_module.device)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._since = time.perf_counter()

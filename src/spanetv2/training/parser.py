@@ -98,11 +98,11 @@ class ClassificationCLI(LightningCLI):
         pass
 
     def instantiate_classes(self) -> None:
-        built = self.parser.instantiate_classes(self.config)
+        built = self.parser.instantiate(self.config)
         names = [field.name for field in dataclasses.fields(RunConfig)]
         self.run_config = RunConfig(**{name: built[name] for name in names})
         trainer = built["trainer"]
         self.trainer_options = (
             trainer.as_dict() if isinstance(trainer, Namespace) else dict(trainer)
         )
-        self.resolved = self.parser.dump(self.config, skip_none=False, format="yaml")
+        self.resolved = self.parser.dump(self.config, skip_unset=False, format="yaml")
