@@ -96,7 +96,10 @@ def train_loader(
             raise UserError(f"got a batch of {batch_size} over {world} processes")
         source.set_workers(workers)
         return ImageLoader(
-            _SafeStream(source), batch_size=batch_size // world, drop_last=drop_last, **common
+            _SafeStream(source, batch_size=batch_size // world),
+            batch_size=batch_size // world,
+            drop_last=drop_last,
+            **common,
         )
     sampler = EpochSampler(
         len(source),
@@ -149,7 +152,8 @@ def eval_loader(
     }
     if isinstance(source, StreamSource):
         source.set_workers(workers)
-        return ImageLoader(_SafeStream(source), batch_size=max(1, batch_size // world), **common)
+        own = max(1, batch_size // world)
+        return ImageLoader(_SafeStream(source, batch_size=own), batch_size=own, **common)
     sampler = EpochSampler(
         len(source),
         batch_size=batch_size,
@@ -167,7 +171,7 @@ def eval_loader(
 
 
 class _Stop(NamedTuple):
-    """A batch that says: raise this."""
+    """An item, or a batch, that says: raise this."""
 
     failure: Failure
 
@@ -189,8 +193,9 @@ class _Safe(Dataset[Any]):
 
 
 class _SafeStream(torch.utils.data.IterableDataset[Any]):
-    def __init__(self, source: StreamSource):
+    def __init__(self, source: StreamSource, *, batch_size: int):
         self.source = source
+        self.batch_size = batch_size
 
     def __len__(self) -> int:
         return len(self.source)  # pyright: ignore[reportArgumentType]
@@ -199,7 +204,8 @@ class _SafeStream(torch.utils.data.IterableDataset[Any]):
         try:
             yield from self.source
         except ImageError as error:
-            yield Failure(error.path, error.reason)
+            # A batch of them: one alone could be the incomplete batch that training drops.
+            yield from [_Stop(Failure(error.path, error.reason))] * self.batch_size
 
 
 class _Collate:
@@ -209,6 +215,9 @@ class _Collate:
         self.on_error = on_error
 
     def __call__(self, items: list[Any]) -> Any:
+        for item in items:
+            if isinstance(item, _Stop):
+                return item
         failures = [item for item in items if isinstance(item, Failure)]
         if self.on_error == "raise":
             return _Stop(failures[0]) if failures else tuple(default_collate(items))
