@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import os
 import subprocess
 import sys
 import tomllib
@@ -52,6 +53,30 @@ def test_wheel_holds_nothing_else(wheel: Path) -> None:
         top, _, rest = name.partition("/")
         assert top == "spanetv2" or top.endswith(".dist-info"), name
         assert "__pycache__" not in rest, name
+
+
+def test_wheel_works_without_the_source_tree(wheel: Path, tmp_path: Path) -> None:
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    code = (
+        "import timm, spanetv2\n"
+        "from spanetv2.cli.recipes import find_recipe, list_recipes\n"
+        "print(spanetv2.__file__, find_recipe('imagenet/s18_pure'), sep='\\n')\n"
+        "print(*list_recipes(), sep='\\n')\n"
+        "timm.create_model('spanetv2_pico_pure')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    module, recipe, *names = done.stdout.splitlines()
+    assert Path(module).is_relative_to(tmp_path)
+    assert Path(recipe).is_relative_to(tmp_path)
+    shipped = (p.relative_to(ROOT / "recipes") for p in (ROOT / "recipes").rglob("*.yaml"))
+    assert set(names) == {path.with_suffix("").as_posix() for path in shipped}
 
 
 def test_wheel_offers_the_command(wheel: Path) -> None:
