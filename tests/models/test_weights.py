@@ -231,7 +231,8 @@ def test_training_checkpoint_prefers_averaged_weights(tmp_path):
     for parameter in averaged.parameters():
         parameter.data.mul_(0.5)
     state = {f"net.{k}": v for k, v in model.state_dict().items()}
-    record = {"model_name": NAMES[1], "model_kwargs": OPTIONS, "classes": list("abcde")}
+    kept = {"model_name": NAMES[1], "model_kwargs": OPTIONS, "classes": list("abcde")}
+    record = json.dumps(kept)
     torch.save({"state_dict": state, "spanetv2": record}, tmp_path / "last.ckpt")
     loaded, checkpoint = load_model(tmp_path / "last.ckpt")
     assert same(loaded, model)

@@ -127,8 +127,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         content, record = _read_safetensors(path)
     else:
         content = _read_pickle(path)
-        if isinstance(content.get(METADATA_KEY), dict):
-            record = content[METADATA_KEY]
+        if isinstance(content.get(METADATA_KEY), str):
+            record = json.loads(content[METADATA_KEY])
     try:
         state = strip_wrapping(content)
     except UserError as error:
