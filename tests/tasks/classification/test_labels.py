@@ -43,6 +43,7 @@ def test_match_classes_takes_unnamed_1000_outputs_for_imagenet():
 
 
 def test_match_classes_reads_titles_and_wordnet_ids_alike():
+    assert match_classes(["goldfish"], None, 1000)[1] == [1]
     assert match_classes(["goldfish"], imagenet_classes(), 1000)[1] == [1]
     assert match_classes(["n01443537"], ["tench", "goldfish"], 2)[1] == [1]
 
@@ -62,6 +63,13 @@ def test_match_classes_goes_by_position_only_without_names():
 def test_match_classes_refuses_unknown_folders(model):
     with pytest.raises(UserError, match=r"unknown classes 'n00000000', 'my cat' in the data"):
         match_classes(["n01440764", "n00000000", "my cat"], model, 1000)
+
+
+def test_match_classes_goes_by_position_for_1000_other_classes():
+    data = [f"c{i}" for i in range(1000)]
+    assert match_classes(data, None, 1000) == (data, list(range(1000)))
+    with pytest.raises(UserError, match="data of 2 classes and a checkpoint of 1000"):
+        match_classes(["c1", "c2"], None, 1000)
 
 
 def test_match_classes_refuses_two_names_for_one_output():

@@ -91,7 +91,9 @@ def read_image(
         raise ImageError(name, reason) from None
     except Image.UnidentifiedImageError:
         known = ", ".join(FORMATS)
-        raise ImageError(name, f"not an image in a known format ({known})") from None
+        raise ImageError(
+            name, f"not an image in a known format and kind of pixel ({known})"
+        ) from None
     except MemoryError:
         raise ImageError(name, "not enough memory to decode it") from None
     except Exception as error:  # damaged files make decoders raise nearly anything

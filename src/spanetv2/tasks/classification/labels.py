@@ -81,8 +81,8 @@ def match_classes(
     """Find each of a data set's classes among a model's outputs, by name.
 
     The data may hold a part of the model's classes, in any order; a wnid and its title count as the
-    same name. Only a checkpoint without class names is matched by position, and only if the number
-    of classes is the same.
+    same name. A checkpoint of 1000 classes without names is taken for ImageNet's if any name fits;
+    others without names are matched by position, and only if the number of classes is the same.
 
     Args:
         data: the data set's class names, by its labels.
@@ -100,8 +100,8 @@ def match_classes(
         [0, 1]
     """
     if model is None:
-        known = set(imagenet_classes()) if num_classes == 1000 else set()
-        if not known or not known.intersection(data):
+        imagenet = imagenet_classes() if num_classes == 1000 else []
+        if {*imagenet, *map(_title, imagenet)}.isdisjoint(data):
             if len(data) != num_classes:
                 raise UserError(
                     f"got data of {len(data)} classes and a checkpoint of {num_classes} that does "
