@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from spanetv2.tasks.classification.data.loader import Failure
+    from spanetv2.tasks.classification.images import Failure
     from spanetv2.tasks.classification.predict import Prediction
 
 __all__ = ["predict"]
@@ -54,9 +54,9 @@ def predict(
 
     from spanetv2.models.weights import load_model
     from spanetv2.tasks.classification import predict as task
-    from spanetv2.tasks.classification.data.loader import Failure
     from spanetv2.tasks.classification.data.transforms import Preprocessing, eval_transform
     from spanetv2.tasks.classification.device import choose_device
+    from spanetv2.tasks.classification.images import Failure
     from spanetv2.tasks.classification.labels import class_titles, model_classes
 
     chosen = choose_device(device)
@@ -112,7 +112,7 @@ def printable(text: str) -> str:
 @contextlib.contextmanager
 def _writer(target: str | None, names: list[str], titles: list[str]) -> Iterator[Any]:
     from spanetv2.files import atomic_path
-    from spanetv2.tasks.classification.data.loader import Failure
+    from spanetv2.tasks.classification.images import Failure
 
     def as_json(result: "Prediction | Failure") -> str:
         if isinstance(result, Failure):

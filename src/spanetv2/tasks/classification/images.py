@@ -19,14 +19,14 @@ import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from spanetv2.errors import UserError
 
-__all__ = ["EXTENSIONS", "FORMATS", "ImageError", "read_image", "to_eight_bit"]
+__all__ = ["EXTENSIONS", "FORMATS", "Failure", "ImageError", "read_image", "to_eight_bit"]
 
 FORMATS = (
     *("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "ICO"),
@@ -38,6 +38,13 @@ EXTENSIONS = frozenset(
     | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".ico"}
 )
 """Lower-case endings by which files in a folder are taken for images."""
+
+
+class Failure(NamedTuple):
+    """A file that could not be read."""
+
+    path: str
+    reason: str
 
 
 class ImageError(UserError):

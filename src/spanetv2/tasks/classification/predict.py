@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.data.loader import Failure
 from spanetv2.tasks.classification.data.source import Transform
-from spanetv2.tasks.classification.images import EXTENSIONS, ImageError, read_image
+from spanetv2.tasks.classification.data.walk import walk
+from spanetv2.tasks.classification.images import EXTENSIONS, Failure, ImageError, read_image
 
 __all__ = ["Prediction", "find_images", "predict"]
 
@@ -127,7 +127,7 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str | Failu
 
 def _folder(top: str) -> Iterator[str | Failure]:
     found, others, failed = 0, 0, False
-    for entry in _walk(top, set()):
+    for entry in walk(top):
         if isinstance(entry, Failure):
             failed = True
             yield entry
@@ -139,24 +139,6 @@ def _folder(top: str) -> Iterator[str | Failure]:
     if not found and not failed:
         rest = f" ({others} other files)" if others else ""
         yield Failure(top, f"a folder without images{rest}")
-
-
-def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[str | Failure]:
-    try:
-        status = os.stat(folder)  # noqa: PTH116
-        if (status.st_dev, status.st_ino) in seen:
-            return  # a link back up, or a folder reached twice
-        seen.add((status.st_dev, status.st_ino))
-        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208
-    except OSError as error:
-        yield Failure(folder, (error.strerror or str(error)).lower())
-        return
-    for name in names:
-        path = os.path.join(folder, name)  # noqa: PTH118
-        if os.path.isdir(path):  # noqa: PTH112
-            yield from _walk(path, seen)
-        else:
-            yield path
 
 
 @dataclass

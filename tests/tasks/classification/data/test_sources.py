@@ -148,10 +148,12 @@ def test_folder_refuses_a_missing_root(tmp_path):
         opened()
 
 
-def test_folder_ignores_hidden_entries(tmp_path):
+def test_folder_ignores_hidden_entries_and_links_in_circles(tmp_path):
     write(tmp_path / "a" / "x.png")
     write(tmp_path / "a" / "._x.png")
+    write(tmp_path / "a" / ".checkpoints" / "x.png")
     write(tmp_path / ".cache" / "y.png")
+    (tmp_path / "a" / "again").symlink_to(tmp_path / "a")
     assert len(opened(root=str(tmp_path))) == 1
 
 

@@ -15,7 +15,8 @@ from PIL import Image
 
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.source import ImageSource, Transform, label_table
-from spanetv2.tasks.classification.images import EXTENSIONS, read_image
+from spanetv2.tasks.classification.data.walk import walk
+from spanetv2.tasks.classification.images import EXTENSIONS, Failure, read_image
 
 __all__ = ["FolderSource", "PackedNames", "natural_order", "split_folder"]
 
@@ -154,13 +155,14 @@ def _class_folders(root: Path) -> tuple[list[str], str | None]:
 
 
 def _image_files(folder: Path) -> list[str]:
-    found = []
-    for top, _, files in os.walk(folder, followlinks=True):
-        below = os.path.relpath(top, folder)
-        for name in files:
-            if os.path.splitext(name)[1].lower() in EXTENSIONS and not name.startswith("."):  # noqa: PTH122
-                found.append(name if below == "." else os.path.join(below, name))  # noqa: PTH118
-    return sorted(found)
+    """Image files below a folder, as paths within it."""
+    found, start = [], len(str(folder)) + 1
+    for path in walk(str(folder)):
+        if isinstance(path, Failure):
+            raise UserError(f"cannot list {path.path}: {path.reason}")
+        if os.path.splitext(path)[1].lower() in EXTENSIONS:  # noqa: PTH122 - a million of them
+            found.append(path[start:])
+    return found
 
 
 class PackedNames:

@@ -15,16 +15,9 @@ from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.sampler import EpochSampler
 from spanetv2.tasks.classification.data.seeded import SeededDataset
 from spanetv2.tasks.classification.data.source import ImageSource, StreamSource
-from spanetv2.tasks.classification.images import ImageError
+from spanetv2.tasks.classification.images import Failure, ImageError
 
 __all__ = ["Batch", "Failure", "ImageLoader", "eval_loader", "train_loader"]
-
-
-class Failure(NamedTuple):
-    """An image that could not be read."""
-
-    path: str
-    reason: str
 
 
 class Batch(NamedTuple):

@@ -1,0 +1,42 @@
+"""Going through a folder, in an order that is the same everywhere."""
+
+import os
+from collections.abc import Iterator
+
+from spanetv2.tasks.classification.images import Failure
+
+__all__ = ["walk"]
+
+
+def walk(top: str) -> Iterator[str | Failure]:
+    """All files below a folder, lazily, sorted by name within each folder.
+
+    Hidden entries are left out. Links to folders are followed, but no folder is visited twice, so
+    links in a circle end.
+
+    Args:
+        top: the folder.
+
+    Yields:
+        Paths that begin with ``top``; a ``Failure`` for a folder that cannot be listed.
+    """
+    return _walk(top, set())
+
+
+def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[str | Failure]:
+    try:
+        status = os.stat(folder)  # noqa: PTH116 - paths stay the strings that were given
+        if (status.st_dev, status.st_ino) in seen:
+            return
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as listing:
+            entries = sorted((e.name, e.is_dir()) for e in listing if not e.name.startswith("."))
+    except OSError as error:
+        yield Failure(folder, (error.strerror or str(error)).lower())
+        return
+    for name, is_folder in entries:
+        path = os.path.join(folder, name)  # noqa: PTH118
+        if is_folder:
+            yield from _walk(path, seen)
+        else:
+            yield path
