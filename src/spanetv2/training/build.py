@@ -46,7 +46,10 @@ def build_model(
     for key in ("stem_stride", "head_order", "gate"):
         value = getattr(config, key)
         if value is not None and not ours:
-            raise UserError(f"model.{key} is an option of our own models, {name} has none")
+            raise UserError(
+                f"model.{key} is an option of our own models, {name} has none; give "
+                f"--model.{key} null"
+            )
         if value is not None:
             options[key] = value
     if config.pretrained and (ours or weights):

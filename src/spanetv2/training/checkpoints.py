@@ -161,6 +161,9 @@ class RunCheckpoints(Checkpoint):
         if trainer.should_stop or (self.config.every_steps and step % self.config.every_steps == 0):
             self._save(trainer, Position(epoch=trainer.current_epoch, batch=batch_idx + 1))
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._check_weights(trainer)
+
     def on_validation_batch_end(
         self,
         trainer: Trainer,
@@ -209,14 +212,16 @@ class RunCheckpoints(Checkpoint):
 
     def _save(self, trainer: Trainer, position: Position) -> None:
         self.watch.check()
-        module = trainer.lightning_module
-        if not all_finite(module.parameters()):
+        self._check_weights(trainer)
+        data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        assert isinstance(data, TrainingData)
+        data.position = position
+        trainer.save_checkpoint(self.folder / LAST)
+
+    def _check_weights(self, trainer: Trainer) -> None:
+        if not all_finite(trainer.lightning_module.parameters()):
             raise NonFiniteError(
                 f"the weights are no longer finite after update {trainer.global_step} (epoch "
                 f"{trainer.current_epoch + 1}) and are not saved; {self.watch.last_good()}; lower "
                 "optimizer.lr or clip with --trainer.gradient_clip_val 1"
             )
-        data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-        assert isinstance(data, TrainingData)
-        data.position = position
-        trainer.save_checkpoint(self.folder / LAST)

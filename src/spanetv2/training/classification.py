@@ -69,6 +69,8 @@ class ImageClassification(LightningModule):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.identity = identity or {}
         self.ema = ModelEmaV3(net, decay=ema.decay, use_warmup=ema.warmup) if ema.decay else None
+        if self.ema is not None:
+            self.ema.requires_grad_(False)  # or several processes would wait for its gradients
         self.mixup = _build_mixup(mixing, num_classes)
         self.soft_loss = SoftTargetCrossEntropy()
         self.hard_loss = LabelSmoothingCrossEntropy(mixing.label_smoothing)

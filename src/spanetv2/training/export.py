@@ -42,7 +42,7 @@ def export_weights(
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         )
     device = module.trainer.strategy.root_device
-    net = net.to(device).eval()
+    net = net.to(device).float().eval()
     epochs = module.trainer.current_epoch
     training = {
         "epochs": epochs,

@@ -116,6 +116,8 @@ def run_classification(
     limit = data.batches_per_epoch
     if limit is not None:
         trainer.limit_train_batches = limit
+    if data.val is None:
+        trainer.limit_val_batches = 0
 
     step = None if checkpoint is None else _step(checkpoint)
     if checkpoint is not None:
