@@ -46,10 +46,12 @@ CHECKS = frozenset(
     }
 )
 
-# Tracing a large variant takes most of the time of all checks together, and it traces the blocks
-# of S18, only more of them: that is left to the smaller variants (--every-check runs it anyway).
+# Tracing a large variant, or pruning it at every stage, takes most of the time of all checks together
+# and goes through the code of S18, only more often: that is left to the smaller variants
+# (--every-check runs it anyway).
 LARGE = ("spanetv2_s36_*", "spanetv2_m36_*", "spanetv2_b36_*")
 LARGE_CHECKS = CHECKS - {
+    "test_prune_intermediate_layers_contract",
     "test_model_forward_fx",
     "test_model_backward_fx",
     "test_model_forward_fx_torchscript",
@@ -99,7 +101,7 @@ def only_ours(list_models: Callable[..., list[str]]) -> Callable[..., list[str]]
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--every-check``."""
     parser.addoption(
-        "--every-check", action="store_true", help="trace the large variants too (slow)"
+        "--every-check", action="store_true", help="all checks on the large variants too (slow)"
     )
 
 
