@@ -1,5 +1,6 @@
 """One progress bar over the whole run, or one line an epoch where there is no terminal."""
 
+import os
 import sys
 import time
 from typing import Any
@@ -14,6 +15,13 @@ from spanetv2.training.logs import TrainingLog
 __all__ = ["RunProgress"]
 
 _LINE_EVERY = 2.0  # seconds, at least, between two lines without a terminal
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        return 0
 
 
 class RunProgress(ProgressBar):
@@ -53,7 +61,10 @@ class RunProgress(ProgressBar):
                 initial=done,
                 unit="img",
                 unit_scale=True,
-                dynamic_ncols=True,
+                # terminals that tell no size (0 x 0) would get an empty bar
+                dynamic_ncols=_columns() > 0,
+                ncols=None if _columns() > 0 else 100,
+                nrows=None if _columns() > 0 else 24,
                 smoothing=0.05,
                 file=sys.stderr,
             )

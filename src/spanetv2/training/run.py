@@ -59,7 +59,7 @@ def rank() -> int:
     for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
         if os.environ.get(name, "").isdigit():
             return int(os.environ[name])
-    return 0
+    return int(os.environ.get("NODE_RANK", "0") != "0")  # some process of another node
 
 
 def say(text: str) -> None:
@@ -96,6 +96,8 @@ def run_classification(
     checkpoint = _prepare_folder(folder, resume=resume, overwrite=overwrite)
     seed_all(config.seed)
     options = dict(trainer_options)
+    if options.get("max_epochs") is None or options["max_epochs"] < 1:
+        raise UserError(f"trainer.max_epochs is {options.get('max_epochs')}, expected 1 or more")
     max_steps = options.pop("max_steps", None)
     extra_callbacks = options.pop("callbacks", None) or []
     with _quiet():
