@@ -46,8 +46,8 @@ CHECKS = frozenset(
     }
 )
 
-# Tracing a large variant, or pruning it at every stage, takes most of the time of all checks together
-# and goes through the code of S18, only more often: that is left to the smaller variants
+# Tracing a large variant, or pruning it at every stage, takes most of the time of all checks and
+# goes through the code of S18, only more often: that is left to the smaller variants
 # (--every-check runs it anyway).
 LARGE = ("spanetv2_s36_*", "spanetv2_m36_*", "spanetv2_b36_*")
 LARGE_CHECKS = CHECKS - {
