@@ -152,6 +152,16 @@ def test_compile_with_inductor():
     assert all(p.grad is not None for p in model.parameters())
 
 
+def test_initial_weights_follow_the_variant():
+    for name, expected in (("s18_pure", 0.02), ("pico_pure", 96**-0.5)):
+        model = spanetv2.create_model(name)
+        weight = model.get_parameter("stages.2.blocks.1.mlp.fc1.weight")
+        assert abs(weight.std().item() / expected - 1) < 0.03, name
+        assert model.get_parameter("stem.conv.bias").abs().sum() == 0
+        fc2 = model.get_parameter("head.fc.fc2.weight")
+        assert abs(fc2.std().item() / (0.02 if expected == 0.02 else 512**-0.5) - 1) < 0.03, name
+
+
 def test_drop_path_grows_linearly():
     model = tiny(depths=(1, 2, 1, 1), drop_path_rate=0.4)
     rates = [

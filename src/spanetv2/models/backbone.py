@@ -51,6 +51,9 @@ class SPANetV2(nn.Module):
         drop_path_rate: stochastic depth, linear from 0 at the first block to this at the last.
         feature_norms: give every stage's output a LayerNorm of its own in
             ``forward_intermediates``, as dense predictors use it.
+        init_std: standard deviation of the initial weights of every convolution and linear layer;
+            None takes 1 / sqrt(inputs) of each layer, for widths far below the paper's: a product
+            of several 0.02-sized maps of few channels would start near zero.
 
     Raises:
         UserError: arguments that do not fit together.
@@ -76,6 +79,7 @@ class SPANetV2(nn.Module):
         proj_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         feature_norms: bool = False,
+        init_std: float | None = 0.02,
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -127,14 +131,16 @@ class SPANetV2(nn.Module):
             nn.LayerNorm(dim, eps=1e-6, bias=False, device=device, dtype=dtype)
             for dim in (dims if feature_norms else ())
         )
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
         self.head = ClassifierHead(
             dims[-1], num_classes, pool=global_pool, drop=drop_rate, device=device, dtype=dtype
         )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                inputs = module.weight.shape[1:].numel()
+                std = inputs**-0.5 if init_std is None else init_std
+                nn.init.trunc_normal_(module.weight, std=std)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def _grids(self, height: int, width: int, *, stages: int) -> list[tuple[int, int]]:
         grid = self.stem.output_grid(height, width)

@@ -40,6 +40,7 @@ def _entrypoint(variant: Variant) -> Callable[..., SPANetV2]:
             "depths": variant.depths,
             "dims": variant.dims,
             "mixers": variant.mixers,
+            "init_std": variant.init_std,
         }
         if kwargs.get("features_only"):
             kwargs.setdefault("feature_norms", True)

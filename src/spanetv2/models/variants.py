@@ -31,6 +31,11 @@ class Variant:
     published: bool = True
     """False for this project's own small variants"""
 
+    @property
+    def init_std(self) -> float | None:
+        """Standard deviation of the initial weights; None for 1 / sqrt(inputs) of each layer."""
+        return 0.02 if self.published else None
+
 
 def _pair(
     size: str,
