@@ -30,7 +30,7 @@ def _load(name: str) -> tuple[Any, dict[str, Any]]:
 
 def test_recipes_are_these() -> None:
     imagenet = {f"imagenet/{name}" for name in PUBLISHED}
-    assert set(list_recipes()) == imagenet | {"digits", "fashion_mnist"}
+    assert set(list_recipes()) == imagenet | {"digits", "fashion_mnist", "finetune"}
 
 
 @pytest.mark.parametrize("name", sorted(list_recipes()))

@@ -95,8 +95,8 @@ def show(result: "RunResult") -> None:
             (
                 "Train on your own folder of images, with train/ and val/ in it and in each one "
                 "folder per class:",
-                "spanetv2 train classification --config imagenet/s18_pure --model.name nano_pure "
-                "--data /path/to/images --data.total_batch 128 --out runs/mine",
+                "spanetv2 train classification --config finetune --data /path/to/images "
+                "--weights CHECKPOINT --out runs/mine",
             ),
             ("See all recipes, and the published models:", "spanetv2 recipes; spanetv2 models"),
             (

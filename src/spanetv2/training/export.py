@@ -62,7 +62,10 @@ def export_weights(
             workers=config.data.workers,
             pin_memory=data.pin_memory,
         )
-        evaluation = evaluate(net, loader, classes=data.train.classes, device=device)
+        # model.num_classes may ask for more outputs than the data has classes
+        spare = range(len(data.train.classes), module.num_classes)
+        names = [*data.train.classes, *(f"output {i}" for i in spare)]
+        evaluation = evaluate(net, loader, classes=names, device=device)
         result = evaluation.to_json()
     metrics = {**result, "training": training}
     save_weights(

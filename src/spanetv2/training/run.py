@@ -1,6 +1,7 @@
 """A whole training run: from a configuration to a folder with weights and metrics."""
 
 import contextlib
+import dataclasses
 import json
 import logging
 import os
@@ -210,13 +211,9 @@ def _make_data(config: RunConfig, *, plan: Any, trainer: Trainer) -> TrainingDat
     train = open_split(config.data, training=True, **common)
     val = None
     if config.data.val_split is not None:
-        val = open_split(config.data, training=False, **common)
-        if val.classes != train.classes:
-            raise UserError(
-                f"the validation split has {len(val.classes)} classes "
-                f"({', '.join(val.classes[:3])}, ...), the training split {len(train.classes)} "
-                f"({', '.join(train.classes[:3])}, ...); expected the same"
-            )
+        # A class without validation images keeps its number; a class never trained is refused.
+        settings = dataclasses.replace(config.data, classes=train.classes, class_file=None)
+        val = open_split(settings, training=False, **common)
     pin = config.data.pin_memory
     on_gpu = trainer.strategy.root_device.type == "cuda"
     return TrainingData(
