@@ -232,10 +232,13 @@ def test_layer_groups_follow_depth():
 
     model = tiny(depths=(1, 2, 1, 1))
     groups = param_groups_layer_decay(model, weight_decay=0.05, layer_decay=0.5, verbose=False)
-    scales = {}
-    for group in groups:
-        for name in group["param_names"]:
-            scales[name] = (group["lr_scale"], group["weight_decay"])
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    scales = {
+        names[id(parameter)]: (group["lr_scale"], group["weight_decay"])
+        for group in groups
+        for parameter in group["params"]
+    }
+    assert set(scales) == set(names.values())
     assert scales["head.fc.fc2.weight"] == (1, 0.05)
     order = [
         "stem.conv.weight",
