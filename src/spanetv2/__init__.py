@@ -5,8 +5,8 @@ Importing the package registers its models with timm:
 """
 
 from spanetv2.errors import UserError
-from spanetv2.models import VARIANTS, SPANetV2, create_model
-from spanetv2.models.weights import load_model, load_weights, save_weights
+from spanetv2.models import VARIANTS, SPANetV2, create_model, load_model
+from spanetv2.models.weights import load_weights, save_weights
 
 __version__ = "0.1.0"
 

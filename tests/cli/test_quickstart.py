@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import spanetv2.cli.train
 from spanetv2.cli.main import app
-from spanetv2.models.weights import load_model
+from spanetv2.models import load_model
 from spanetv2.training.stopping import Interrupted
 
 FILES = (

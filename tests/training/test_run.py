@@ -168,6 +168,31 @@ def test_a_damaged_training_image_is_named(runs: Any, tmp_path: Path) -> None:
             )
 
 
+def test_validation_may_lack_a_class_but_not_add_one(runs: Any, tmp_path: Path) -> None:
+    root = tmp_path / "pictures"
+    for index in range(24):
+        split = "val" if index % 3 == 0 else "train"
+        name = "ab"[index % 2] if split == "train" else "b"
+        path = root / split / name / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), index).save(path)
+    options = ("--data.dataset=folder", f"--data={root}", "--data.total_batch=8")
+    folder = runs.train("fewer", *options, "--trainer.limit_train_batches=2")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    rows = {row["class"]: (row["index"], row["images"]) for row in metrics["classes"]}
+    assert rows["b"] == (1, 8)
+    (root / "val" / "c").mkdir()
+    Image.new("L", (8, 8), 3).save(root / "val" / "c" / "new.png")
+    with pytest.raises(UserError, match="'c'"):
+        runs.train("more", *options)
+
+
+def test_spare_outputs_are_named(runs: Any) -> None:
+    folder = runs.train("run", "--model.num_classes=12", "--trainer.max_epochs=2")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["num_classes"] == 12
+
+
 def test_sigterm_ends_the_process_with_143(runs: Any) -> None:
     stop = runs.stopper(number=int(signal.SIGTERM), batch=5)
     result = runs.spawn("run", "--data.workers=1", stop)

@@ -21,7 +21,8 @@ def convert(
     """Convert a checkpoint to safetensors that predict, evaluate and create_model read."""
     from spanetv2.errors import UserError
     from spanetv2.mixers.spectral import GATES
-    from spanetv2.models.weights import describe, load_model, read_checkpoint, save_weights
+    from spanetv2.models import load_model
+    from spanetv2.models.weights import describe, read_checkpoint, save_weights
 
     if target.suffix != ".safetensors":
         raise UserError(f"got output {target}, expected a name that ends in .safetensors")

@@ -63,7 +63,7 @@ def evaluate(
     then 1.
     """
     from spanetv2.files import write_json
-    from spanetv2.models.weights import load_model
+    from spanetv2.models import load_model
     from spanetv2.tasks.classification import evaluate as task
     from spanetv2.tasks.classification.data.loader import eval_loader
     from spanetv2.tasks.classification.data.sources import DatasetSpec

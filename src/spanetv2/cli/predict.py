@@ -52,7 +52,7 @@ def predict(
     """
     from tqdm import tqdm
 
-    from spanetv2.models.weights import load_model
+    from spanetv2.models import load_model
     from spanetv2.tasks.classification import predict as task
     from spanetv2.tasks.classification.data.transforms import Preprocessing, eval_transform
     from spanetv2.tasks.classification.device import choose_device

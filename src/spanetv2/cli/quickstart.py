@@ -60,7 +60,7 @@ def quickstart(
 
 def show(result: "RunResult") -> None:
     """Draw the pictures of a finished run on the digits, and write its page."""
-    from spanetv2.models.weights import load_model
+    from spanetv2.models import load_model
     from spanetv2.tasks.classification.data.sources import DatasetSpec, ImageSource, open_dataset
     from spanetv2.tasks.classification.data.transforms import Preprocessing
     from spanetv2.tasks.classification.picture import spectral_filters, training_curves
