@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -81,7 +81,7 @@ def evaluate(
         class_file=class_file,
         num_samples=num_samples,
     )
-    source, names, mapping = _open(spec, record.classes, int(model.num_classes))
+    source, names, mapping = _open(spec, record.classes, cast(int, model.num_classes))
     source.transform = eval_transform(preprocessing)
     loader = eval_loader(
         source,

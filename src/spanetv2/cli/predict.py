@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -62,7 +62,7 @@ def predict(
     chosen = choose_device(device)
     model, record = load_model(checkpoint, device=chosen)
     preprocessing = Preprocessing.of_checkpoint(model, record.preprocessing)
-    names = model_classes(record.classes, int(model.num_classes))
+    names = model_classes(record.classes, cast(int, model.num_classes))
     titles = class_titles(names)
     results = task.predict(
         model,
