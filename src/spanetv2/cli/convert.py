@@ -31,7 +31,7 @@ def convert(
     checkpoint = read_checkpoint(source)
     if checkpoint.source == "other":
         raise UserError(f"{checkpoint.path}: not a SPANetV2 checkpoint; nothing to convert")
-    model, checkpoint = load_model(source, gate=gate)
+    model, _ = load_model(checkpoint, gate=gate)
     save_weights(
         model,
         target,

@@ -131,7 +131,7 @@ def create_model(
 
 
 def load_model(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Checkpoint,
     *,
     device: str | torch.device = "cpu",
     gate: str | None = None,
@@ -139,8 +139,8 @@ def load_model(
     """Build the model that a checkpoint describes and load it, ready for inference.
 
     Args:
-        path: a file, or a run folder with ``weights.safetensors``. A file that records no name must
-            hold a SPANetV2, whose variant is read off its weights.
+        path: a file, a run folder with ``weights.safetensors``, or what ``read_checkpoint`` gave.
+            A file that records no name must hold a SPANetV2, whose variant is read off its weights.
         device: where to put the model.
         gate: "sigmoid" ignores the slopes of the spectral filters in the file.
 
@@ -150,7 +150,7 @@ def load_model(
     Raises:
         UserError: unreadable, or no known architecture.
     """
-    checkpoint = read_checkpoint(path)
+    checkpoint = path if isinstance(path, Checkpoint) else read_checkpoint(path)
     if checkpoint.model_name is not None and checkpoint.source == "other":
         model = create_model(checkpoint.model_name, **checkpoint.model_kwargs)
         load_weights(model, checkpoint.state_dict)
