@@ -15,7 +15,7 @@ Arrays over frequencies are (H, W), zero first, as numpy's FFT orders them; np.f
 zero into the middle. Plane waves are a basis of the fields on any grid, whatever its boundary.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ __all__ = [
     "frequency_response_of_kernels",
     "full_profile",
     "graph_profile",
+    "offset_kernels",
     "radial_profile",
     "spectral_centroid",
 ]
@@ -140,7 +141,32 @@ def frequency_response(C: ArrayLike, grid: Grid) -> FrequencyResponse:
 
     Source: theory of token mixers as graph filters; see docs/spectral_analysis.md.
     """
-    return frequency_response_of_kernels(_kernels(_matrix(C, grid), grid), grid)
+    matrix, width = _matrix(C, grid), grid.width
+    blocks = (
+        offset_kernels(matrix[start : start + width], grid, start=start)
+        for start in range(0, grid.tokens, width)
+    )
+    return frequency_response_of_kernels(blocks, grid)
+
+
+def offset_kernels(rows_RN: np.ndarray, grid: Grid, *, start: int) -> np.ndarray:
+    """Rewrite rows of an operator over input tokens as kernels over offsets.
+
+    Args:
+        rows_RN: rows ``start`` to ``start + R`` of an (N, N) operator.
+        grid: the grid of N tokens.
+        start: the first row's output token.
+
+    Returns:
+        (R, H, W): entry [dy mod H, dx mod W] of a row is what its token takes from the one at
+        offset (dy, dx), as :func:`frequency_response_of_kernels` wants it.
+    """
+    height, width = grid.shape
+    row, column = np.divmod(start + np.arange(len(rows_RN)), width)
+    rows = (row[:, None] + np.arange(height)) % height
+    columns = (column[:, None] + np.arange(width)) % width
+    fields = rows_RN.reshape(-1, height, width)
+    return fields[np.arange(len(fields))[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 def frequency_response_of_kernels(blocks: Iterable[np.ndarray], grid: Grid) -> FrequencyResponse:
@@ -335,17 +361,6 @@ def _matrix(C: ArrayLike, grid: Grid) -> np.ndarray:
     if not np.isfinite(matrix).all():
         raise ValueError("got an operator with infinite or undefined values, expected finite ones")
     return matrix.astype(np.result_type(matrix.dtype, np.float64), copy=False)
-
-
-def _kernels(matrix: np.ndarray, grid: Grid) -> Iterator[np.ndarray]:
-    """Rewrite rows over tokens as kernels over offsets, one row of the grid at a time."""
-    height, width = grid.shape
-    columns = (np.arange(width)[:, None] + np.arange(width)) % width  # [x, d] -> x + d
-    tokens = np.arange(width)[:, None, None]
-    for row in range(height):
-        block = matrix[row * width : (row + 1) * width].reshape(width, height, width)
-        rows = (row + np.arange(height)) % height
-        yield block[tokens, rows[None, :, None], columns[:, None, :]]
 
 
 def _unfold(half: np.ndarray, width: int) -> np.ndarray:
