@@ -3,7 +3,7 @@
 import csv
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from spanetv2.errors import UserError
 from spanetv2.files import atomic_path
 
-__all__ = ["Gap", "NamedArray"]
+__all__ = ["Gap", "NamedArray", "write_csv"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,17 +63,42 @@ class NamedArray:
             "values": values.tolist(),
         }
 
-    def to_csv(self, path: str | os.PathLike[str], *, value: str = "value") -> None:
-        """Write one row per value: its coordinates, then the value; atomically."""
-        with (
-            atomic_path(path) as temporary,
-            temporary.open("w", encoding="utf-8", newline="") as stream,
-        ):
-            table = csv.writer(stream, lineterminator="\n")
-            table.writerow([*self.dims, value])
-            axes = [np.asarray(self.coords[name]).tolist() for name in self.dims]
-            for place, item in zip(itertools.product(*axes), self.values.flat, strict=True):
-                table.writerow([*place, item])
+    def rows(self) -> Iterator[list[Any]]:
+        """One row per value: its coordinates, then the value."""
+        axes = [np.asarray(self.coords[name]).tolist() for name in self.dims]
+        for place, item in zip(itertools.product(*axes), self.values.ravel().tolist(), strict=True):
+            yield [*place, item]
+
+
+def write_csv(
+    path: str | os.PathLike[str],
+    arrays: Mapping[tuple[str, ...], NamedArray],
+    *,
+    keys: Sequence[str] = (),
+    value: str = "value",
+) -> None:
+    """Write arrays of the same axes below each other, atomically.
+
+    Args:
+        path: the file.
+        arrays: each under the values of its key columns.
+        keys: titles of the key columns, which come first.
+        value: title of the last column.
+
+    Raises:
+        UserError: no arrays, arrays of different axes, or keys that do not fit.
+    """
+    kinds = {array.dims for array in arrays.values()}
+    if len(kinds) != 1 or any(len(key) != len(keys) for key in arrays):
+        raise UserError(f"got {len(arrays)} arrays of axes {sorted(kinds)}, expected equal ones")
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as stream,
+    ):
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow([*keys, *kinds.pop(), value])
+        for key, array in arrays.items():
+            table.writerows([*key, *row] for row in array.rows())
 
 
 @dataclass(frozen=True)
