@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from spanetv2.errors import UserError
 from spanetv2.mixers.spectral import SpectralRescale
+from spanetv2.ops.grouped_mix import grouped_mix_moments, prefer_moments
 
 __all__ = ["HEAD_ORDERS", "NUM_HEADS", "SPAM"]
 
@@ -114,8 +115,22 @@ class SPAM(nn.Module):
         local = []
         for head, conv in enumerate(self.local_convs):
             local.append(conv(heads[head]))
-        y_BCHW = self.spectral(torch.cat(local, dim=1))
+        scale_BCHW = self._project(self.spectral(torch.cat(local, dim=1)))
+        return self.proj_drop(self.out(query_BHWC * scale_BCHW.permute(0, 2, 3, 1)))
+
+    def _project(self, y_BCHW: Tensor) -> Tensor:
+        if not torch.jit.is_scripting() and self.spectral.implementation != "reference":
+            grouped, norm, _, mix = self.proj
+            if prefer_moments(y_BCHW.shape[1]):
+                return grouped_mix_moments(
+                    y_BCHW.permute(0, 2, 3, 1),
+                    grouped.weight,
+                    norm.weight,
+                    norm.bias,
+                    mix.weight,
+                    self.interleaved,
+                    norm.eps,
+                ).permute(0, 3, 1, 2)
         if self.interleaved:
             y_BCHW = F.channel_shuffle(y_BCHW, 4)
-        scale_BCHW = self.proj(y_BCHW)
-        return self.proj_drop(self.out(query_BHWC * scale_BCHW.permute(0, 2, 3, 1)))
+        return self.proj(y_BCHW)

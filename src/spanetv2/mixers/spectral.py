@@ -12,14 +12,17 @@ from torch import Tensor, nn
 from spanetv2.errors import UserError
 from spanetv2.ops.spectral_rescale import (
     half_spectrum,
+    prefer_products,
     resize_theta,
     spectral_gain,
     spectral_rescale,
+    spectral_rescale_products,
 )
 
-__all__ = ["GATES", "SpectralRescale"]
+__all__ = ["GATES", "IMPLEMENTATIONS", "SpectralRescale"]
 
 GATES = ("sigmoid", "scaled_sigmoid")
+IMPLEMENTATIONS = ("auto", "reference", "products")
 
 
 class SpectralRescale(nn.Module):
@@ -29,6 +32,9 @@ class SpectralRescale(nn.Module):
     gradients the gain is kept between calls, and made anew when the grid, the parameters, their
     dtype or their device change. (A change through ``parameter.data``, which PyTorch does not
     count, is noticed at the next ``eval()`` or ``train()``.)
+
+    ``implementation`` is an attribute, not a part of the weights: "reference" (FFT), "products"
+    (matrix products) or "auto" (products on grids where they are faster).
 
     Args:
         dim: channels C.
@@ -63,6 +69,7 @@ class SpectralRescale(nn.Module):
             if gate == "scaled_sigmoid"
             else None
         )
+        self.implementation = "auto"
         self._cached: Any = None
         nn.init.normal_(self.theta, std=0.02)
 
@@ -76,7 +83,11 @@ class SpectralRescale(nn.Module):
         self.theta = nn.Parameter(resized.clone(), requires_grad=self.theta.requires_grad)
         self._cached = None
 
-    def _kept_gain(self, height: int, width: int) -> Tensor:
+    def _make_gain(self, height: int, width: int, channels_last: bool) -> Tensor:
+        gain_CHK = self.gain(height, width)
+        return gain_CHK.permute(1, 2, 0).contiguous() if channels_last else gain_CHK
+
+    def _kept_gain(self, height: int, width: int, channels_last: bool) -> Tensor:
         theta, alpha = self.theta, self.alpha
         if (
             self.training
@@ -86,9 +97,9 @@ class SpectralRescale(nn.Module):
             or theta.is_inference()
             or (alpha is not None and alpha.is_inference())
         ):
-            return self.gain(height, width)
+            return self._make_gain(height, width, channels_last)
         versions = (theta._version, None if alpha is None else alpha._version)
-        key = (height, width, theta.shape, theta.dtype, theta.device, versions)
+        key = (height, width, channels_last, theta.shape, theta.dtype, theta.device, versions)
         if (
             self._cached is None
             or self._cached[0] is not theta
@@ -96,16 +107,21 @@ class SpectralRescale(nn.Module):
             or self._cached[2] != key
         ):
             with torch.inference_mode(False), torch.no_grad():
-                self._cached = (theta, alpha, key, self.gain(height, width))
+                gain = self._make_gain(height, width, channels_last)
+                self._cached = (theta, alpha, key, gain)
         return self._cached[3]
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         height, width = x_BCHW.shape[2], x_BCHW.shape[3]
         if torch.jit.is_scripting():
-            gain_CHK = self.gain(height, width)
-        else:
-            gain_CHK = self._kept_gain(height, width)
-        return spectral_rescale(x_BCHW, gain_CHK)
+            return spectral_rescale(x_BCHW, self.gain(height, width))
+        if self.implementation == "products" or (
+            self.implementation == "auto" and prefer_products(height, width)
+        ):
+            gain_HKC = self._kept_gain(height, width, True)
+            y_BHWC = spectral_rescale_products(x_BCHW.permute(0, 2, 3, 1), gain_HKC)
+            return y_BHWC.permute(0, 3, 1, 2)
+        return spectral_rescale(x_BCHW, self._kept_gain(height, width, False))
 
     def train(self, mode: bool = True) -> "SpectralRescale":
         self._cached = None

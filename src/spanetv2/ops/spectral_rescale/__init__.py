@@ -1,5 +1,7 @@
 """Spectral re-scaling (SRF): a learnable, zero-phase filter of maps in the Fourier domain."""
 
+from spanetv2.ops.spectral_rescale.choice import prefer_products
+from spanetv2.ops.spectral_rescale.products import fourier_bases, spectral_rescale_products
 from spanetv2.ops.spectral_rescale.reference import (
     half_spectrum,
     resize_theta,
@@ -7,4 +9,12 @@ from spanetv2.ops.spectral_rescale.reference import (
     spectral_rescale,
 )
 
-__all__ = ["half_spectrum", "resize_theta", "spectral_gain", "spectral_rescale"]
+__all__ = [
+    "fourier_bases",
+    "half_spectrum",
+    "prefer_products",
+    "resize_theta",
+    "spectral_gain",
+    "spectral_rescale",
+    "spectral_rescale_products",
+]

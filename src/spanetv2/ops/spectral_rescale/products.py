@@ -1,0 +1,134 @@
+"""Spectral re-scaling as real matrix products: no FFT, any dtype, channels-last.
+
+The discrete Fourier transform is a matrix, and on the grids of a backbone (7 to 56 tokens a side) a
+product with it runs near the machine's peak, where an FFT moves more than it computes. A complex
+number is kept as two real rows, so that
+
+1. a (2K, W) matrix takes W real columns to the real and imaginary parts of K = W // 2 + 1
+   frequencies,
+2. a (2H, 2H) matrix transforms the rows of both parts at once,
+3. the gain multiplies both parts,
+4. the transposed matrices go back; columns with a mirror image count twice.
+
+What the inverse FFT does on the self-conjugate columns (it reads only the real part there) follows
+by itself. Cost: about 2W + 4H multiply-adds per value, forward and again backward.
+
+Shape suffixes: B batch, C channels, H and W the grid in tokens, K = W // 2 + 1.
+"""
+
+import math
+from collections import OrderedDict
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["FourierBases", "fourier_bases", "spectral_rescale_products"]
+
+_KEPT = 64
+_bases: OrderedDict[tuple[int, int, torch.dtype, torch.device], "FourierBases"] = OrderedDict()
+
+
+class FourierBases(NamedTuple):
+    """The four matrices of a grid; see the module's text."""
+
+    columns: Tensor
+    """(2K, W): columns to the real, then the imaginary parts of their spectrum."""
+    rows: Tensor
+    """(2H, 2H): the complex transform of the rows; real and imaginary part lie side by side."""
+    rows_back: Tensor
+    """(2H, 2H): its inverse."""
+    columns_back: Tensor
+    """(W, 2K): the half spectrum to real columns."""
+
+
+def _waves(length: int, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of ``count`` frequencies, unit norm as complex waves; (count, length)."""
+    frequencies = torch.arange(count, device=device)
+    tokens = torch.arange(length, device=device)
+    # Whole turns are taken off as integers, so that the angle is exact at any length.
+    turns = torch.remainder(frequencies[:, None] * tokens, length)
+    angle = turns.to(torch.float32) * (2 * math.pi / length)
+    return torch.cos(angle) / math.sqrt(length), torch.sin(angle) / math.sqrt(length)
+
+
+def _make_bases(height: int, width: int, dtype: torch.dtype, device: torch.device) -> FourierBases:
+    half = width // 2 + 1
+    cos, sin = _waves(width, half, device)
+    # Every column but the self-conjugate ones (0, and W / 2 for even W) stands for two.
+    column = torch.arange(half, device=device)
+    alone = (column == 0) | (2 * column == width)
+    times = torch.where(alone, 1.0, 2.0)[:, None]
+    columns = torch.cat([cos, -sin])
+    columns_back = torch.cat([times * cos, -times * sin]).t().contiguous()
+    cos, sin = _waves(height, height, device)
+    to_real = torch.stack([cos, sin], dim=2)
+    to_imaginary = torch.stack([-sin, cos], dim=2)
+    rows = torch.stack([to_real, to_imaginary], dim=1).reshape(2 * height, 2 * height)
+    return FourierBases(
+        columns.to(dtype), rows.to(dtype), rows.t().contiguous().to(dtype), columns_back.to(dtype)
+    )
+
+
+def fourier_bases(height: int, width: int, like: Tensor) -> FourierBases:
+    """The matrices of a grid, in the dtype and on the device of ``like``.
+
+    They are kept for the next call, except while a graph is captured (where they are part of it, so
+    that a graph may have a dynamic grid).
+
+    Args:
+        height: rows H of the grid, in tokens.
+        width: columns W of the grid, in tokens.
+        like: a tensor whose dtype and device they get.
+
+    Returns:
+        ``FourierBases``.
+
+    Example:
+        >>> bases = fourier_bases(3, 4, torch.zeros(1))
+        >>> [tuple(matrix.shape) for matrix in bases]
+        [(6, 4), (6, 6), (6, 6), (4, 6)]
+        >>> bool(torch.allclose(bases.rows_back @ bases.rows, torch.eye(6), atol=1e-6))
+        True
+    """
+    if torch.compiler.is_compiling() or type(like) is not Tensor:
+        return _make_bases(height, width, like.dtype, like.device)
+    key = (height, width, like.dtype, like.device)
+    kept = _bases.get(key)
+    if kept is None:
+        with torch.inference_mode(False), torch.no_grad():
+            kept = _make_bases(height, width, like.dtype, like.device)
+        _bases[key] = kept
+        if len(_bases) > _KEPT:
+            _bases.popitem(last=False)
+    return kept
+
+
+def spectral_rescale_products(x_BHWC: Tensor, gain_HKC: Tensor) -> Tensor:
+    """``spectral_rescale`` on channels-last maps, by matrix products in the dtype of ``x``.
+
+    Args:
+        x_BHWC: feature maps, (B, H, W, C), any floating dtype.
+        gain_HKC: gain per frequency and channel, (H, W // 2 + 1, C); cast to the dtype of ``x``.
+
+    Returns:
+        Tensor (B, H, W, C) in the dtype of ``x``.
+
+    Example:
+        >>> x = torch.arange(12.0).reshape(1, 3, 4, 1)
+        >>> half = torch.full((3, 3, 1), 0.5)
+        >>> bool(torch.allclose(spectral_rescale_products(x, half), x / 2, atol=1e-5))
+        True
+
+    Source: SPANetV2, spectral re-scaling filter (the same operator as ``spectral_rescale``).
+    """
+    batch, height, width, channels = x_BHWC.shape
+    half = width // 2 + 1
+    bases = fourier_bases(height, width, x_BHWC)
+    # (B, H, 2K, C) is also (B, 2H, K C): the two parts of a row follow one another.
+    spectrum = torch.matmul(bases.columns, x_BHWC).reshape(batch, 2 * height, half * channels)
+    spectrum = torch.matmul(bases.rows, spectrum).view(batch, height, 2, half, channels)
+    spectrum = spectrum * gain_HKC.to(spectrum.dtype)[:, None]
+    spectrum = torch.matmul(bases.rows_back, spectrum.view(batch, 2 * height, half * channels))
+    spectrum = spectrum.view(batch, height, 2 * half, channels)
+    return torch.matmul(bases.columns_back, spectrum).to(x_BHWC.dtype)
