@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from spanetv2.theory.attention import (
+    attend,
     attention,
     attention_map,
     attention_response,
     check_stochastic,
     softmax,
+    squared_weights,
 )
 from spanetv2.theory.convolution import window_graph
 from spanetv2.theory.ensembles import iid_tokens, projections
@@ -52,6 +54,12 @@ def test_attention_response_agrees_with_dense(grid, window):
     streamed = attention_response(queries, keys, grid, window=window)
     np.testing.assert_allclose(streamed.phi, dense.phi, atol=1e-10)
     np.testing.assert_allclose(streamed.gain, dense.gain, atol=1e-10)
+    values = np.random.default_rng(2).standard_normal((grid.tokens, 2))
+    expected = attention_map(queries, keys, grid, window=window) @ values
+    assert squared_weights(queries, keys, grid, window=window) == pytest.approx(
+        np.mean(np.sum(attention_map(queries, keys, grid, window=window) ** 2, axis=1)), abs=1e-12
+    )
+    np.testing.assert_allclose(attend(queries, keys, values, grid, window=window), expected)
 
 
 @pytest.mark.parametrize(("grid", "window"), CASES)

@@ -12,6 +12,7 @@ from spanetv2.theory.response import (
     full_profile,
     graph_profile,
     radial_profile,
+    residual_response,
     spectral_centroid,
 )
 
@@ -146,6 +147,16 @@ def test_scalars_of_a_known_response():
     assert response.centroid == pytest.approx((4 * 0.5 + 6 + 4 * 1.5 + 2 * 9) / 27)
     assert response.hlr == pytest.approx(((4 + 9) / 5) / ((4 + 4) / 5))
     assert response.leakage == pytest.approx(0)
+
+
+@pytest.mark.parametrize("value", [1.0, -1.0, 0.3])
+def test_residual_response_needs_no_operator(value):
+    grid = Grid(5, 4)
+    C = mixer(grid.shape, seed=7)
+    expected = frequency_response(np.eye(20) + value * C, grid)
+    result = residual_response(frequency_response(C, grid), value)
+    np.testing.assert_allclose(result.phi, expected.phi, atol=1e-10)
+    np.testing.assert_allclose(result.gain, expected.gain, atol=1e-7)
 
 
 def test_centroid_needs_no_basis():

@@ -20,7 +20,15 @@ from spanetv2.theory.response import (
     offset_kernels,
 )
 
-__all__ = ["attention", "attention_map", "attention_response", "check_stochastic", "softmax"]
+__all__ = [
+    "attend",
+    "attention",
+    "attention_map",
+    "attention_response",
+    "check_stochastic",
+    "softmax",
+    "squared_weights",
+]
 
 _ROWS = 128  # rows of the map that are made at once
 _SUM = 1e-6  # how far from 1 a row of a map may sum, as float32 maps do
@@ -98,6 +106,35 @@ def attention(
         ((16, 16), True, 9)
     """
     return attention_map(tokens_NE @ query_ED, tokens_NE @ key_ED, grid, window=window)
+
+
+def attend(
+    queries_ND: np.ndarray,
+    keys_ND: np.ndarray,
+    values_NM: np.ndarray,
+    grid: Grid,
+    *,
+    window: int | None = None,
+) -> np.ndarray:
+    """Apply the attention map of queries and keys to values, (N, M), without holding the map.
+
+    Raises:
+        ValueError: as :func:`attention_map`.
+    """
+    blocks = _row_blocks(queries_ND, keys_ND, grid, window=window)
+    return np.concatenate([rows @ values_NM for _, rows in blocks])
+
+
+def squared_weights(
+    queries_ND: np.ndarray, keys_ND: np.ndarray, grid: Grid, *, window: int | None = None
+) -> float:
+    """S = ||C||^2 / N = 1 / M_eff of the map of queries and keys, summed over its weights.
+
+    Raises:
+        ValueError: as :func:`attention_map`.
+    """
+    blocks = _row_blocks(queries_ND, keys_ND, grid, window=window)
+    return float(sum((rows**2).sum() for _, rows in blocks) / grid.tokens)
 
 
 def attention_response(

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spanetv2.theory.grid import Grid, frequencies, plane_wave, torus_eigenvalues
+from spanetv2.theory.grid import Grid, plane_wave, torus_eigenvalues
+from spanetv2.theory.rings import radial_profile
 
 __all__ = [
     "FrequencyResponse",
@@ -33,6 +34,7 @@ __all__ = [
     "graph_profile",
     "offset_kernels",
     "radial_profile",
+    "residual_response",
     "spectral_centroid",
 ]
 
@@ -305,49 +307,26 @@ def graph_profile(C: ArrayLike, grid: Grid) -> tuple[np.ndarray, ...]:
     )
 
 
+def residual_response(response: FrequencyResponse, value: float = 1.0) -> FrequencyResponse:
+    """Response of I + value C from that of C: 1 + value phi, and ||f + value C f||.
+
+    The gain needs no operator: g^2 becomes 1 + 2 value Re phi + value^2 g^2. That is linear in
+    profile and power, so it holds for averages of them too.
+    """
+    power = 1 + 2 * value * np.real(response.phi) + value**2 * response.power
+    return FrequencyResponse(
+        grid=response.grid,
+        phi=1 + value * response.phi,
+        gain=np.sqrt(np.maximum(power, 0)),
+    )
+
+
 def spectral_centroid(C: ArrayLike, laplacian: np.ndarray) -> float:
     """Spectral centroid without a basis: trace(C L C*) / trace(C C*), for any Laplacian (N, N)."""
     matrix = np.asarray(C)
     return _ratio(
         np.real(np.einsum("xy,yz,xz->", matrix, laplacian, matrix.conj(), optimize=True)),
         np.sum(np.abs(matrix) ** 2),
-    )
-
-
-def radial_profile(
-    values_HW: ArrayLike, *, bins: int | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Average over rings of equal |w|, with frequencies folded into [-pi, pi).
-
-    Args:
-        values_HW: one value per frequency, (H, W), zero first; real or complex. Not-a-number is
-            left out.
-        bins: rings up to pi; by default half the shorter side. The constant is a ring of its own
-            unless there are more rings than that.
-
-    Returns:
-        Mean |w| of each ring in radians per token, the mean and the standard deviation of its
-        values. Corners beyond pi, which only diagonal waves reach, and empty rings are left out.
-
-    Raises:
-        ValueError: the values are not a matrix, or there are no bins.
-    """
-    values = np.asarray(values_HW)
-    if values.ndim != 2:
-        raise ValueError(f"got values of shape {values.shape}, expected (H, W)")
-    if bins is None:
-        bins = max(1, min(values.shape) // 2)
-    if bins < 1:
-        raise ValueError(f"got bins={bins}, expected at least 1")
-    radius = np.hypot(*frequencies(*values.shape))
-    ring = np.rint(radius / np.pi * bins).astype(int)
-    ring[radius > np.pi * (1 + 1e-9)] = -1
-    ring[~np.isfinite(values)] = -1
-    masks = [mask for number in range(bins + 1) if (mask := ring == number).any()]
-    return (
-        np.array([radius[mask].mean() for mask in masks]),
-        np.array([values[mask].mean() for mask in masks]),
-        np.array([values[mask].std() for mask in masks]),
     )
 
 
