@@ -139,17 +139,16 @@ def map_response(
             "negative values; expected row-stochastic maps, as a softmax makes them"
         )
     extra = maps_BANN.shape[2] - tokens
-    maps = maps_BANN[:, :, extra:, extra:].flatten(0, 1).double()
-    kept = maps.sum(-1)
-    maps = maps / kept.clamp_min(1e-12)[..., None]
-    groups = maps.shape[0]
+    maps = maps_BANN[:, :, extra:, extra:].flatten(0, 1).cpu()
+    share = float(maps.sum(-1).mean()) if extra else None
+    groups = len(maps)
     count = tokens if rows is None else min(rows, tokens)
     generator = torch.Generator().manual_seed(seed)
     places = torch.stack(
         [torch.randperm(tokens, generator=generator)[:count].sort().values for _ in range(groups)]
-    ).to(maps.device)
-    picked = maps[torch.arange(groups, device=maps.device)[:, None], places]
-    share = float(kept.mean()) if extra else None
+    )
+    picked = maps[torch.arange(groups)[:, None], places].double()
+    picked = picked / picked.sum(-1, keepdim=True).clamp_min(1e-12)
     return response_of_rows(picked.unflatten(2, grid), places, row_sum=share, **about)
 
 

@@ -114,7 +114,7 @@ def relative_log_amplitude(
             shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             reasons[name] = f"its output {shape} is no map on the mixer's grid"
             return
-        total = log_amplitude(features).double().cpu() * len(features)
+        total = log_amplitude(features).cpu().double() * len(features)
         sums[name] = sums[name] + total if name in sums else total
 
     handles = []

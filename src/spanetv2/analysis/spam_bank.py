@@ -66,7 +66,7 @@ def kernel_gain(weight_CRR: Tensor, grid: tuple[int, int]) -> Tensor:
         w = 2 * torch.pi * torch.fft.fftfreq(tokens, dtype=torch.float64)
         angle = w[:, None] * offset
         waves.append(torch.polar(torch.ones_like(angle), angle))
-    kernels = weight_CRR.detach().double().cpu().to(torch.complex128)
+    kernels = weight_CRR.detach().cpu().double().to(torch.complex128)
     return torch.einsum("hr,crs,ws->chw", waves[0], kernels, waves[1]).abs()
 
 
@@ -81,7 +81,7 @@ def gate_gain(spectral: nn.Module, channels: int, grid: tuple[int, int]) -> Tens
     impulse[..., 0, 0] = 1
     with torch.no_grad():
         answer = spectral(impulse)[0]
-    return torch.fft.fft2(answer.double().cpu()).real
+    return torch.fft.fft2(answer.cpu().double()).real
 
 
 def spam_bank(calls: Iterable[MixerCall]) -> list[SpamBank]:

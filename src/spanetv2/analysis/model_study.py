@@ -1,0 +1,318 @@
+"""All questions asked of one model: what the command ``spanetv2 analyze model`` runs.
+
+Shape suffixes: B images, C channels, H and W in pixels.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from spanetv2.analysis.activation_maps import class_activation_maps
+from spanetv2.analysis.arrays import Gap, NamedArray
+from spanetv2.analysis.attention_maps import attention_map_response
+from spanetv2.analysis.cue_conflict import CueImage, ShapeBias, category_map, shape_bias
+from spanetv2.analysis.filtered import DEFAULT_RADII, filtered_accuracy, top1
+from spanetv2.analysis.heat_map import fourier_heat_map
+from spanetv2.analysis.jacobian import jacobian_response
+from spanetv2.analysis.log_amplitude import BlockAmplitude, relative_log_amplitude
+from spanetv2.analysis.mixers import MixerCall, find_mixers, record_calls
+from spanetv2.analysis.response import MixerResponse
+from spanetv2.analysis.spam_bank import SpamBank, spam_bank
+from spanetv2.errors import UserError
+
+__all__ = ["ActivationMaps", "ModelAnalysis", "ModelInput", "StudyOptions", "analyze_model"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ModelInput:
+    """A model and the images in the form that it takes."""
+
+    title: str
+    """What the report calls it."""
+    model: nn.Module
+    """In evaluation mode, on its device."""
+    images: Tensor
+    """(B, C, H, W), normalised."""
+    mean: Sequence[float]
+    """Subtracted from pixel values in 0..1, per channel."""
+    std: Sequence[float]
+    """Divided by, per channel."""
+    targets: Tensor | None = None
+    """(B,) labels as indices of the model's outputs; None if there are none."""
+    no_labels: str = "the images have no labels; give a folder with one sub-folder per class"
+    """Why there are none."""
+    classes: Sequence[str] | None = None
+    """Names of the outputs."""
+    cue_images: Sequence[CueImage] = ()
+    """Images of the cue-conflict test."""
+    load: Callable[[str], Tensor] | None = None
+    """From an image's path to its normalised tensor, for the cue-conflict test."""
+    class_names: Sequence[str] | None = None
+    """Names by which the cue-conflict test knows the outputs; None for ImageNet's order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """How much is measured."""
+
+    probe_images: int = 8
+    """Images at which the Jacobian and the attention maps are taken."""
+    channels: int = 4
+    """Channels per image in the Jacobian."""
+    rows: int = 16
+    """Rows of the Jacobian per channel."""
+    radii: tuple[float, ...] = DEFAULT_RADII
+    """Radii of the filtered input, radians per pixel."""
+    heat_map: bool = False
+    """Whether to make the Fourier heat map."""
+    heat_map_size: int = 15
+    """Frequencies per axis of the heat map, odd."""
+    sheet_images: int = 8
+    """Images on the contact sheet of class activation maps."""
+    cam: str = "grad_cam"
+    """grad_cam or score_cam."""
+    batch_size: int = 16
+    """Images per forward pass."""
+    seed: int = 0
+    """Of every draw."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ActivationMaps:
+    """Images with their class activation maps."""
+
+    images: np.ndarray
+    """(B, H, W, 3), pixel values in 0..1."""
+    maps: np.ndarray
+    """(B, H, W) in 0..1."""
+    explained: list[str]
+    """Name of the class explained, the one predicted."""
+    true: list[str] | None
+    """Name of the right class, where known."""
+
+
+@dataclass(kw_only=True, eq=False)
+class ModelAnalysis:
+    """What was found out about one model. Parts that could not be made are in ``gaps``."""
+
+    title: str
+    parameters: int
+    image_size: tuple[int, int]
+    images: int
+    amplitudes: list[BlockAmplitude] = field(default_factory=list)
+    responses: list[MixerResponse] = field(default_factory=list)
+    attention: list[MixerResponse] = field(default_factory=list)
+    bank: list[SpamBank] = field(default_factory=list)
+    accuracy: float | None = None
+    filtered: NamedArray | None = None
+    heat_map: NamedArray | None = None
+    bias: ShapeBias | None = None
+    cams: ActivationMaps | None = None
+    gaps: list[Gap] = field(default_factory=list)
+
+
+def analyze_model(
+    subject: ModelInput, options: StudyOptions | None = None, *, progress: bool = False
+) -> ModelAnalysis:
+    """Ask one model everything that its kind and its images allow.
+
+    Args:
+        subject: the model and its images.
+        options: how much to measure.
+        progress: show a bar per part.
+
+    Returns:
+        The results; what could not be measured is listed in ``gaps`` with its reason.
+
+    Raises:
+        UserError: no images, images that the model does not take, or outputs that are not finite.
+    """
+    options = options or StudyOptions()
+    model, images = subject.model, subject.images
+    if images.ndim != 4 or len(images) == 0:
+        raise UserError(f"got images of shape {tuple(images.shape)}, expected (B, C, H, W), B > 0")
+    found = ModelAnalysis(
+        title=subject.title,
+        parameters=sum(p.numel() for p in model.parameters()),
+        image_size=(images.shape[2], images.shape[3]),
+        images=len(images),
+    )
+    parts = _Parts(found, progress=progress)
+    calls: list[MixerCall] = []
+    with parts.make("token mixers"):
+        device = next(model.parameters()).device
+        probes = images[: options.probe_images].to(device)
+        calls, gaps = record_calls(model, find_mixers(model), probes)
+        found.gaps += gaps
+    if calls:
+        _spectra(subject, calls, options, found, parts)
+    _accuracies(subject, options, found, parts)
+    with parts.make("class activation maps"):
+        if not calls:
+            raise UserError("no token mixer was found, and so no last map")
+        number = min(options.sheet_images, len(images))
+        bar = parts.bar(number)
+        maps, explained = class_activation_maps(
+            model,
+            calls,
+            images[:number],
+            method=options.cam,
+            batch_size=options.batch_size,
+            advance=bar,
+        )
+        found.cams = _sheet(subject, maps, explained)
+    return found
+
+
+class _Parts:
+    """Makes parts one after the other; one that is refused becomes a gap."""
+
+    def __init__(self, found: ModelAnalysis, *, progress: bool) -> None:
+        self.found, self.progress, self.name = found, progress, ""
+        self._bar: Any = None
+
+    @contextlib.contextmanager
+    def make(self, name: str) -> Iterator[None]:
+        self.name = name
+        try:
+            yield
+        except UserError as error:
+            self.found.gaps.append(Gap(name, str(error)))
+        finally:
+            if self._bar is not None:
+                self._bar.close()
+                self._bar = None
+
+    def bar(self, total: int) -> Callable[[int], Any]:
+        from tqdm import tqdm
+
+        self._bar = tqdm(
+            total=total,
+            desc=f"{self.found.title}: {self.name}",
+            disable=not self.progress,
+            leave=False,
+        )
+        return self._bar.update
+
+
+def _spectra(
+    subject: ModelInput,
+    calls: list[MixerCall],
+    options: StudyOptions,
+    found: ModelAnalysis,
+    parts: _Parts,
+) -> None:
+    with parts.make("relative log-amplitude"):
+        found.amplitudes, gaps = relative_log_amplitude(
+            subject.model,
+            calls,
+            subject.images,
+            batch_size=options.batch_size,
+            advance=parts.bar(len(subject.images)),
+        )
+        found.gaps += [Gap(f"relative log-amplitude of {gap.part}", gap.reason) for gap in gaps]
+    with parts.make("Jacobian"):
+        bar = parts.bar(len(calls))
+        for call in calls:
+            try:
+                response = jacobian_response(
+                    call,
+                    images=options.probe_images,
+                    channels=options.channels,
+                    rows=options.rows,
+                    seed=options.seed,
+                )
+                found.responses.append(response)
+            except (UserError, RuntimeError) as error:
+                found.gaps.append(Gap(f"Jacobian of {call.mixer.name}", _line(error)))
+            bar(1)
+    attention = [call for call in calls if call.mixer.kind == "attention"]
+    with parts.make("attention maps"):
+        bar = parts.bar(len(attention))
+        for call in attention:
+            try:
+                response = attention_map_response(
+                    call, images=options.probe_images, seed=options.seed
+                )
+                found.attention.append(response)
+            except UserError as error:
+                found.gaps.append(Gap(f"attention map of {call.mixer.name}", _line(error)))
+            bar(1)
+    with parts.make("filters of SPAM"):
+        found.bank = spam_bank(calls)
+
+
+def _accuracies(
+    subject: ModelInput, options: StudyOptions, found: ModelAnalysis, parts: _Parts
+) -> None:
+    model, images, targets = subject.model, subject.images, subject.targets
+    with parts.make("accuracy under filtered input"):
+        if targets is None:
+            raise UserError(subject.no_labels)
+        found.accuracy = top1(model, images, targets, batch_size=options.batch_size)
+        found.filtered = filtered_accuracy(
+            model,
+            images,
+            targets,
+            radii=options.radii,
+            batch_size=options.batch_size,
+            advance=parts.bar(2 * len(options.radii) * len(images)),
+        )
+    if options.heat_map:
+        with parts.make("Fourier heat map"):
+            if targets is None:
+                raise UserError(subject.no_labels)
+            found.heat_map = fourier_heat_map(
+                model,
+                images,
+                targets,
+                std=subject.std,
+                size=options.heat_map_size,
+                seed=options.seed,
+                batch_size=options.batch_size,
+                advance=parts.bar((options.heat_map_size**2 + 1) // 2 * len(images)),
+            )
+    if subject.cue_images:
+        with parts.make("cue-conflict shape bias"):
+            assert subject.load is not None
+            outputs = category_map(subject.class_names, _outputs(model, images))
+            found.bias = shape_bias(
+                model,
+                subject.cue_images,
+                subject.load,
+                outputs,
+                batch_size=options.batch_size,
+                advance=parts.bar(len(subject.cue_images)),
+            )
+
+
+def _outputs(model: nn.Module, images_BCHW: Tensor) -> int:
+    with torch.inference_mode():
+        return model(images_BCHW[:1].to(next(model.parameters()).device)).shape[1]
+
+
+def _sheet(subject: ModelInput, maps: np.ndarray, explained: np.ndarray) -> ActivationMaps:
+    number = len(maps)
+    images = subject.images[:number].float().cpu()
+    std, mean = torch.tensor(subject.std), torch.tensor(subject.mean)
+    pixels = (images * std[:, None, None] + mean[:, None, None]).clamp(0, 1)
+    pixels = pixels.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
+
+    def name(index: int) -> str:
+        return str(index) if subject.classes is None else subject.classes[index]
+
+    true = None
+    if subject.targets is not None:
+        true = [name(i) for i in subject.targets[:number].tolist()]
+    return ActivationMaps(
+        images=pixels, maps=maps, explained=[name(i) for i in explained.tolist()], true=true
+    )
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

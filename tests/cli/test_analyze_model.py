@@ -1,0 +1,157 @@
+"""The command: which images and models it takes, and what it says when it cannot."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+import spanetv2
+from spanetv2.cli.analyze.model import model as command
+from spanetv2.errors import UserError
+from spanetv2.tasks.classification.data.transforms import Preprocessing
+
+pytest.importorskip("pytorch_grad_cam")
+
+SETTINGS = Preprocessing(input_size=(3, 16, 16), mean=(0.5,) * 3, std=(0.25,) * 3)
+QUICK = ["--probe-images", "1", "--channels", "1", "--rows", "2", "--sheet-images", "2"]
+QUICK += ["--device", "cpu"]
+
+
+def run(*arguments):
+    app = typer.Typer()
+    app.command()(command)
+    return CliRunner().invoke(app, [*map(str, arguments), *QUICK])
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    network = spanetv2.create_model("pico_pure", num_classes=2, img_size=16, stem_stride=1)
+    path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
+    spanetv2.save_weights(network, path, classes=["cat", "dog"], preprocessing=SETTINGS.to_dict())
+    return path
+
+
+def draw(folder: Path, names: list[str]) -> Path:
+    rng = np.random.default_rng(0)
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def classes(tmp_path: Path) -> Path:
+    return draw(tmp_path / "images", [f"{c}/{i}.png" for c in ("cat", "dog") for i in range(4)])
+
+
+def test_a_checkpoint_and_a_class_folder_give_a_report(
+    checkpoint: Path, classes: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "report"
+    cues = draw(tmp_path / "cues", ["cat/cat1-dog2.png", "dog/dog1-cat1.png"])
+    result = run(
+        *(checkpoint, "--images", classes, "--out", out, "--max-images", 4),
+        *("--cue-conflict", cues, "--heat-map", "--heat-map-size", 3),
+    )
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1] == str(out / "index.html")
+    found = json.loads((out / "analysis.json").read_text())
+    (only,) = found["models"]
+    assert only["model"] == "weights.safetensors"
+    assert only["images"] == 4
+    assert only["gaps"] == []
+    assert only["shape_bias"]["shape"] + only["shape_bias"]["texture"] == 2
+    assert 0 <= only["top1"] <= 1
+    assert found["about"]["max_images"] == 4
+
+
+def test_labels_are_matched_by_name(checkpoint: Path, tmp_path: Path) -> None:
+    images = draw(tmp_path / "images", [f"dog/{i}.png" for i in range(3)])
+    result = run(checkpoint, "--images", images, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "out" / "analysis.json").read_text())["models"][0]
+    network, _ = spanetv2.load_model(checkpoint)
+    from spanetv2.tasks.classification.data.transforms import eval_transform
+
+    transform = eval_transform(SETTINGS)
+    batch = torch.stack([transform(Image.open(p)) for p in sorted((images / "dog").iterdir())])
+    with torch.no_grad():
+        expected = (network(batch).argmax(1) == 1).float().mean().item()
+    assert found["top1"] == pytest.approx(expected)
+
+
+def test_a_flat_folder_and_foreign_classes_are_gaps(checkpoint: Path, tmp_path: Path) -> None:
+    flat = draw(tmp_path / "flat", ["a.png", "b.png"])
+    (flat / "broken.png").write_bytes(b"")
+    result = run(checkpoint, "--images", flat, "--out", tmp_path / "one")
+    assert result.exit_code == 1
+    assert "broken.png: an empty file" in result.stderr
+    assert "1 images could not be read" in result.stderr
+    found = json.loads((tmp_path / "one" / "analysis.json").read_text())["models"][0]
+    assert found["images"] == 2
+    (gap,) = found["gaps"]
+    assert "the images have no labels" in gap["reason"]
+    foreign = draw(tmp_path / "foreign", ["ant/a.png", "bee/b.png"])
+    result = run(checkpoint, "--images", foreign, "--out", tmp_path / "two")
+    assert result.exit_code == 0
+    assert "the labels do not fit the model" in result.stderr
+
+
+def test_timm_models_are_compared_untrained(classes: Path, tmp_path: Path) -> None:
+    result = run(
+        *("spanetv2_pico_pure", "--no-pretrained", "--compare", "test_vit", "--images", classes),
+        *("--out", tmp_path / "out", "--max-images", 2),
+    )
+    assert result.exit_code == 0, result.output
+    models = json.loads((tmp_path / "out" / "analysis.json").read_text())["models"]
+    assert [m["model"] for m in models] == ["spanetv2_pico_pure", "test_vit"]
+    assert models[1]["attention_maps"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["s18_pure", "--dataset", "digits"], "no weights to fetch"),
+        (["resnet9000", "--dataset", "digits"], "expected a SPANetV2 variant or a timm model"),
+        (["s18_pure"], "expected --images FOLDER"),
+        (["runs/none", "--dataset", "digits"], "runs/none"),
+        (["s18_pure", "--dataset", "mnist"], "expected folder, digits or fashion_mnist"),
+        (["s18_pure", "--dataset", "digits", "--cam", "x"], "grad_cam or score_cam"),
+        (["s18_pure", "--dataset", "digits", "--heat-map-size", "4"], "an odd number"),
+        (["a", "--compare", "a", "--dataset", "digits"], "expected none twice"),
+        (["s18_pure", "--images", "nowhere"], "no such folder"),
+    ],
+)
+def test_bad_input_is_one_clear_line(arguments, message: str, tmp_path: Path) -> None:
+    result = run(*arguments, "--out", tmp_path / "out")
+    assert isinstance(result.exception, UserError)
+    assert message in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_folder_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    result = run(checkpoint, "--images", tmp_path, "--out", tmp_path / "out")
+    assert isinstance(result.exception, UserError)
+    assert "no images in sub-folders" in str(result.exception)
+
+
+def test_weights_that_cannot_be_fetched_are_one_line(
+    classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import spanetv2.models
+
+    def offline(*args, **kwargs):
+        raise OSError("no route to host\nand a long story")
+
+    monkeypatch.setattr(spanetv2.models, "create_model", offline)
+    result = run("resnet18", "--images", classes, "--out", tmp_path / "out")
+    assert isinstance(result.exception, UserError)
+    expected = "cannot fetch the weights of resnet18 (no route to host); give a checkpoint"
+    assert str(result.exception).startswith(expected)
