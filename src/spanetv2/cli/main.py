@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from spanetv2.cli.analyze import app as analyze
-from spanetv2.cli.benchmark import benchmark
 from spanetv2.cli.convert import convert
 from spanetv2.cli.evaluate import evaluate
 from spanetv2.cli.models import models
@@ -62,7 +61,6 @@ app.command()(quickstart)
 app.command()(evaluate)
 app.command()(predict)
 app.command()(convert)
-app.command()(benchmark)
 app.command()(models)
 app.command()(recipes)
 app.add_typer(analyze, name="analyze")
