@@ -5,8 +5,6 @@ operators, ``response`` their measurement, ``laws`` the closed forms, ``ensemble
 mixers and ``study`` the whole argument. docs/spectral_analysis.md teaches the ideas.
 """
 
-from spanetv2.theory.attention import attention, attention_response, check_stochastic
-from spanetv2.theory.convolution import convolution, convolution_response, residual, window_graph
 from spanetv2.theory.grid import Grid
 from spanetv2.theory.response import (
     FrequencyResponse,
@@ -14,22 +12,11 @@ from spanetv2.theory.response import (
     frequency_response_of,
     radial_profile,
 )
-from spanetv2.theory.spam import spam_head, spam_head_response, srf
 
 __all__ = [
     "FrequencyResponse",
     "Grid",
-    "attention",
-    "attention_response",
-    "check_stochastic",
-    "convolution",
-    "convolution_response",
     "frequency_response",
     "frequency_response_of",
     "radial_profile",
-    "residual",
-    "spam_head",
-    "spam_head_response",
-    "srf",
-    "window_graph",
 ]
