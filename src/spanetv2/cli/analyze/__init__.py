@@ -2,6 +2,7 @@
 
 import typer
 
+from spanetv2.cli.analyze.model import model
 from spanetv2.cli.analyze.theory import theory
 
 __all__ = ["app"]
@@ -15,3 +16,4 @@ app = typer.Typer(
 )
 
 app.command()(theory)
+app.command()(model)
