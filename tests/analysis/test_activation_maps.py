@@ -8,7 +8,7 @@ import timm
 import torch
 from torch import nn
 
-from spanetv2.analysis.activation_maps import class_activation_maps
+from spanetv2.analysis.activation_maps import class_activation_maps, map_to_explain
 from spanetv2.analysis.mixers import find_mixers, record_calls
 from spanetv2.errors import UserError
 
@@ -78,6 +78,15 @@ def test_every_layout_gives_maps_of_the_images_size(name: str, options: dict) ->
     assert maps.std(axis=(1, 2)).max() > 0.05
     other, _ = class_activation_maps(model, calls, images, torch.tensor([0, 2]))
     assert np.abs(other - maps).max() > 0.05
+
+
+def test_maps_too_small_to_show_a_place_are_not_explained() -> None:
+    model = timm.create_model("spanetv2_pico_pure", img_size=32).eval()
+    calls, _ = record_calls(model, find_mixers(model), torch.randn(1, 3, 32, 32))
+    assert [call.grid[0] for call in calls] == [8] * 2 + [4] * 2 + [2] * 4 + [1]
+    assert map_to_explain(calls).mixer.block == "stages.1.blocks.1"
+    with pytest.raises(UserError, match="no map of at least 4 x 4 tokens"):
+        map_to_explain(calls[4:])
 
 
 def test_bad_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

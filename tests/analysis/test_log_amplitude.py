@@ -41,14 +41,14 @@ def test_half_diagonal_of_a_wide_grid_takes_equal_frequencies() -> None:
     ("name", "options", "layout"),
     [
         ("spanetv2_pico_pure", {"img_size": 32}, "NHWC"),
-        ("vit_tiny_patch16_224", {"img_size": 64, "depth": 2}, "NSC"),
+        ("vit_tiny_patch16_224", {"img_size": 96, "depth": 2}, "NSC"),
         ("convnext_atto", {}, "NCHW"),
     ],
 )
 def test_blocks_are_measured_in_every_layout(name: str, options: dict, layout: str) -> None:
     torch.manual_seed(0)
     model = timm.create_model(name, **options).eval()
-    images = torch.randn(3, 3, 64, 64)
+    images = torch.randn(3, 3, 96, 96)
     calls, _ = record_calls(model, find_mixers(model), images[:1])
     seen = {}
     last = calls[-1].mixer.block
@@ -62,7 +62,7 @@ def test_blocks_are_measured_in_every_layout(name: str, options: dict, layout: s
     if layout == "NHWC":
         features = features.permute(0, 3, 1, 2)
     elif layout == "NSC":
-        features = features[:, 1:].transpose(1, 2).unflatten(2, (4, 4))
+        features = features[:, 1:].transpose(1, 2).unflatten(2, (6, 6))
     done = []
     curves, gaps = relative_log_amplitude(model, calls, images, batch_size=2, advance=done.append)
     assert not gaps
@@ -73,6 +73,19 @@ def test_blocks_are_measured_in_every_layout(name: str, options: dict, layout: s
     assert curves[-1].finest == curves[-1].curve.values[-1]
     assert [curve.depth for curve in curves] == list(range(len(curves)))
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_maps_without_a_diagonal_wave_are_gaps() -> None:
+    model = timm.create_model("spanetv2_pico_pure", img_size=32, num_classes=2).eval()
+    images = torch.randn(1, 3, 32, 32)
+    calls, _ = record_calls(model, find_mixers(model), images)
+    curves, gaps = relative_log_amplitude(model, calls, images)
+    assert {curve.stage for curve in curves} == {1, 2}
+    assert [gap.part for gap in gaps] == [
+        *(f"stages.2.blocks.{i}" for i in range(4)),
+        "stages.3.blocks.0",
+    ]
+    assert "a 2 x 2 map has no diagonal wave" in gaps[0].reason
 
 
 def test_bad_input_is_refused() -> None:

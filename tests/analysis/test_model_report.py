@@ -37,17 +37,17 @@ PICTURES = (
 
 def subject(*, labelled: bool = True, title: str = "pico") -> ModelInput:
     torch.manual_seed(0)
-    model = spanetv2.create_model("pico_hybrid", num_classes=3, img_size=32, stem_stride=2)
+    model = spanetv2.create_model("pico_hybrid", num_classes=3, img_size=48, stem_stride=2)
     return ModelInput(
         title=title,
         model=model.eval(),
-        images=torch.randn(5, 3, 32, 32),
+        images=torch.randn(5, 3, 48, 48),
         mean=(0.5,) * 3,
         std=(0.25,) * 3,
         targets=torch.tensor([0, 1, 2, 0, 1]) if labelled else None,
         classes=["ant", "bee", "cow"],
         cue_images=[CueImage("a", "cat", "dog"), CueImage("b", "dog", "cat")],
-        load=lambda path: torch.full((3, 32, 32), float(ord(path))),
+        load=lambda path: torch.full((3, 48, 48), float(ord(path))),
         class_names=["cat", "dog", "car"],
     )
 
@@ -69,7 +69,7 @@ def test_analyze_model_fills_every_part(analysis: ModelAnalysis) -> None:
     assert analysis.bias is not None
     assert analysis.bias.images == 2
     assert analysis.cams is not None
-    assert analysis.cams.images.shape == (5, 32, 32, 3)
+    assert analysis.cams.images.shape == (5, 48, 48, 3)
     assert analysis.cams.true == ["ant", "bee", "cow", "ant", "bee"]
     assert set(analysis.cams.explained) <= {"ant", "bee", "cow"}
 
@@ -123,7 +123,7 @@ def test_missing_labels_and_classes_are_marked_gaps(tmp_path: Path) -> None:
 def test_a_model_without_maps_still_gets_its_accuracy(tmp_path: Path) -> None:
     class Flat(nn.Sequential):
         def __init__(self) -> None:
-            super().__init__(nn.Flatten(), nn.Linear(3 * 32 * 32, 3))
+            super().__init__(nn.Flatten(), nn.Linear(3 * 48 * 48, 3))
 
     found = analyze_model(
         ModelInput(**{**vars(subject()), "model": Flat().eval(), "title": "flat"}), OPTIONS
@@ -134,6 +134,20 @@ def test_a_model_without_maps_still_gets_its_accuracy(tmp_path: Path) -> None:
     assert found.amplitudes == []
     assert write_report([found], tmp_path).is_file()
     assert not (tmp_path / "mixer_response.png").exists()
+
+
+def test_grids_too_small_to_show_a_wave_are_gaps() -> None:
+    """16 x 16 pixels end in a map of 1 x 1."""
+    small = ModelInput(**{**vars(subject()), "images": torch.randn(5, 3, 16, 16), "cue_images": ()})
+    found = analyze_model(small, OPTIONS)
+    reasons = {gap.part: gap.reason for gap in found.gaps}
+    assert reasons["stages.3.blocks.0.token_mixer"] == "a 1 x 1 grid holds the constant only"
+    assert "no diagonal wave" in reasons["relative log-amplitude of stages.2.blocks.0"]
+    assert min(min(r.grid) for r in [*found.responses, *found.attention]) == 2
+    assert {block.stage for block in found.amplitudes} == {1, 2}
+    assert found.cams is not None
+    assert found.cams.block == "stages.1.blocks.1"
+    assert found.heat_map is not None
 
 
 def test_models_of_different_kinds_share_a_report(analysis: ModelAnalysis, tmp_path: Path) -> None:
@@ -161,7 +175,7 @@ def test_bad_input_is_refused(analysis: ModelAnalysis, tmp_path: Path) -> None:
         write_report([analysis, analysis], tmp_path)
     with pytest.raises(UserError, match="expected at least one"):
         write_report([], tmp_path)
-    empty = ModelInput(**{**vars(subject()), "images": torch.zeros(0, 3, 32, 32)})
+    empty = ModelInput(**{**vars(subject()), "images": torch.zeros(0, 3, 48, 48)})
     with pytest.raises(UserError, match=r"expected \(B, C, H, W\), B > 0"):
         analyze_model(empty)
     assert list(tmp_path.iterdir()) == []

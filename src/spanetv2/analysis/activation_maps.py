@@ -16,9 +16,26 @@ from torch import Tensor, nn
 from spanetv2.analysis.mixers import MixerCall
 from spanetv2.errors import UserError
 
-__all__ = ["METHODS", "class_activation_maps"]
+__all__ = ["METHODS", "class_activation_maps", "map_to_explain"]
 
 METHODS = ("grad_cam", "score_cam")
+
+
+_SMALLEST = 4  # tokens per side; a map of fewer shows no place
+
+
+def map_to_explain(calls: Sequence[MixerCall]) -> MixerCall:
+    """The last mixer on a grid of at least 4 x 4 tokens; on tiny images not that of the last stage.
+
+    Raises:
+        UserError: no mixer has such a grid.
+    """
+    for call in reversed(calls):
+        if min(call.grid) >= _SMALLEST:
+            return call
+    raise UserError(
+        f"got no map of at least {_SMALLEST} x {_SMALLEST} tokens to explain; give larger images"
+    )
 
 
 def class_activation_maps(
@@ -31,14 +48,14 @@ def class_activation_maps(
     batch_size: int = 8,
     advance: Callable[[int], Any] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Class activation maps of the network's last block.
+    """Class activation maps of the block that holds the last of some mixers.
 
     Sequences of tokens are read before the last mixer: after it, only the class token matters to
     the output of most such networks.
 
     Args:
         model: a classifier in evaluation mode.
-        calls: its mixers, from ``record_calls``.
+        calls: its mixers, from ``record_calls``; the last one's block is read.
         images_BCHW: normalised images.
         targets_B: the output to explain for each image; by default the highest.
         method: "grad_cam" or "score_cam".

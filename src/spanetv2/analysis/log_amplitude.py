@@ -135,6 +135,12 @@ def relative_log_amplitude(
         if name in reasons or name not in sums:
             gaps.append(Gap(name or "network", reasons.get(name, "the block is not called")))
             continue
+        if min(call.grid) < 3:
+            height, width = call.grid
+            gaps.append(
+                Gap(name, f"a {height} x {width} map has no diagonal wave but the constant")
+            )
+            continue
         frequency, values = half_diagonal((sums[name] / len(images_BCHW)).numpy())
         if not np.isfinite(values).all():
             raise UserError(f"got features that are not finite in {name}; check the weights")

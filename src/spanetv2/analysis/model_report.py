@@ -213,7 +213,7 @@ def _cams(analyses: Sequence[ModelAnalysis], out: Path) -> list[str]:
         name = "activation_maps.png" if number == 0 else f"activation_maps_{number + 1}.png"
         path = _save(figures.activation_sheet(a.cams, a.title), out / name)
         text = (
-            f"{a.title}: what speaks for the predicted class (bright), read at the last stage. The "
+            f"{a.title}: what speaks for the predicted class (bright), read at {a.cams.block}. The "
             "name is the prediction; where it is wrong, the right class stands below it."
         )
         parts.append(figure(path, text, wide=True))

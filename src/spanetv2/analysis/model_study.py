@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spanetv2.analysis.activation_maps import class_activation_maps
+from spanetv2.analysis.activation_maps import class_activation_maps, map_to_explain
 from spanetv2.analysis.arrays import Gap, NamedArray
 from spanetv2.analysis.attention_maps import attention_map_response
 from spanetv2.analysis.cue_conflict import CueImage, ShapeBias, category_map, shape_bias
@@ -71,7 +71,7 @@ class StudyOptions:
     heat_map: bool = False
     """Whether to make the Fourier heat map."""
     heat_map_size: int = 15
-    """Frequencies per axis of the heat map, odd."""
+    """Frequencies per axis of the heat map, odd; fewer on images that have fewer."""
     sheet_images: int = 8
     """Images on the contact sheet of class activation maps."""
     cam: str = "grad_cam"
@@ -94,6 +94,8 @@ class ActivationMaps:
     """Name of the class explained, the one predicted."""
     true: list[str] | None
     """Name of the right class, where known."""
+    block: str
+    """The block that was read."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -147,7 +149,13 @@ def analyze_model(
     with parts.make("token mixers"):
         device = next(model.parameters()).device
         probes = images[: options.probe_images].to(device)
-        calls, gaps = record_calls(model, find_mixers(model), probes)
+        recorded, gaps = record_calls(model, find_mixers(model), probes)
+        calls = [call for call in recorded if min(call.grid) > 1]
+        gaps += [
+            Gap(call.mixer.name, "a {} x {} grid holds the constant only".format(*call.grid))
+            for call in recorded
+            if min(call.grid) == 1
+        ]
         found.gaps += gaps
     if calls:
         _spectra(subject, calls, options, found, parts)
@@ -157,15 +165,16 @@ def analyze_model(
             raise UserError("no token mixer was found, and so no last map")
         number = min(options.sheet_images, len(images))
         bar = parts.bar(number)
+        chosen = map_to_explain(calls)
         maps, explained = class_activation_maps(
             model,
-            calls,
+            [chosen],
             images[:number],
             method=options.cam,
             batch_size=options.batch_size,
             advance=bar,
         )
-        found.cams = _sheet(subject, maps, explained)
+        found.cams = _sheet(subject, maps, explained, chosen.mixer.block)
     return found
 
 
@@ -267,15 +276,17 @@ def _accuracies(
         with parts.make("Fourier heat map"):
             if targets is None:
                 raise UserError(subject.no_labels)
+            side = min(found.image_size)
+            size = min(options.heat_map_size, side - (side + 1) % 2)
             found.heat_map = fourier_heat_map(
                 model,
                 images,
                 targets,
                 std=subject.std,
-                size=options.heat_map_size,
+                size=size,
                 seed=options.seed,
                 batch_size=options.batch_size,
-                advance=parts.bar((options.heat_map_size**2 + 1) // 2 * len(images)),
+                advance=parts.bar((size**2 + 1) // 2 * len(images)),
             )
     if subject.cue_images:
         with parts.make("cue-conflict shape bias"):
@@ -296,7 +307,9 @@ def _outputs(model: nn.Module, images_BCHW: Tensor) -> int:
         return model(images_BCHW[:1].to(next(model.parameters()).device)).shape[1]
 
 
-def _sheet(subject: ModelInput, maps: np.ndarray, explained: np.ndarray) -> ActivationMaps:
+def _sheet(
+    subject: ModelInput, maps: np.ndarray, explained: np.ndarray, block: str
+) -> ActivationMaps:
     number = len(maps)
     images = subject.images[:number].float().cpu()
     std, mean = torch.tensor(subject.std), torch.tensor(subject.mean)
@@ -310,7 +323,11 @@ def _sheet(subject: ModelInput, maps: np.ndarray, explained: np.ndarray) -> Acti
     if subject.targets is not None:
         true = [name(i) for i in subject.targets[:number].tolist()]
     return ActivationMaps(
-        images=pixels, maps=maps, explained=[name(i) for i in explained.tolist()], true=true
+        images=pixels,
+        maps=maps,
+        explained=[name(i) for i in explained.tolist()],
+        true=true,
+        block=block,
     )
 
 
