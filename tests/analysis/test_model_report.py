@@ -52,6 +52,18 @@ def subject(*, labelled: bool = True, title: str = "pico") -> ModelInput:
     )
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write empty pictures: drawing them takes most of the time."""
+
+    def save(made, path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (1, 1)).save(path)
+        return path
+
+    monkeypatch.setattr("spanetv2.analysis.model_report._save", save)
+
+
 @pytest.fixture(scope="module")
 def analysis() -> ModelAnalysis:
     return analyze_model(subject(), OPTIONS)
@@ -103,6 +115,7 @@ def test_write_report_makes_pictures_tables_and_one_page(
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_missing_labels_and_classes_are_marked_gaps(tmp_path: Path) -> None:
     bare = ModelInput(**{**vars(subject(labelled=False)), "class_names": ["a", "b", "c"]})
     found = analyze_model(bare, OPTIONS)
@@ -120,6 +133,7 @@ def test_missing_labels_and_classes_are_marked_gaps(tmp_path: Path) -> None:
     assert not (tmp_path / "filtered_accuracy.png").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_model_without_maps_still_gets_its_accuracy(tmp_path: Path) -> None:
     class Flat(nn.Sequential):
         def __init__(self) -> None:

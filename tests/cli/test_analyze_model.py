@@ -17,7 +17,7 @@ from spanetv2.tasks.classification.data.transforms import Preprocessing
 
 pytest.importorskip("pytorch_grad_cam")
 
-SETTINGS = Preprocessing(input_size=(3, 16, 16), mean=(0.5,) * 3, std=(0.25,) * 3)
+SETTINGS = Preprocessing(input_size=(3, 24, 24), mean=(0.5,) * 3, std=(0.25,) * 3)
 QUICK = ["--probe-images", "1", "--channels", "1", "--rows", "2", "--sheet-images", "2"]
 QUICK += ["--device", "cpu"]
 
@@ -31,10 +31,22 @@ def run(*arguments):
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    network = spanetv2.create_model("pico_pure", num_classes=2, img_size=16, stem_stride=1)
+    network = spanetv2.create_model("pico_pure", num_classes=2, img_size=24, stem_stride=1)
     path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
     spanetv2.save_weights(network, path, classes=["cat", "dog"], preprocessing=SETTINGS.to_dict())
     return path
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write empty pictures: drawing them takes most of the time, and other tests look at them."""
+
+    def save(made, path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (1, 1)).save(path)
+        return path
+
+    monkeypatch.setattr("spanetv2.analysis.model_report._save", save)
 
 
 def draw(folder: Path, names: list[str]) -> Path:
@@ -72,6 +84,7 @@ def test_a_checkpoint_and_a_class_folder_give_a_report(
     assert found["about"]["max_images"] == 4
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_labels_are_matched_by_name(checkpoint: Path, tmp_path: Path) -> None:
     images = draw(tmp_path / "images", [f"dog/{i}.png" for i in range(3)])
     result = run(checkpoint, "--images", images, "--out", tmp_path / "out")
@@ -87,6 +100,7 @@ def test_labels_are_matched_by_name(checkpoint: Path, tmp_path: Path) -> None:
     assert found["top1"] == pytest.approx(expected)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_flat_folder_and_foreign_classes_are_gaps(checkpoint: Path, tmp_path: Path) -> None:
     flat = draw(tmp_path / "flat", ["a.png", "b.png"])
     (flat / "broken.png").write_bytes(b"")
@@ -104,6 +118,7 @@ def test_a_flat_folder_and_foreign_classes_are_gaps(checkpoint: Path, tmp_path: 
     assert "the labels do not fit the model" in result.stderr
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_timm_models_are_compared_untrained(classes: Path, tmp_path: Path) -> None:
     result = run(
         *("spanetv2_pico_pure", "--no-pretrained", "--compare", "test_vit", "--images", classes),
