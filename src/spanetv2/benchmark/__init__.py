@@ -1,0 +1,1 @@
+"""Speed and memory, side by side: networks, and token mixers alone."""

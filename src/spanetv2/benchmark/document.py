@@ -1,0 +1,136 @@
+"""The page of benchmark results: what people wrote stays, what stands between two marks is made."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from spanetv2.benchmark.goals import goals_table
+from spanetv2.benchmark.plot import draw
+from spanetv2.benchmark.tables import describe_machine, describe_settings, left_out, tables_of
+from spanetv2.errors import UserError
+from spanetv2.files import write_text
+
+__all__ = ["BEGIN", "END", "made_part", "read_record", "write_page"]
+
+Record = dict[str, Any]
+
+BEGIN = "<!-- results: made by `spanetv2 benchmark --table`; change the program, not this part -->"
+END = "<!-- end of results -->"
+_EMPTY = f"# Performance\n\n{BEGIN}\n{END}\n"
+
+
+def read_record(path: str | os.PathLike[str]) -> Record:
+    """Read a result file.
+
+    Raises:
+        UserError: unreadable, or not a result of ``spanetv2 benchmark``.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(
+            f"cannot read {os.fspath(path)!r} ({error.strerror}), expected a result file"
+        ) from error
+    except ValueError as error:
+        raise UserError(f"{os.fspath(path)}: not JSON ({error}), expected a result file") from error
+    if not isinstance(record, dict) or record.get("kind") not in ("networks", "operators"):
+        raise UserError(
+            f"{os.fspath(path)}: not a result of `spanetv2 benchmark`, expected its JSON file"
+        )
+    return record
+
+
+def write_page(
+    results: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]
+) -> list[Path]:
+    """Write the results into a page: the part between its marks, or a new page.
+
+    Pictures go into ``images`` beside the page, named after page and result file.
+
+    Args:
+        results: files that ``spanetv2 benchmark`` wrote.
+        out: the page, Markdown.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UserError: an unreadable result, two of the same name, or a page without the marks.
+    """
+    out = Path(out)
+    records = {Path(path): read_record(path) for path in results}
+    if len({path.stem for path in records}) < len(results):
+        raise UserError("got result files of the same name, expected each name once")
+    text = out.read_text(encoding="utf-8") if out.exists() else _EMPTY
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UserError(f"{out}: no place for results, expected the lines {BEGIN} and {END}")
+    written = []
+    for path, record in records.items():
+        if record["cells"]:
+            picture = out.parent / _picture(out, path)
+            draw(record, picture)
+            written.append(picture)
+    write_text(out, f"{before}{BEGIN}\n\n{made_part(records, out)}\n{END}{after}")
+    return [out, *written]
+
+
+def _picture(out: Path, result: Path) -> Path:
+    return Path("images") / f"{out.stem}_{result.stem}.png"
+
+
+def made_part(records: dict[Path, Record], out: Path) -> str:
+    """The text between the marks: the goals, then a section per result file.
+
+    Args:
+        records: by the file they come from.
+        out: the page, whose name the pictures' names start with.
+    """
+    parts = [goals_table(list(records.values())).markdown(level=2)]
+    for path, record in records.items():
+        what = "token mixers alone" if record["kind"] == "operators" else "networks"
+        parts.append(f"## {describe_machine(record)}: {what} ({path.stem})\n")
+        parts.append(f"{describe_settings(record)}\n")
+        if record["cells"]:
+            parts.append(f"![{what}: {path.stem}]({_picture(out, path).as_posix()})\n")
+        parts += [table.markdown() for table in tables_of(record)]
+        if record["kind"] == "operators":
+            parts.append(_rates(record))
+            if missing := left_out(record):
+                parts.append(f"Not measured: {'; '.join(missing)}.\n")
+        parts.append(_origin(path, record))
+    return "\n".join(part for part in parts if part)
+
+
+def _rates(record: Record) -> str:
+    rates = [
+        f"{dtype} {2 * rate['multiply_adds'] / 1e12:.2f} TFLOP/s in matrix products, "
+        f"{rate['bytes'] / 1e9:.1f} GB/s in copying (read and written)"
+        for dtype, rate in record["rates"].items()
+    ]
+    return f"Rates behind the floors: {'; '.join(rates)}.\n"
+
+
+def _origin(path: Path, record: Record) -> str:
+    packages = record["packages"]
+    versions = [
+        f"{name} {packages[name]}"
+        for name in ("torch", "triton", "timm", "onnxruntime", "spanetv2")
+        if name in packages
+    ]
+    commit = record["commit"]
+    where = f" at commit `{commit}`" if commit else ", commit unknown"
+    return "\n".join(
+        [
+            f"Measured {record['started'][:10]} with Python {record['python']}, "
+            f"{', '.join(versions)}{where}. All times of all rounds: `{path.name}`. Command:",
+            "",
+            "```sh",
+            record["command"],
+            "```",
+            "",
+        ]
+    )

@@ -1,0 +1,193 @@
+"""What to measure: the settings of a benchmark, checked, and the cells that follow from them."""
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+
+from spanetv2.errors import UserError
+from spanetv2.mixers.spectral import IMPLEMENTATIONS
+from spanetv2.models.factory import resolve_name
+from spanetv2.models.variants import VARIANTS
+
+__all__ = [
+    "DTYPES",
+    "HOWS",
+    "MODELS",
+    "MODES",
+    "PASSES",
+    "Cell",
+    "Settings",
+    "full_label",
+    "split_label",
+]
+
+MODELS = (
+    "spanetv2_s18_pure",
+    "spanetv2_s18_pure@reference",
+    "spanetv2_s18_hybrid",
+    "convformer_s18",
+    "caformer_s18",
+    "convnext_tiny",
+    "swin_tiny_patch4_window7_224",
+)
+REFERENCES = ("convformer_s18", "sepconv")
+MODES = ("eager", "compiled")
+PASSES = ("inference", "training")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_SHORT = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+HOWS = (*(name for name in IMPLEMENTATIONS if name != "auto"), "optimized", "onnx")
+"""What may follow a model's name: NAME@reference, NAME@optimized, ..."""
+
+
+def split_label(label: str) -> tuple[str, str | None]:
+    """The timm name and the HOW of a label.
+
+    Raises:
+        UserError: an unknown model or HOW, or a HOW with a model that is not ours.
+
+    Example:
+        >>> split_label("s18_pure@reference")
+        ('spanetv2_s18_pure', 'reference')
+        >>> split_label("convformer_s18")
+        ('convformer_s18', None)
+    """
+    given, _, how = label.partition("@")
+    name = resolve_name(given)
+    if "@" not in label:
+        return name, None
+    if how not in HOWS:
+        raise UserError(f"got {label!r}, expected one of {', '.join(HOWS)} after the @")
+    if name not in VARIANTS:
+        raise UserError(f"got {label!r}, but @{how} is for SPANetV2 variants only; leave it out")
+    return name, how
+
+
+def full_label(label: str) -> str:
+    """A label with the model's full name.
+
+    Raises:
+        UserError: as ``split_label``.
+
+    Example:
+        >>> full_label("s18_pure@reference")
+        'spanetv2_s18_pure@reference'
+    """
+    name, how = split_label(label)
+    return name if how is None else f"{name}@{how}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One thing to measure."""
+
+    model: str
+    """label of a network, or name of an operator"""
+    mode: str
+    """eager, compiled, or onnx"""
+    work: str
+    """inference or training"""
+    dtype: str
+    batch: int
+    size: int
+    """height and width of the images, in pixels"""
+    stage: int | None = None
+    """of an operator: the stage whose shape it runs at, from 1"""
+
+    @property
+    def title(self) -> str:
+        """For progress bars."""
+        stage = "" if self.stage is None else f" stage {self.stage}"
+        return f"{self.model}{stage} {self.mode} {self.dtype} {self.batch} x {self.size}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What to measure, and how.
+
+    Raises:
+        UserError: a value that makes no sense; the message names it.
+    """
+
+    models: tuple[str, ...] = MODELS
+    """labels: NAME or NAME@HOW"""
+    reference: str | None = None
+    """what the others are compared with; convformer_s18 or sepconv if measured, or the first"""
+    modes: tuple[str, ...] = MODES
+    passes: tuple[str, ...] = PASSES
+    dtypes: tuple[str, ...] = ("float32",)
+    batches: tuple[int, ...] = (8,)
+    sizes: tuple[int, ...] = (224,)
+    """heights and widths in pixels"""
+    keep_pixels: bool = False
+    """scale the batch so that a pass has about as many pixels as at the first size"""
+    rounds: int = 20
+    warmup: int = 2
+    device: str = "cpu"
+    threads: int | None = None
+    channels_last: bool = False
+    memory: bool = False
+    """CPU: measure peak memory too, each in a process of its own (on a GPU it costs nothing)"""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dtypes", tuple(_SHORT.get(name, name) for name in self.dtypes))
+        for field, known in (("modes", MODES), ("passes", PASSES), ("dtypes", tuple(DTYPES))):
+            values = getattr(self, field)
+            if unknown := [value for value in values if value not in known]:
+                raise UserError(f"got {field} {unknown}, expected some of {', '.join(known)}")
+        for field in ("models", "modes", "passes", "dtypes", "batches", "sizes"):
+            values = getattr(self, field)
+            if not values:
+                raise UserError(f"got no {field}, expected at least one")
+            if len(set(values)) < len(values):
+                raise UserError(f"got {field} {', '.join(map(str, values))}, expected each once")
+        for field in ("batches", "sizes", "rounds", "threads"):
+            value = getattr(self, field)
+            values = value if isinstance(value, tuple) else () if value is None else (value,)
+            if any(number < 1 for number in values):
+                raise UserError(f"got {field} {value}, expected numbers of 1 or more")
+        if self.warmup < 0:
+            raise UserError(f"got warmup {self.warmup}, expected 0 or more")
+        if self.reference is None:
+            usual = [name for name in self.models if name in REFERENCES]
+            object.__setattr__(self, "reference", (*usual, *self.models)[0])
+        elif self.reference not in self.models:
+            raise UserError(
+                f"got reference {self.reference!r}, expected one of those measured: "
+                f"{', '.join(self.models)}"
+            )
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """All (batch, size).
+
+        Example:
+            >>> Settings(batches=(8,), sizes=(224, 448, 1024), keep_pixels=True).shapes
+            ((8, 224), (2, 448), (1, 1024))
+        """
+        if not self.keep_pixels:
+            return tuple(itertools.product(self.batches, self.sizes))
+        first = self.sizes[0]
+        return tuple(
+            (max(1, round(batch * first**2 / size**2)), size)
+            for batch, size in itertools.product(self.batches, self.sizes)
+        )
+
+    def cells(self, work: str) -> list[Cell]:
+        """What is measured of one kind of pass, side by side.
+
+        Optimised and exported networks appear in inference only, and ONNX Runtime in float32 and
+        once, as it has no modes.
+        """
+        cells = []
+        for model in self.models:
+            how = split_label(model)[1]
+            if work == "training" and how in ("optimized", "onnx"):
+                continue
+            modes = ("onnx",) if how == "onnx" else self.modes
+            dtypes = tuple(d for d in self.dtypes if how != "onnx" or d == "float32")
+            for mode, dtype, (batch, size) in itertools.product(modes, dtypes, self.shapes):
+                cells.append(
+                    Cell(model=model, mode=mode, work=work, dtype=dtype, batch=batch, size=size)
+                )
+        return cells
