@@ -4,6 +4,7 @@ Shape suffixes: B batch, C channels, H and W the grid in tokens. D stands for 2C
 """
 
 from collections import OrderedDict
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from spanetv2.errors import UserError
 from spanetv2.mixers.spectral import SpectralRescale
 from spanetv2.ops.grouped_mix import grouped_mix_moments, prefer_moments
+from spanetv2.ops.multiscale_spectral import can_fuse, pack_kernels
 
 __all__ = ["HEAD_ORDERS", "NUM_HEADS", "SPAM"]
 
@@ -45,7 +47,7 @@ class SPAM(nn.Module):
     Source: SPANetV2, spectral-adaptive modulation.
     """
 
-    __jit_unused_properties__ = ("head_order", "gate")
+    __jit_unused_properties__ = ("head_order", "gate", "grid", "implementation")
 
     def __init__(
         self,
@@ -109,28 +111,61 @@ class SPAM(nn.Module):
         """Gate of the spectral filter."""
         return "sigmoid" if self.spectral.alpha is None else "scaled_sigmoid"
 
+    @property
+    def implementation(self) -> str:
+        """What computes the mixer; see ``spanetv2.set_implementation``."""
+        return self.spectral.implementation
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Grid (H, W) in tokens that the spectral filter's parameters are made for."""
+        return self.spectral.grid
+
     def forward(self, x_BHWC: Tensor) -> Tensor:
         query_BHWC = F.gelu(self.query(x_BHWC))
-        heads = self.context(x_BHWC).permute(0, 3, 1, 2).chunk(4, dim=1)
+        context_BCHW = self.context(x_BHWC).permute(0, 3, 1, 2)
+        scale_BCHW = self._project(self._mix_tokens(context_BCHW))
+        return self.proj_drop(self.out(query_BHWC * scale_BCHW.permute(0, 2, 3, 1)))
+
+    def _mix_tokens(self, x_BCHW: Tensor) -> Tensor:
+        if not torch.jit.is_scripting():  # noqa: SIM102 - scripting wants the bare condition
+            if self.implementation == "fused" and can_fuse(x_BCHW):
+                return self._mix_tokens_fused(x_BCHW)
+        heads = x_BCHW.chunk(4, dim=1)
         local = []
         for head, conv in enumerate(self.local_convs):
             local.append(conv(heads[head]))
-        scale_BCHW = self._project(self.spectral(torch.cat(local, dim=1)))
-        return self.proj_drop(self.out(query_BHWC * scale_BCHW.permute(0, 2, 3, 1)))
+        return self.spectral(torch.cat(local, dim=1))
+
+    @torch.jit.unused
+    def _mix_tokens_fused(self, x_BCHW: Tensor) -> Tensor:
+        from spanetv2.ops.multiscale_spectral.operator import multiscale_spectral
+
+        convs = [cast(nn.Conv2d, conv) for conv in self.local_convs]
+        kernels_CTT = pack_kernels([conv.weight for conv in convs])
+        bias_C = torch.cat([cast(Tensor, conv.bias) for conv in convs])
+        gain_CHK = self.spectral.kept_gain(x_BCHW.shape[2], x_BCHW.shape[3])
+        return multiscale_spectral(x_BCHW, kernels_CTT, bias_C, gain_CHK)
 
     def _project(self, y_BCHW: Tensor) -> Tensor:
-        if not torch.jit.is_scripting() and self.spectral.implementation != "reference":
-            grouped, norm, _, mix = self.proj
-            if prefer_moments(y_BCHW.shape[1]):
-                return grouped_mix_moments(
-                    y_BCHW.permute(0, 2, 3, 1),
-                    grouped.weight,
-                    norm.weight,
-                    norm.bias,
-                    mix.weight,
-                    self.interleaved,
-                    norm.eps,
-                ).permute(0, 3, 1, 2)
+        if not torch.jit.is_scripting():  # noqa: SIM102 - scripting wants the bare condition
+            if self.implementation != "reference" and prefer_moments(y_BCHW.shape[1]):
+                return self._project_moments(y_BCHW)
         if self.interleaved:
             y_BCHW = F.channel_shuffle(y_BCHW, 4)
         return self.proj(y_BCHW)
+
+    @torch.jit.unused
+    def _project_moments(self, y_BCHW: Tensor) -> Tensor:
+        grouped, mix = cast(nn.Conv2d, self.proj[0]), cast(nn.Conv2d, self.proj.mix)
+        norm = cast(nn.GroupNorm, self.proj.norm)
+        y_BHWC = grouped_mix_moments(
+            y_BCHW.permute(0, 2, 3, 1),
+            grouped.weight,
+            norm.weight,
+            norm.bias,
+            mix.weight,
+            self.interleaved,
+            norm.eps,
+        )
+        return y_BHWC.permute(0, 3, 1, 2)

@@ -22,7 +22,7 @@ from spanetv2.ops.spectral_rescale import (
 __all__ = ["GATES", "IMPLEMENTATIONS", "SpectralRescale"]
 
 GATES = ("sigmoid", "scaled_sigmoid")
-IMPLEMENTATIONS = ("auto", "reference", "products")
+IMPLEMENTATIONS = ("auto", "reference", "products", "fused")
 
 
 class SpectralRescale(nn.Module):
@@ -34,7 +34,8 @@ class SpectralRescale(nn.Module):
     count, is noticed at the next ``eval()`` or ``train()``.)
 
     ``implementation`` is an attribute, not a part of the weights: "reference" (FFT), "products"
-    (matrix products) or "auto" (products on grids where they are faster).
+    (matrix products) or "auto" (products on grids where they are faster). "fused" concerns the
+    mixer around the filter; the filter itself then does as "auto".
 
     Args:
         dim: channels C.
@@ -69,6 +70,7 @@ class SpectralRescale(nn.Module):
             if gate == "scaled_sigmoid"
             else None
         )
+        self.grid = (grid[0], grid[1])
         self.implementation = "auto"
         self._cached: Any = None
         nn.init.normal_(self.theta, std=0.02)
@@ -81,13 +83,15 @@ class SpectralRescale(nn.Module):
         """Re-base ``theta`` on another grid (H, W): the same filter, resized once and for all."""
         resized = resize_theta(self.theta.detach(), *grid).to(self.theta.dtype)
         self.theta = nn.Parameter(resized.clone(), requires_grad=self.theta.requires_grad)
+        self.grid = (grid[0], grid[1])
         self._cached = None
 
     def _make_gain(self, height: int, width: int, channels_last: bool) -> Tensor:
         gain_CHK = self.gain(height, width)
         return gain_CHK.permute(1, 2, 0).contiguous() if channels_last else gain_CHK
 
-    def _kept_gain(self, height: int, width: int, channels_last: bool) -> Tensor:
+    def kept_gain(self, height: int, width: int, channels_last: bool = False) -> Tensor:
+        """``gain``, kept between calls in evaluation; (H, K, C) if ``channels_last``."""
         theta, alpha = self.theta, self.alpha
         if (
             self.training
@@ -116,12 +120,12 @@ class SpectralRescale(nn.Module):
         if torch.jit.is_scripting():
             return spectral_rescale(x_BCHW, self.gain(height, width))
         if self.implementation == "products" or (
-            self.implementation == "auto" and prefer_products(height, width)
+            self.implementation != "reference" and prefer_products(height, width)
         ):
-            gain_HKC = self._kept_gain(height, width, True)
+            gain_HKC = self.kept_gain(height, width, True)
             y_BHWC = spectral_rescale_products(x_BCHW.permute(0, 2, 3, 1), gain_HKC)
             return y_BHWC.permute(0, 3, 1, 2)
-        return spectral_rescale(x_BCHW, self._kept_gain(height, width, False))
+        return spectral_rescale(x_BCHW, self.kept_gain(height, width, False))
 
     def train(self, mode: bool = True) -> "SpectralRescale":
         self._cached = None

@@ -122,7 +122,7 @@ def create_model(
         given = {**wanted, **given, **options}
         model = timm.create_model(name, **given)
         # features_only wraps the network
-        load_weights(getattr(model, "model", model), content.state_dict, gate=gate)
+        load_weights(getattr(model, "model", model), content, gate=gate)
         return model
     model = timm.create_model(name, **given, **options)
     if checkpoint is not None:
@@ -153,7 +153,7 @@ def load_model(
     checkpoint = path if isinstance(path, Checkpoint) else read_checkpoint(path)
     if checkpoint.model_name is not None and checkpoint.source == "other":
         model = create_model(checkpoint.model_name, **checkpoint.model_kwargs)
-        load_weights(model, checkpoint.state_dict)
+        load_weights(model, checkpoint)
     else:
         if checkpoint.source == "other":
             first = next(iter(checkpoint.state_dict))
@@ -172,5 +172,5 @@ def load_model(
         if gate is not None:
             options["gate"] = gate
         model = timm.create_model(name, **options)
-        load_weights(model, checkpoint.state_dict, gate=gate)
+        load_weights(model, checkpoint, gate=gate)
     return model.to(device).eval(), checkpoint

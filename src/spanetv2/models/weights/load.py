@@ -14,7 +14,7 @@ from spanetv2.errors import UserError
 from spanetv2.models.backbone import SPANetV2
 from spanetv2.models.weights.convert import resize_filters, to_native
 from spanetv2.models.weights.describe import describe
-from spanetv2.models.weights.read import read_checkpoint
+from spanetv2.models.weights.read import Checkpoint, read_checkpoint
 
 __all__ = ["LoadReport", "load_weights"]
 
@@ -138,7 +138,7 @@ def _fit(
 
 def load_weights(
     model: nn.Module,
-    source: str | os.PathLike[str] | Mapping[str, Any],
+    source: str | os.PathLike[str] | Mapping[str, Any] | Checkpoint,
     *,
     gate: str | None = None,
 ) -> LoadReport:
@@ -152,7 +152,7 @@ def load_weights(
 
     Args:
         model: the model to load into.
-        source: a file, a run folder, or a state dict.
+        source: a file, a run folder, a state dict, or what ``read_checkpoint`` gave.
         gate: "sigmoid" ignores the slopes of the spectral filters in the weights, for files that
             were trained without using them.
 
@@ -168,7 +168,7 @@ def load_weights(
         if isinstance(model, SPANetV2):
             state = to_native(source)
     else:
-        checkpoint = read_checkpoint(source)
+        checkpoint = source if isinstance(source, Checkpoint) else read_checkpoint(source)
         where, state = str(checkpoint.path), checkpoint.state_dict
         if isinstance(model, SPANetV2) and checkpoint.source == "other":
             raise UserError(

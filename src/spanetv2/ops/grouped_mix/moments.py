@@ -24,9 +24,11 @@ _VECTOR = 16
 def prefer_moments(channels: int) -> bool:
     """Whether ``grouped_mix_moments`` is faster than ``grouped_mix`` for C channels, here and now.
 
-    It is while a graph is compiled, if the C / 4 groups fill a processor's vectors.
+    It is while a graph is compiled, if the C / 4 groups fill a processor's vectors; not in an
+    exported graph, which nobody may fuse.
     """
-    return torch.compiler.is_compiling() and channels // HEADS >= _VECTOR
+    fused = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
+    return fused and channels // HEADS >= _VECTOR
 
 
 def grouped_mix_moments(

@@ -42,26 +42,32 @@ class FourierBases(NamedTuple):
     """(W, 2K): the half spectrum to real columns."""
 
 
-def _waves(length: int, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _waves(
+    length: int, count: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Cosines and sines of ``count`` frequencies, unit norm as complex waves; (count, length)."""
     frequencies = torch.arange(count, device=device)
     tokens = torch.arange(length, device=device)
-    # Whole turns are taken off as integers, so that the angle is exact at any length.
-    turns = torch.remainder(frequencies[:, None] * tokens, length)
-    angle = turns.to(torch.float32) * (2 * math.pi / length)
-    return torch.cos(angle) / math.sqrt(length), torch.sin(angle) / math.sqrt(length)
+    # Whole turns are taken off as integers, so that the angle is exact at any length. The length is
+    # taken as a tensor, as it may be symbolic.
+    size = torch.ones_like(tokens).sum()
+    turns = torch.remainder(frequencies[:, None] * tokens, size)
+    exact = torch.promote_types(dtype, torch.float32)
+    angle = turns.to(exact) / size.to(exact) * (2 * math.pi)
+    scale = torch.rsqrt(size.to(exact))
+    return torch.cos(angle) * scale, torch.sin(angle) * scale
 
 
 def _make_bases(height: int, width: int, dtype: torch.dtype, device: torch.device) -> FourierBases:
     half = width // 2 + 1
-    cos, sin = _waves(width, half, device)
+    cos, sin = _waves(width, half, dtype, device)
     # Every column but the self-conjugate ones (0, and W / 2 for even W) stands for two.
     column = torch.arange(half, device=device)
     alone = (column == 0) | (2 * column == width)
     times = torch.where(alone, 1.0, 2.0)[:, None]
     columns = torch.cat([cos, -sin])
     columns_back = torch.cat([times * cos, -times * sin]).t().contiguous()
-    cos, sin = _waves(height, height, device)
+    cos, sin = _waves(height, height, dtype, device)
     to_real = torch.stack([cos, sin], dim=2)
     to_imaginary = torch.stack([-sin, cos], dim=2)
     rows = torch.stack([to_real, to_imaginary], dim=1).reshape(2 * height, 2 * height)
@@ -122,13 +128,16 @@ def spectral_rescale_products(x_BHWC: Tensor, gain_HKC: Tensor) -> Tensor:
 
     Source: SPANetV2, spectral re-scaling filter (the same operator as ``spectral_rescale``).
     """
-    batch, height, width, channels = x_BHWC.shape
+    height, width, channels = x_BHWC.shape[1:]
     half = width // 2 + 1
     bases = fourier_bases(height, width, x_BHWC)
-    # (B, H, 2K, C) is also (B, 2H, K C): the two parts of a row follow one another.
-    spectrum = torch.matmul(bases.columns, x_BHWC).reshape(batch, 2 * height, half * channels)
-    spectrum = torch.matmul(bases.rows, spectrum).view(batch, height, 2, half, channels)
+    # (B, H, 2K, C) is also (B, 2H, K C): the two parts of a row follow one another. Dimensions are
+    # split and merged one at a time, which holds for symbolic sizes without a guard.
+    spectrum = torch.matmul(bases.columns, x_BHWC)
+    spectrum = spectrum.unflatten(2, (2, half)).flatten(1, 2).flatten(2, 3)
+    spectrum = torch.matmul(bases.rows, spectrum)
+    spectrum = spectrum.unflatten(1, (height, 2)).unflatten(3, (half, channels))
     spectrum = spectrum * gain_HKC.to(spectrum.dtype)[:, None]
-    spectrum = torch.matmul(bases.rows_back, spectrum.view(batch, 2 * height, half * channels))
-    spectrum = spectrum.view(batch, height, 2 * half, channels)
+    spectrum = torch.matmul(bases.rows_back, spectrum.flatten(3, 4).flatten(1, 2))
+    spectrum = spectrum.unflatten(1, (height, 2)).unflatten(3, (half, channels)).flatten(2, 3)
     return torch.matmul(bases.columns_back, spectrum).to(x_BHWC.dtype)

@@ -40,11 +40,45 @@ def resize_theta(theta_CHK: Tensor, height: int, width: int) -> Tensor:
     """
     theta_CHK = theta_CHK.float()
     columns = width // 2 + 1
+    if not torch.jit.is_scripting() and not isinstance(height, int):
+        return _resize_symbolic(theta_CHK, height, columns)
     if theta_CHK.shape[1] == height and theta_CHK.shape[2] == columns:
         return theta_CHK
     return F.interpolate(
         theta_CHK[None], size=[height, columns], mode="bicubic", align_corners=True
     )[0]
+
+
+@torch.jit.unused
+def _resize_symbolic(theta_CHK: Tensor, height: int, columns: int) -> Tensor:
+    """The same resizing as two matrix products, for a graph of any size.
+
+    ``interpolate`` compares the sizes, which would tie an exported graph to the sizes it saw.
+    """
+    rows_HP = _cubic_weights(theta_CHK.shape[1], height, theta_CHK.device)
+    columns_KQ = _cubic_weights(theta_CHK.shape[2], columns, theta_CHK.device)
+    return torch.matmul(torch.matmul(rows_HP, theta_CHK), columns_KQ.t())
+
+
+def _cubic_weights(source: int, target: int, device: torch.device) -> Tensor:
+    """Weights (target, source) of cubic convolution (Keys, a = -3/4), corners aligned."""
+    place = torch.arange(target, device=device, dtype=torch.float32)
+    place = place * (source - 1) / place[-1:].clamp_min(1)
+    left = torch.floor(place)
+    t = place - left
+    a = -0.75
+    taps = (
+        ((a * (t + 1) - 5 * a) * (t + 1) + 8 * a) * (t + 1) - 4 * a,
+        ((a + 2) * t - (a + 3)) * t * t + 1,
+        ((a + 2) * (1 - t) - (a + 3)) * (1 - t) * (1 - t) + 1,
+        ((a * (2 - t) - 5 * a) * (2 - t) + 8 * a) * (2 - t) - 4 * a,
+    )
+    index = torch.arange(source, device=device)
+    total = torch.zeros_like(place)[:, None] * index
+    for offset, weight in enumerate(taps):
+        tap = (left.long() + (offset - 1)).clamp(0, source - 1)
+        total = total + (tap[:, None] == index) * weight[:, None]
+    return total
 
 
 def spectral_gain(

@@ -1,0 +1,250 @@
+"""Export to ONNX, ``torch.export`` and TorchScript, and check each file against the network.
+
+Every file carries a description (JSON): model, classes, pre-processing of images, input and output.
+It is ``spanetv2`` in an ONNX model's metadata, and ``spanetv2.json`` beside the graph in the other
+two formats.
+
+Shape suffixes: B batch, C channels of the image, H and W its sides in pixels.
+"""
+
+import copy
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from spanetv2.deploy.fold import optimize_for_inference
+from spanetv2.errors import UserError
+from spanetv2.files import atomic_path
+from spanetv2.mixers import SpectralRescale
+from spanetv2.models.backbone import SPANetV2
+
+__all__ = ["DESCRIPTION", "FORMATS", "OPSET", "Exported", "export_model", "run_exported"]
+
+Format = Literal["onnx", "torch", "torchscript"]
+FORMATS: dict[str, str] = {"onnx": ".onnx", "torch": ".pt2", "torchscript": ".ts"}
+OPSET = 20
+"""ONNX opset: the first with GELU as one operator."""
+DESCRIPTION = "spanetv2.json"
+_SMALLEST, _LARGEST = 64, 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What was written and how well it agrees with the network.
+
+    Args:
+        path: the file.
+        format: "onnx", "torch" or "torchscript".
+        input_shape: images it takes, -1 where any number does.
+        error: largest difference from the network's output, of the largest output; None if the
+            file could not be run here (ONNX without ONNX Runtime).
+    """
+
+    path: Path
+    format: str
+    input_shape: tuple[int, int, int, int]
+    error: float | None
+
+
+def export_model(
+    model: nn.Module,
+    path: str | os.PathLike[str],
+    *,
+    format: Format,
+    input_size: int | tuple[int, int] | None = None,
+    batch_size: int = 1,
+    dynamic_batch: bool = True,
+    dynamic_size: bool = False,
+    opset: int = OPSET,
+    description: Mapping[str, Any] | None = None,
+) -> Exported:
+    """Write a network for use without this package.
+
+    With a fixed image size the network is optimised first (``optimize_for_inference``). With a
+    dynamic one the spectral filters are resized inside the graph, for any image of 64 to 4096
+    pixels a side.
+
+    Args:
+        model: a SPANetV2.
+        path: file to write; an existing one is replaced at the end.
+        format: "onnx" (dynamo exporter), "torch" (``torch.export``) or "torchscript" (trace).
+        input_size: one side or (height, width), in pixels; by default what the model was made for.
+        batch_size: images per run, where the batch is not dynamic.
+        dynamic_batch: take any number of images. A trace always does.
+        dynamic_size: take images of any size. Not for "torchscript", whose trace is of one size.
+        opset: ONNX opset version, 18 or later.
+        description: classes, pre-processing, ...; must be JSON.
+
+    Returns:
+        ``Exported``, with the error measured on random images.
+
+    Raises:
+        UserError: not a SPANetV2, an unknown format, a missing package, or an impossible
+            combination.
+    """
+    if not isinstance(model, SPANetV2):
+        raise UserError(f"got a {type(model).__name__}, expected a SPANetV2 to export")
+    if format not in FORMATS:
+        raise UserError(f"got format {format!r}, expected one of {', '.join(FORMATS)}")
+    if dynamic_size and format == "torchscript":
+        raise UserError(
+            "got a dynamic image size with torchscript, which traces one size; use onnx or torch"
+        )
+    if opset < 18:
+        raise UserError(f"got opset {opset}, expected 18 or later")
+    if format == "onnx":
+        _need("onnx", "onnxscript")
+    size = model.img_size if input_size is None else input_size
+    height, width = (size, size) if isinstance(size, int) else size
+    if dynamic_size and min(height, width) < _SMALLEST:
+        raise UserError(
+            f"got images of {height} x {width} pixels, expected at least {_SMALLEST} a side for a "
+            "dynamic size"
+        )
+    ready = _any_size(model) if dynamic_size else optimize_for_inference(model, (height, width))
+    reference = next(ready.parameters())
+    # Two images, as a batch of one would be taken for a constant.
+    images = 2 if dynamic_batch else batch_size
+    generator = torch.Generator().manual_seed(0)
+    example = torch.randn(images, model.in_chans, height, width, generator=generator)
+    example = example.to(reference.device, reference.dtype)
+    about = {
+        "input": ["batch", model.in_chans, "height", "width"]
+        if dynamic_size
+        else ["batch" if dynamic_batch else images, model.in_chans, height, width],
+        "dtype": str(reference.dtype).removeprefix("torch."),
+        "output": ["batch" if dynamic_batch else images, model.num_classes],
+        **(description or {}),
+    }
+    target = Path(path)
+    with torch.no_grad(), atomic_path(target) as partial, _quiet():
+        if format == "torchscript":
+            # The trace of an eager run, without the projection's form for compilers.
+            traced = torch.jit.trace(ready, (example,), check_trace=False)
+            torch.jit.save(traced, str(partial), _extra_files={DESCRIPTION: json.dumps(about)})
+        else:
+            program = _program(ready, example, dynamic_batch, dynamic_size)
+            if format == "torch":
+                extra = {DESCRIPTION: json.dumps(about)}
+                torch.export.save(program, partial, extra_files=extra)
+            else:
+                _save_onnx(program, partial, opset, about)
+    error = _error(model, target, format, example)
+    batch = -1 if dynamic_batch or format == "torchscript" else images
+    sides = (-1, -1) if dynamic_size else (height, width)
+    shape = (batch, model.in_chans, sides[0], sides[1])
+    return Exported(path=target, format=format, input_shape=shape, error=error)
+
+
+def run_exported(path: str | os.PathLike[str], x_BCHW: Tensor) -> Tensor:
+    """Run an exported file on the CPU.
+
+    Args:
+        path: a .onnx, .pt2 or .ts file that ``export_model`` wrote.
+        x_BCHW: images, (B, C, H, W), pre-processed.
+
+    Returns:
+        Logits, (B, classes).
+
+    Raises:
+        UserError: an unknown suffix, or ONNX Runtime is missing.
+    """
+    path = Path(path)
+    if path.suffix == FORMATS["onnx"]:
+        _need("onnxruntime")
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        (name,) = (value.name for value in session.get_inputs())
+        return torch.from_numpy(session.run(None, {name: x_BCHW.cpu().numpy()})[0])
+    with torch.no_grad(), _quiet():
+        if path.suffix == FORMATS["torch"]:
+            return torch.export.load(str(path)).module()(x_BCHW)
+        if path.suffix == FORMATS["torchscript"]:
+            return torch.jit.load(str(path))(x_BCHW)
+    raise UserError(f"got {path}, expected a file ending in {', '.join(FORMATS.values())}")
+
+
+def _any_size(model: SPANetV2) -> SPANetV2:
+    """A copy that filters by matrix products made inside the graph, for any grid."""
+    copied = copy.deepcopy(model).eval().requires_grad_(False)
+    for module in copied.modules():
+        if isinstance(module, SpectralRescale):
+            module.implementation = "products"
+    return copied
+
+
+def _program(
+    model: nn.Module, example: Tensor, dynamic_batch: bool, dynamic_size: bool
+) -> torch.export.ExportedProgram:
+    dynamic: dict[int, Any] = {}
+    if dynamic_batch:
+        dynamic[0] = torch.export.Dim("batch", min=1, max=4096)
+    if dynamic_size:
+        dynamic[2] = torch.export.Dim("height", min=_SMALLEST, max=_LARGEST)
+        dynamic[3] = torch.export.Dim("width", min=_SMALLEST, max=_LARGEST)
+    return torch.export.export(
+        model,
+        (example,),
+        dynamic_shapes=(dynamic,),
+        strict=False,
+        # that grids divide as they do is checked at run time where it cannot be proved
+        prefer_deferred_runtime_asserts_over_guards=True,
+    )
+
+
+def _save_onnx(
+    program: torch.export.ExportedProgram, path: Path, opset: int, about: Mapping[str, Any]
+) -> None:
+    exported = torch.onnx.export(
+        program,
+        dynamo=True,
+        opset_version=opset,
+        input_names=["images"],
+        output_names=["logits"],
+        external_data=False,
+        verbose=False,
+    )
+    assert exported is not None
+    exported.model.metadata_props["spanetv2"] = json.dumps(about)
+    exported.save(str(path), external_data=False)
+
+
+def _error(model: nn.Module, path: Path, format: str, example: Tensor) -> float | None:
+    if example.device.type != "cpu":
+        return None
+    model = copy.deepcopy(model).eval()
+    with torch.no_grad():
+        expected = model(example).double()
+    try:
+        got = run_exported(path, example).double()
+    except UserError:
+        return None
+    return float((got - expected).abs().max() / expected.abs().max())
+
+
+def _need(*packages: str) -> None:
+    from importlib.util import find_spec
+
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        raise UserError(
+            f"got no package {', '.join(missing)}, expected it for ONNX; pip install "
+            "'spanetv2[export]'"
+        )
+
+
+@contextmanager
+def _quiet() -> Any:
+    """Silence what the exporters tell their own developers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,198 @@
+"""Fold everything that does not depend on the image into the weights, for one input size.
+
+What is folded, exactly up to rounding:
+
+- the weights of every normalisation in a block, into the linear layer behind it;
+- StarReLU's scale and bias, into the linear layer behind it;
+- the gates of the spectral filters, resized to the grid, and the Fourier matrices, into constants;
+- on the smallest grids, a channel's convolution, bias and spectral filter into one matrix over the
+  grid (both are linear), which costs one product instead of a convolution and four products.
+
+Query and context keep a product each: one product for both would make the two halves of its result
+strided, and reading them costs more than the product saves.
+
+Shape suffixes: B batch, C channels, H and W the grid in tokens, K = W // 2 + 1, N = H W.
+"""
+
+import copy
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spanetv2.errors import UserError
+from spanetv2.layers import Mlp, StarReLU
+from spanetv2.mixers import SPAM, Attention
+from spanetv2.mixers.spam import NUM_HEADS
+from spanetv2.models.backbone import SPANetV2
+from spanetv2.models.block import Block
+from spanetv2.ops.grouped_mix import grouped_mix_moments, prefer_moments
+from spanetv2.ops.spectral_rescale import spectral_rescale_products
+
+__all__ = ["LARGEST_DENSE_GRID", "optimize_for_inference"]
+
+LARGEST_DENSE_GRID = 8
+"""Grids of at most this side, in tokens, get one matrix per channel."""
+
+
+def optimize_for_inference(
+    model: nn.Module, input_size: int | tuple[int, int] | None = None
+) -> nn.Module:
+    """A faster copy of a network for images of one size; the original stays as it is.
+
+    The copy gives the same outputs up to rounding, in evaluation mode, in the original's dtype and
+    on its device. It can be compiled, traced and exported, and moved to another dtype or device.
+    It cannot be trained, and its state dict is its own: keep the original's weights.
+
+    Args:
+        model: a SPANetV2.
+        input_size: one side or (height, width) of the images, in pixels; by default what the model
+            was made for.
+
+    Returns:
+        The copy, in evaluation mode and without gradients.
+
+    Raises:
+        UserError: not a SPANetV2, or a size without tokens. The copy raises it for images of
+            another size.
+
+    Example:
+        >>> from spanetv2 import create_model
+        >>> model = create_model("pico_pure", num_classes=10, img_size=64).eval()
+        >>> x = torch.randn(2, 3, 64, 64)
+        >>> fast = optimize_for_inference(model)
+        >>> with torch.no_grad():
+        ...     bool(torch.allclose(fast(x), model(x), atol=1e-4))
+        True
+    """
+    if not isinstance(model, SPANetV2):
+        raise UserError(f"got a {type(model).__name__}, expected a SPANetV2 to optimise")
+    copied = copy.deepcopy(model).eval().requires_grad_(False)
+    copied.set_input_size(copied.img_size if input_size is None else input_size)
+    for module in list(copied.modules()):
+        if isinstance(module, Block):
+            _fold_block(module)
+    return copied
+
+
+def _fold_block(block: Block) -> None:
+    mixer = block.token_mixer
+    if isinstance(mixer, SPAM):
+        _absorb_norm(block, "norm1", mixer.query, mixer.context)
+        block.token_mixer = FoldedSPAM(mixer)
+    elif isinstance(mixer, Attention):
+        _absorb_norm(block, "norm1", mixer.qkv)
+    _absorb_norm(block, "norm2", block.mlp.fc1)
+    block.mlp = cast(Any, FoldedMlp(block.mlp))
+
+
+def _absorb_norm(block: Block, name: str, *readers: nn.Linear) -> None:
+    norm = cast(nn.LayerNorm, getattr(block, name))
+    for reader in readers:
+        reader.weight.data = reader.weight * norm.weight
+    plain = nn.LayerNorm(list(norm.normalized_shape), eps=norm.eps, elementwise_affine=False)
+    setattr(block, name, plain.eval())
+
+
+class FoldedMlp(nn.Module):
+    """``Mlp`` with StarReLU's two scalars in the second linear layer: only relu(x)^2 is left."""
+
+    def __init__(self, mlp: Mlp) -> None:
+        super().__init__()
+        act = cast(StarReLU, mlp.act)
+        self.fc1 = mlp.fc1
+        out_features, in_features = mlp.fc2.weight.shape
+        self.fc2 = nn.Linear(in_features, out_features, device="meta")
+        weight = mlp.fc2.weight
+        self.fc2.weight = nn.Parameter(weight * act.scale, requires_grad=False)
+        bias = (weight.double().sum(1) * act.bias.double()).to(weight.dtype)
+        self.fc2.bias = nn.Parameter(bias, requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.relu(self.fc1(x)).square())
+
+
+class FoldedSPAM(nn.Module):
+    """``SPAM`` on one grid, with constants in place of what depends on the weights alone."""
+
+    def __init__(self, mixer: SPAM) -> None:
+        super().__init__()
+        self.query, self.context, self.out = mixer.query, mixer.context, mixer.out
+        self.proj, self.interleaved = mixer.proj, mixer.interleaved
+        rows, columns = mixer.grid
+        self.grid = (rows, columns)
+        self.local = (
+            DenseLocal(mixer) if max(self.grid) <= LARGEST_DENSE_GRID else FilteredLocal(mixer)
+        )
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        if not torch.jit.is_tracing() and tuple(x_BHWC.shape[1:3]) != self.grid:
+            got = f"{x_BHWC.shape[1]} x {x_BHWC.shape[2]}"
+            raise UserError(
+                f"got a grid of {got} tokens, expected {self.grid[0]} x {self.grid[1]}: this "
+                "network was optimised for one input size; call optimize_for_inference with yours"
+            )
+        query_BHWC = F.gelu(self.query(x_BHWC))
+        y_BHWC = self.local(self.context(x_BHWC))
+        scale_BHWC = self._project(y_BHWC)
+        return self.out(query_BHWC * scale_BHWC)
+
+    def _project(self, y_BHWC: Tensor) -> Tensor:
+        if prefer_moments(y_BHWC.shape[3]):
+            grouped, mix = cast(nn.Conv2d, self.proj[0]), cast(nn.Conv2d, self.proj.mix)
+            norm = cast(nn.GroupNorm, self.proj.norm)
+            weights = (grouped.weight, norm.weight, norm.bias, mix.weight)
+            return grouped_mix_moments(y_BHWC, *weights, self.interleaved, norm.eps)
+        y_BCHW = y_BHWC.permute(0, 3, 1, 2)
+        if self.interleaved:
+            y_BCHW = F.channel_shuffle(y_BCHW, NUM_HEADS)
+        return self.proj(y_BCHW).permute(0, 2, 3, 1)
+
+
+def _convolve(x_BHWC: Tensor, convs: nn.ModuleList) -> Tensor:
+    heads = x_BHWC.permute(0, 3, 1, 2).chunk(len(convs), dim=1)
+    mixed = [conv(head) for head, conv in zip(heads, convs, strict=True)]
+    return torch.cat(mixed, dim=1).permute(0, 2, 3, 1)
+
+
+class FilteredLocal(nn.Module):
+    """Multi-scale convolution, then the spectral filter with its gain as a constant."""
+
+    def __init__(self, mixer: SPAM) -> None:
+        super().__init__()
+        self.convs = mixer.local_convs
+        gain_CHK = mixer.spectral.gain(*mixer.grid).to(mixer.query.weight.dtype)
+        self.register_buffer("gain_HKC", gain_CHK.permute(1, 2, 0).contiguous())
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        gain_HKC = cast(Tensor, self.gain_HKC)
+        return spectral_rescale_products(_convolve(x_BHWC, self.convs), gain_HKC)
+
+
+class DenseLocal(nn.Module):
+    """Both as one (N, N) matrix per channel, and what they make of the bias."""
+
+    def __init__(self, mixer: SPAM) -> None:
+        super().__init__()
+        rows, columns = mixer.grid
+        tokens = rows * columns
+        weight = mixer.query.weight
+        channels = weight.shape[0]
+        exact = copy.deepcopy(mixer).double()
+        gain_HKC = exact.spectral.gain(rows, columns).double().permute(1, 2, 0)
+        # The operator's columns are its answers to single tokens; no token at all gives the bias.
+        probes = torch.eye(tokens, dtype=torch.float64, device=weight.device)
+        probes = torch.cat([probes, probes.new_zeros(1, tokens)])
+        probes = probes.view(tokens + 1, rows, columns, 1).expand(-1, -1, -1, channels)
+        answers = spectral_rescale_products(_convolve(probes, exact.local_convs), gain_HKC)
+        answers = answers.reshape(tokens + 1, tokens, channels)
+        bias_NC, matrix = answers[-1], answers[:-1] - answers[-1]
+        self.register_buffer("matrix_CNN", matrix.permute(2, 1, 0).to(weight.dtype).contiguous())
+        self.register_buffer("bias_CN1", bias_NC.t()[..., None].to(weight.dtype).contiguous())
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        batch, height, width, channels = x_BHWC.shape
+        x_CNB = x_BHWC.reshape(batch, height * width, channels).permute(2, 1, 0)
+        y_CNB = torch.matmul(cast(Tensor, self.matrix_CNN), x_CNB) + cast(Tensor, self.bias_CN1)
+        return y_CNB.permute(2, 1, 0).reshape(batch, height, width, channels)
