@@ -1,6 +1,6 @@
 import pytest
 
-from spanetv2.benchmark.settings import Settings, full_label, split_label
+from spanetv2.benchmark.settings import MODES, Settings, full_label, split_label
 from spanetv2.errors import UserError
 
 
@@ -68,6 +68,7 @@ def test_settings_compare_with_the_usual_peer_or_the_first():
 def test_cells_leave_out_what_a_label_cannot_do():
     settings = Settings(
         models=("pico_pure", "pico_pure@optimized", "pico_pure@onnx"),
+        modes=MODES,
         dtypes=("float32", "bfloat16"),
         sizes=(32, 64),
     )

@@ -113,7 +113,8 @@ class Settings:
     """labels: NAME or NAME@HOW"""
     reference: str | None = None
     """what the others are compared with; convformer_s18 or sepconv if measured, or the first"""
-    modes: tuple[str, ...] = MODES
+    modes: tuple[str, ...] = ("eager",)
+    """some of ``MODES``; compiling takes a minute or more per network on a small machine"""
     passes: tuple[str, ...] = PASSES
     dtypes: tuple[str, ...] = ("float32",)
     batches: tuple[int, ...] = (8,)

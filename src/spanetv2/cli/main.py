@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from spanetv2.cli.analyze import app as analyze
+from spanetv2.cli.benchmark import benchmark
 from spanetv2.cli.convert import convert
 from spanetv2.cli.evaluate import evaluate
+from spanetv2.cli.export import export
 from spanetv2.cli.models import models
 from spanetv2.cli.predict import predict
 from spanetv2.cli.quickstart import quickstart
@@ -61,6 +63,8 @@ app.command()(quickstart)
 app.command()(evaluate)
 app.command()(predict)
 app.command()(convert)
+app.command()(export)
+app.command()(benchmark)
 app.command()(models)
 app.command()(recipes)
 app.add_typer(analyze, name="analyze")

@@ -1,0 +1,33 @@
+"""The process that ``memory.cpu_peak`` starts: ``python -m spanetv2.benchmark.peak TASK``."""
+
+import json
+import sys
+
+import torch
+
+from spanetv2.benchmark.memory import run_and_watch
+from spanetv2.benchmark.networks import network_step
+from spanetv2.benchmark.settings import Cell
+
+__all__ = ["main"]
+
+
+def main(task: str) -> None:
+    """Print the peak memory of a cell in MiB.
+
+    Args:
+        task: JSON with ``cell``, ``channels_last`` and ``threads``.
+    """
+    wanted = json.loads(task)
+    torch.set_num_threads(wanted["threads"])
+    step = network_step(
+        Cell(**wanted["cell"]),
+        device="cpu",
+        channels_last=wanted["channels_last"],
+        onnx_arena=False,
+    )
+    print(run_and_watch(step))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,250 @@
+"""Running a benchmark: all cells of a kind of pass side by side, into one JSON record."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from spanetv2.benchmark.memory import cpu_peak, cuda_peak
+from spanetv2.benchmark.networks import network_step
+from spanetv2.benchmark.operators import OPERATORS, cost_of, operator_step, stage_shapes
+from spanetv2.benchmark.rates import Rates, measure_rates
+from spanetv2.benchmark.settings import DTYPES, Cell, Settings
+from spanetv2.benchmark.timing import Step, interleave, speed_ratio, summary, timed
+from spanetv2.environment import describe_environment
+from spanetv2.errors import UserError
+
+__all__ = ["run_networks", "run_operators"]
+
+Record = dict[str, Any]
+
+
+def run_networks(
+    settings: Settings,
+    *,
+    command: str = "",
+    save: Callable[[Record], None] = lambda record: None,
+    progress: bool = False,
+) -> Record:
+    """Measure whole networks.
+
+    Args:
+        settings: what and how.
+        command: the command line, for the record.
+        save: called with the record whenever something was added to it.
+        progress: show a bar.
+
+    Returns:
+        The record: environment, settings, and ``cells``, one row each with all its times. The times
+        of one kind of pass were taken in the same rounds, so that any two of them can be compared.
+
+    Raises:
+        UserError: nothing to measure, an unknown model, or one that cannot be run like this.
+    """
+    parts = {work: settings.cells(work) for work in settings.passes}
+    if not any(parts.values()):
+        raise UserError(
+            "got nothing to measure: optimised and exported networks cannot be trained, and ONNX "
+            "Runtime needs float32"
+        )
+    record = _start("networks", settings, command)
+    with _threads(settings.threads), _bar(settings, parts, progress) as bar:
+        for work, cells in parts.items():
+            record["cells"] += _measure(cells, settings, bar) if cells else []
+            save(record)
+            if settings.memory and settings.device == "cpu":
+                for row in record["cells"]:
+                    if row["work"] != work:
+                        continue
+                    cell = _cell(row)
+                    bar.set_description(f"memory of {cell.title}")
+                    row["memory_mib"] = cpu_peak(
+                        cell,
+                        channels_last=settings.channels_last,
+                        threads=torch.get_num_threads(),
+                    )
+                    bar.update()
+                save(record)
+    return record
+
+
+def run_operators(
+    settings: Settings,
+    variant: str = "spanetv2_s18_pure",
+    *,
+    command: str = "",
+    save: Callable[[Record], None] = lambda record: None,
+    progress: bool = False,
+    rates: Callable[[torch.dtype, str], Rates] | None = None,
+) -> Record:
+    """Measure token mixers alone, at the shape of every stage.
+
+    Args:
+        settings: what and how; ``models`` are names of operators.
+        variant: whose channels and grids.
+        command: the command line, for the record.
+        save: called with the record whenever something was added to it.
+        progress: show a bar.
+        rates: gives the machine's rates for a dtype and a device; by default they are measured.
+
+    Returns:
+        The record, as that of ``run_networks``; every row also has the operator's cost, the floor
+        that follows from the machine's rates, and the share of it that was reached.
+        ``left_out`` names what does not run at a shape, and why.
+
+    Raises:
+        UserError: an unknown operator or variant.
+    """
+    if unknown := [name for name in settings.models if name not in OPERATORS]:
+        raise UserError(f"got operators {unknown}, expected some of {', '.join(OPERATORS)}")
+    for size in settings.sizes:
+        stage_shapes(variant, size)
+    record = _start("operators", settings, command)
+    record |= {"variant": variant, "left_out": [], "rates": {}}
+    with _threads(settings.threads):
+        found = {d: (rates or measure_rates)(DTYPES[d], settings.device) for d in settings.dtypes}
+        record["rates"] = {dtype: rate._asdict() for dtype, rate in found.items()}
+        parts = {work: _operator_cells(settings, variant, work) for work in settings.passes}
+        with _bar(settings, parts, progress) as bar:
+            for work, cells in parts.items():
+                rows = _measure(cells, settings, bar, variant=variant, left_out=record["left_out"])
+                for row in rows:
+                    _add_floor(row, found[row["dtype"]], work)
+                record["cells"] += rows
+                save(record)
+    return record
+
+
+def _operator_cells(settings: Settings, variant: str, work: str) -> list[Cell]:
+    return [
+        Cell(model=m, mode=mode, work=work, dtype=dtype, batch=batch, size=size, stage=stage + 1)
+        for stage in range(len(stage_shapes(variant, settings.sizes[0])))
+        for batch, size in settings.shapes
+        for dtype in settings.dtypes
+        for mode in settings.modes
+        for m in settings.models
+    ]
+
+
+def _start(kind: str, settings: Settings, command: str) -> Record:
+    record: Record = {"kind": kind, **describe_environment(), "command": command}
+    if settings.threads is not None:
+        record["hardware"]["threads"] = settings.threads
+    if hasattr(os, "getloadavg"):
+        record["load_before"] = list(os.getloadavg())
+    record["settings"] = asdict(settings) | {
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        "cudnn_tf32": torch.backends.cudnn.allow_tf32,
+    }
+    record["cells"] = []
+    return record
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """Compute with so many threads for a while."""
+    before = torch.get_num_threads()
+    if number is not None:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _bar(settings: Settings, parts: dict[str, list[Cell]], progress: bool) -> "tqdm[Any]":
+    cells = sum(len(part) for part in parts.values())
+    each = 1 + settings.warmup + settings.rounds
+    each += settings.memory and settings.device == "cpu"
+    return tqdm(total=cells * each, unit="run", dynamic_ncols=True, disable=not progress)
+
+
+def _cell(row: Record) -> Cell:
+    return Cell(**{field: row[field] for field in Cell.__dataclass_fields__})
+
+
+def _measure(
+    cells: list[Cell],
+    settings: Settings,
+    bar: "tqdm[Any]",
+    *,
+    variant: str | None = None,
+    left_out: list[Record] | None = None,
+) -> list[Record]:
+    """Build all cells, time them in turns, and compare them with the reference."""
+    steps: dict[Cell, Step] = {}
+    rows: dict[Cell, Record] = {}
+    layout = {"device": settings.device, "channels_last": settings.channels_last}
+    for cell in cells:
+        bar.set_description(f"first run of {cell.title}")
+        if variant is None:
+            steps[cell] = network_step(cell, **layout)
+            rows[cell] = asdict(cell)
+        else:
+            assert cell.stage is not None
+            channels, side = stage_shapes(variant, cell.size)[cell.stage - 1]
+            try:
+                steps[cell] = operator_step(cell, channels, side, **layout)
+            except UserError as error:
+                if left_out is not None:
+                    left_out.append(asdict(cell) | {"reason": str(error)})
+                bar.total -= 1 + settings.warmup + settings.rounds
+                continue
+            rows[cell] = asdict(cell) | {"channels": channels, "side": side}
+        rows[cell] |= {
+            "parameters": steps[cell].parameters,
+            "first_call_s": timed(steps[cell], settings.device),
+        }
+        if settings.device.startswith("cuda") and variant is None:
+            rows[cell]["memory_mib"] = cuda_peak(steps[cell], settings.device)
+        bar.update()
+    bar.set_description(f"{cells[0].work} in turns")
+    seconds = interleave(
+        steps,
+        rounds=settings.rounds,
+        warmup=settings.warmup,
+        device=settings.device,
+        progress=bar.update,
+    )
+    for cell, times in seconds.items():
+        rows[cell] |= summary(times)
+        rows[cell] |= {
+            "images_per_second": cell.batch / rows[cell]["median_s"],
+            "megapixels_per_second": cell.batch * cell.size**2 / 1e6 / rows[cell]["median_s"],
+        }
+        reference = _reference_of(cell, list(seconds), settings.reference)
+        if reference is not None:
+            rows[cell]["speed_ratio"] = speed_ratio(times, seconds[reference])
+    return list(rows.values())
+
+
+def _reference_of(cell: Cell, cells: list[Cell], name: str | None) -> Cell | None:
+    """The reference in the same mode and shape; ONNX Runtime stands beside compiled networks."""
+    if name is None:
+        return None
+    modes = ("compiled", "eager", "onnx") if cell.mode == "onnx" else (cell.mode,)
+    candidates = [replace(cell, model=name, mode=mode) for mode in modes]
+    return next((other for other in candidates if other in cells), None)
+
+
+def _add_floor(row: Record, rates: Rates, work: str) -> None:
+    cost = cost_of(
+        row["model"],
+        row["channels"],
+        row["side"],
+        batch=row["batch"],
+        dtype=row["dtype"],
+        work=work,
+    )
+    computing, moving = rates.floor(*cost)
+    row |= {
+        "multiply_adds": cost.multiply_adds,
+        "bytes": cost.bytes,
+        "compute_floor_s": computing,
+        "memory_floor_s": moving,
+        "floor_share": max(computing, moving) / row["median_s"],
+    }
