@@ -72,3 +72,14 @@ def test_spam_bank_has_each_heads_curves() -> None:
     np.testing.assert_allclose(bank.curves.values[head, 1], radial_profile(gate.mean(0).numpy())[1])
     assert (bank.curves.values[:, 2] < bank.curves.values[:, 3]).all()
     assert composed.std() > 0.01
+
+
+@pytest.mark.parametrize("side", [3, 5, 7, 9])
+def test_kernel_gain_at_the_published_initialisation(side: int) -> None:
+    """Weights of 0.02 give the heads a root mean square gain of 0.02 k: .06, .10, .14, .18."""
+    torch.manual_seed(0)
+    weight = torch.randn(512, side, side) * 0.02
+    rms = kernel_gain(weight, (14, 14)).square().mean().sqrt()
+    assert rms.item() == pytest.approx(0.02 * side, rel=0.03)
+    power = weight.double().square().sum((1, 2))
+    torch.testing.assert_close(kernel_gain(weight, (14, 14)).square().mean((1, 2)), power)

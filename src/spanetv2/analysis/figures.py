@@ -69,7 +69,7 @@ def _depth_bar(figure: "Figure", axes: Sequence["Axes"]) -> None:
         ScalarMappable(Normalize(0, 1), scale), ax=list(axes), aspect=30, pad=0.01
     )
     bar.set_ticks([0, 1], labels=["first", "last"])
-    bar.set_label("block")
+    bar.set_label("block", labelpad=-14)
 
 
 def _radius_axis(axes: "Axes", label: str = "|w|, rad / token") -> None:
@@ -241,7 +241,8 @@ def bank_figure(bank: Sequence[SpamBank], title: str) -> "Figure":
             axes.set_title(heading, fontsize=10)
         line[0].set_ylim(bottom=0)
         line[2].set_ylim(bottom=0)
-    grid[0, 0].legend(fontsize=8, ncols=2, title="head")
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, title="head")
     figure.suptitle(title)
     return figure
 

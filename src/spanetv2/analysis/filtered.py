@@ -16,7 +16,7 @@ from spanetv2.theory.grid import frequencies
 
 __all__ = ["DEFAULT_RADII", "check_labels", "filter_images", "filtered_accuracy", "top1"]
 
-DEFAULT_RADII = tuple(np.pi * f for f in (1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1.0))
+DEFAULT_RADII = tuple(np.pi * f for f in (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4))
 
 
 def filter_images(

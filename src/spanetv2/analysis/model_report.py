@@ -106,8 +106,9 @@ def _amplitudes(analyses: Sequence[ModelAnalysis], out: Path) -> list[str]:
     text = (
         "Each curve is a block's output: log-amplitude of its Fourier transform along the "
         "diagonal, relative to frequency 0. Where the curves sink from block to block, the network "
-        "throws fine detail away; where they rise, it makes it. The last panel follows the finest "
-        "wave through the depth."
+        "throws fine detail away; where they rise, it makes it. A jump between stages is the "
+        "coarser grid, on which the same wave is finer. The last panel follows the finest wave "
+        "through the depth."
     )
     return [section("Relative log-amplitude by depth", figure(path, text, wide=True))]
 
@@ -120,7 +121,7 @@ def _responses(analyses: Sequence[ModelAnalysis], out: Path) -> list[str]:
             "Gain of every token mixer against frequency, from its Jacobian at real images: how "
             "strongly a wave in one channel comes out of the same channel. 0 dB is the root mean "
             "square over all waves, so a flat line passes everything alike, a falling one is "
-            "low-pass."
+            "low-pass. Means over rings up to π; the corners beyond are in the numbers only."
         )
         parts.append(figure(path, text, wide=True))
     if any(a.attention for a in analyses):

@@ -76,7 +76,7 @@ class StudyOptions:
     """Images on the contact sheet of class activation maps."""
     cam: str = "grad_cam"
     """grad_cam or score_cam."""
-    batch_size: int = 16
+    batch_size: int = 8
     """Images per forward pass."""
     seed: int = 0
     """Of every draw."""
@@ -171,7 +171,7 @@ def analyze_model(
             [chosen],
             images[:number],
             method=options.cam,
-            batch_size=options.batch_size,
+            batch_size=max(1, options.batch_size // 2),  # it keeps what a backward pass needs
             advance=bar,
         )
         found.cams = _sheet(subject, maps, explained, chosen.mixer.block)

@@ -61,7 +61,7 @@ def model(
     probe_images: Annotated[int, typer.Option(min=1, help="Images for the Jacobian.")] = 8,
     channels: Annotated[int, typer.Option(min=1, help="Channels per image for it.")] = 4,
     rows: Annotated[int, typer.Option(min=2, help="Rows of it per channel.")] = 16,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     seed: Annotated[int, typer.Option(help="Of every random draw.")] = 0,
 ) -> None:
