@@ -38,7 +38,7 @@ def export(
     """
     from spanetv2.deploy.export import FORMATS, export_model
     from spanetv2.errors import UserError
-    from spanetv2.models import load_model
+    from spanetv2.models import SPANetV2, load_model
     from spanetv2.tasks.classification.data.transforms import Preprocessing
 
     if format not in FORMATS:
@@ -46,9 +46,11 @@ def export(
     if img_size is not None and len(img_size) > 2:
         raise UserError(f"got --img-size {len(img_size)} times, expected once or twice")
     model, record = load_model(checkpoint)
+    if not isinstance(model, SPANetV2):
+        raise UserError(f"got {record.path}, a {record.model_name}, expected a SPANetV2 to export")
     preprocessing = Preprocessing.of_checkpoint(model, record.preprocessing)
     size = None if img_size is None else (img_size[0], img_size[-1])
-    wanted = preprocessing.input_size[1:] if size is None else size
+    wanted = model.img_size if size is None else size
     name = record.model_name or "spanetv2"
     target = out or Path(name + FORMATS[format])
     if target.suffix != FORMATS[format]:
