@@ -18,6 +18,7 @@ from spanetv2.analysis.cue_conflict import (
     find_cue_images,
     shape_bias,
 )
+from spanetv2.analysis.figures import shape_bias_figure
 from spanetv2.errors import UserError
 
 
@@ -161,3 +162,24 @@ def test_shape_bias_refuses_categories_without_outputs() -> None:
         shape_bias(Reader(0), images, load, {"cat": (0,)})
     with pytest.raises(UserError, match="none with different categories"):
         shape_bias(Reader(0), [CueImage("a", "cat", "cat")], load, {"cat": (0,)})
+
+
+def test_figure_puts_points_on_the_rows_of_their_categories(folder: Path) -> None:
+    """Two models that know different categories share the rows."""
+    images = find_cue_images(folder)
+    all_known = shape_bias(Reader(3), images, load, category_map(CATEGORIES, 16))
+    few = {name: (CATEGORIES.index(name),) for name in ("cat", "dog", "elephant")}
+    fewer = shape_bias(
+        Reader(0), [i for i in images if {i.shape, i.texture} <= set(few)], load, few
+    )
+    (axes,) = shape_bias_figure([("all", all_known), ("few", fewer)]).axes
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == list(CATEGORIES)
+    points = {}
+    for line in axes.lines:
+        if not str(line.get_label()).startswith("_"):
+            x, y = line.get_data()
+            points[line.get_label()] = {
+                labels[int(row)]: value for row, value in zip(y, x, strict=True)
+            }
+    assert points == {"all": {"bird": 0, "cat": 1, "dog": 1}, "few": {"cat": 1, "dog": 1}}

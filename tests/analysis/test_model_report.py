@@ -46,7 +46,12 @@ def subject(*, labelled: bool = True, title: str = "pico") -> ModelInput:
         std=(0.25,) * 3,
         targets=torch.tensor([0, 1, 2, 0, 1]) if labelled else None,
         classes=["ant", "bee", "cow"],
-        cue_images=[CueImage("a", "cat", "dog"), CueImage("b", "dog", "cat")],
+        # Every category is a shape once, so that any answer fits some cue.
+        cue_images=[
+            CueImage("a", "cat", "dog"),
+            CueImage("b", "dog", "cat"),
+            CueImage("c", "car", "cat"),
+        ],
         load=lambda path: torch.full((3, 48, 48), float(ord(path))),
         class_names=["cat", "dog", "car"],
     )
@@ -79,7 +84,7 @@ def test_analyze_model_fills_every_part(analysis: ModelAnalysis) -> None:
     assert analysis.heat_map is not None
     assert analysis.heat_map.values.shape == (3, 3)
     assert analysis.bias is not None
-    assert analysis.bias.images == 2
+    assert analysis.bias.images == 3
     assert analysis.cams is not None
     assert analysis.cams.images.shape == (5, 48, 48, 3)
     assert analysis.cams.true == ["ant", "bee", "cow", "ant", "bee"]

@@ -299,20 +299,21 @@ def heat_map_figure(analyses: Sequence[ModelAnalysis]) -> "Figure":
 
 def shape_bias_figure(results: Sequence[tuple[str, ShapeBias]]) -> "Figure":
     """Shape bias per category of the shape (points) and over all images (lines)."""
-    names = list(results[0][1].per_category.coords["category"])
+    names = sorted({c for _, result in results for c in result.per_category.coords["category"]})
     figure = _new(6.4, 0.3 * len(names) + 1.6)
     axes = figure.add_subplot()
     for number, (title, result) in enumerate(results):
         counts = result.per_category.values
         cues = counts[:, 0] + counts[:, 1]
-        y = np.flatnonzero(cues)
+        used = np.flatnonzero(cues)
+        y = [names.index(result.per_category.coords["category"][i]) for i in used.tolist()]
         look = {**_look(number), "linestyle": "none", "markersize": 6}
-        axes.plot(counts[y, 0] / cues[y], y, label=title, **look)
+        axes.plot(counts[used, 0] / cues[used], y, label=title, **look)
         if result.bias is not None:
             line = _look(number)
             axes.axvline(result.bias, color=line["color"], linestyle=line["linestyle"], linewidth=1)
     axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(-0.03, 1.03)
     axes.set_xlabel("0: decides by texture ... 1: decides by shape")
     axes.grid(alpha=0.3)

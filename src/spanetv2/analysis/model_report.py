@@ -195,14 +195,18 @@ def _accuracies(analyses: Sequence[ModelAnalysis], out: Path) -> list[str]:
         parts.append(section("Fourier heat map", figure(path, text)))
     results = [(a.title, a.bias) for a in analyses if a.bias is not None]
     if results:
-        path = _save(figures.shape_bias_figure(results), out / "shape_bias.png")
+        shown = [(title, result) for title, result in results if result.bias is not None]
         text = (
             "Images with the shape of one class and the texture of another. Points: share of shape "
             "decisions among those for either cue, per category of the shape; lines: over all."
         )
         header = ["model", "shape bias", "shape", "texture", "neither", "left out (same class)"]
         rows = [[t, r.bias, r.shape, r.texture, r.other, r.same] for t, r in results]
-        parts.append(section("Cue-conflict shape bias", figure(path, text), table(header, rows)))
+        picture = paragraph("No model decided for either cue of any image.")
+        if shown:
+            path = _save(figures.shape_bias_figure(shown), out / "shape_bias.png")
+            picture = figure(path, text)
+        parts.append(section("Cue-conflict shape bias", picture, table(header, rows)))
     return parts
 
 
