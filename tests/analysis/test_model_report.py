@@ -57,18 +57,6 @@ def subject(*, labelled: bool = True, title: str = "pico") -> ModelInput:
     )
 
 
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write empty pictures: drawing them takes most of the time."""
-
-    def save(made, path: Path) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (1, 1)).save(path)
-        return path
-
-    monkeypatch.setattr("spanetv2.analysis.model_report._save", save)
-
-
 @pytest.fixture(scope="module")
 def analysis() -> ModelAnalysis:
     return analyze_model(subject(), OPTIONS)

@@ -37,18 +37,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write empty pictures: drawing them takes most of the time, and other tests look at them."""
-
-    def save(made, path: Path) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (1, 1)).save(path)
-        return path
-
-    monkeypatch.setattr("spanetv2.analysis.model_report._save", save)
-
-
 def draw(folder: Path, names: list[str]) -> Path:
     rng = np.random.default_rng(0)
     for name in names:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from spanetv2 import UserError, create_model, optimize_for_inference
-from spanetv2.deploy.fold import DenseLocal, FilteredLocal
+from spanetv2.deploy.fold import ConstantFilter, DenseLocal
 
 
 def _network(name: str = "pico_pure", **options) -> torch.nn.Module:
@@ -39,7 +39,7 @@ def test_optimised_network_has_the_same_outputs(name, order, size):
         assert _relative_rms(fast.forward_features(x), model.forward_features(x)) < 1e-5
     assert not any(parameter.requires_grad for parameter in fast.parameters())
     kinds = {type(module) for module in fast.modules()}
-    assert FilteredLocal in kinds
+    assert ConstantFilter in kinds
     assert DenseLocal in kinds or name == "pico_hybrid"
 
 

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from spanetv2.deploy.fold import optimize_for_inference
 from spanetv2.errors import UserError
 from spanetv2.files import atomic_path
-from spanetv2.mixers import SpectralRescale
 from spanetv2.models.backbone import SPANetV2
+from spanetv2.models.implementation import set_implementation
 
 __all__ = ["DESCRIPTION", "FORMATS", "OPSET", "Exported", "export_model", "run_exported"]
 
@@ -173,13 +173,10 @@ def run_exported(path: str | os.PathLike[str], x_BCHW: Tensor) -> Tensor:
     raise UserError(f"got {path}, expected a file ending in {', '.join(FORMATS.values())}")
 
 
-def _any_size(model: SPANetV2) -> SPANetV2:
+def _any_size(model: SPANetV2) -> nn.Module:
     """A copy that filters by matrix products made inside the graph, for any grid."""
     copied = copy.deepcopy(model).eval().requires_grad_(False)
-    for module in copied.modules():
-        if isinstance(module, SpectralRescale):
-            module.implementation = "products"
-    return copied
+    return set_implementation(copied, "products")
 
 
 def _program(

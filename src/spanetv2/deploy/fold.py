@@ -24,10 +24,8 @@ from torch import Tensor, nn
 from spanetv2.errors import UserError
 from spanetv2.layers import Mlp, StarReLU
 from spanetv2.mixers import SPAM, Attention
-from spanetv2.mixers.spam import NUM_HEADS
 from spanetv2.models.backbone import SPANetV2
 from spanetv2.models.block import Block
-from spanetv2.ops.grouped_mix import grouped_mix_moments, prefer_moments
 from spanetv2.ops.spectral_rescale import spectral_rescale_products
 
 __all__ = ["LARGEST_DENSE_GRID", "optimize_for_inference"]
@@ -113,18 +111,17 @@ class FoldedMlp(nn.Module):
         return self.fc2(F.relu(self.fc1(x)).square())
 
 
-class FoldedSPAM(nn.Module):
+class FoldedSPAM(SPAM):
     """``SPAM`` on one grid, with constants in place of what depends on the weights alone."""
 
     def __init__(self, mixer: SPAM) -> None:
-        super().__init__()
+        nn.Module.__init__(self)  # the layers are the mixer's, none is made
         self.query, self.context, self.out = mixer.query, mixer.context, mixer.out
-        self.proj, self.interleaved = mixer.proj, mixer.interleaved
-        rows, columns = mixer.grid
-        self.grid = (rows, columns)
-        self.local = (
-            DenseLocal(mixer) if max(self.grid) <= LARGEST_DENSE_GRID else FilteredLocal(mixer)
-        )
+        self.proj, self.proj_drop = mixer.proj, mixer.proj_drop
+        self.interleaved = mixer.interleaved
+        dense = max(mixer.grid) <= LARGEST_DENSE_GRID
+        self.local_convs = nn.ModuleList() if dense else mixer.local_convs
+        self.spectral = cast(Any, DenseLocal(mixer) if dense else ConstantFilter(mixer))
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         if not torch.jit.is_tracing() and tuple(x_BHWC.shape[1:3]) != self.grid:
@@ -133,66 +130,54 @@ class FoldedSPAM(nn.Module):
                 f"got a grid of {got} tokens, expected {self.grid[0]} x {self.grid[1]}: this "
                 "network was optimised for one input size; call optimize_for_inference with yours"
             )
-        query_BHWC = F.gelu(self.query(x_BHWC))
-        y_BHWC = self.local(self.context(x_BHWC))
-        scale_BHWC = self._project(y_BHWC)
-        return self.out(query_BHWC * scale_BHWC)
+        return super().forward(x_BHWC)
 
-    def _project(self, y_BHWC: Tensor) -> Tensor:
-        if prefer_moments(y_BHWC.shape[3]):
-            grouped, mix = cast(nn.Conv2d, self.proj[0]), cast(nn.Conv2d, self.proj.mix)
-            norm = cast(nn.GroupNorm, self.proj.norm)
-            weights = (grouped.weight, norm.weight, norm.bias, mix.weight)
-            return grouped_mix_moments(y_BHWC, *weights, self.interleaved, norm.eps)
-        y_BCHW = y_BHWC.permute(0, 3, 1, 2)
-        if self.interleaved:
-            y_BCHW = F.channel_shuffle(y_BCHW, NUM_HEADS)
-        return self.proj(y_BCHW).permute(0, 2, 3, 1)
+    def _mix_tokens(self, x_BCHW: Tensor) -> Tensor:
+        # A dense operator has the convolutions in it.
+        return super()._mix_tokens(x_BCHW) if len(self.local_convs) else self.spectral(x_BCHW)
 
 
-def _convolve(x_BHWC: Tensor, convs: nn.ModuleList) -> Tensor:
-    heads = x_BHWC.permute(0, 3, 1, 2).chunk(len(convs), dim=1)
-    mixed = [conv(head) for head, conv in zip(heads, convs, strict=True)]
-    return torch.cat(mixed, dim=1).permute(0, 2, 3, 1)
+class ConstantFilter(nn.Module):
+    """The spectral filter of one grid with its gain as a constant; (B, C, H, W) to the same."""
 
-
-class FilteredLocal(nn.Module):
-    """Multi-scale convolution, then the spectral filter with its gain as a constant."""
+    implementation = "products"
 
     def __init__(self, mixer: SPAM) -> None:
         super().__init__()
-        self.convs = mixer.local_convs
+        self.grid = mixer.grid
         gain_CHK = mixer.spectral.gain(*mixer.grid).to(mixer.query.weight.dtype)
         self.register_buffer("gain_HKC", gain_CHK.permute(1, 2, 0).contiguous())
 
-    def forward(self, x_BHWC: Tensor) -> Tensor:
+    def forward(self, x_BCHW: Tensor) -> Tensor:
         gain_HKC = cast(Tensor, self.gain_HKC)
-        return spectral_rescale_products(_convolve(x_BHWC, self.convs), gain_HKC)
+        y_BHWC = spectral_rescale_products(x_BCHW.permute(0, 2, 3, 1), gain_HKC)
+        return y_BHWC.permute(0, 3, 1, 2)
 
 
 class DenseLocal(nn.Module):
-    """Both as one (N, N) matrix per channel, and what they make of the bias."""
+    """Convolutions and filter as one (N, N) matrix per channel, and what they make of the bias."""
+
+    implementation = "products"
 
     def __init__(self, mixer: SPAM) -> None:
         super().__init__()
+        self.grid = mixer.grid
         rows, columns = mixer.grid
         tokens = rows * columns
         weight = mixer.query.weight
         channels = weight.shape[0]
         exact = copy.deepcopy(mixer).double()
-        gain_HKC = exact.spectral.gain(rows, columns).double().permute(1, 2, 0)
+        exact.spectral = cast(Any, ConstantFilter(exact))
         # The operator's columns are its answers to single tokens; no token at all gives the bias.
         probes = torch.eye(tokens, dtype=torch.float64, device=weight.device)
         probes = torch.cat([probes, probes.new_zeros(1, tokens)])
-        probes = probes.view(tokens + 1, rows, columns, 1).expand(-1, -1, -1, channels)
-        answers = spectral_rescale_products(_convolve(probes, exact.local_convs), gain_HKC)
-        answers = answers.reshape(tokens + 1, tokens, channels)
-        bias_NC, matrix = answers[-1], answers[:-1] - answers[-1]
-        self.register_buffer("matrix_CNN", matrix.permute(2, 1, 0).to(weight.dtype).contiguous())
-        self.register_buffer("bias_CN1", bias_NC.t()[..., None].to(weight.dtype).contiguous())
+        probes = probes.view(tokens + 1, 1, rows, columns).expand(-1, channels, -1, -1)
+        answers = exact._mix_tokens(probes).flatten(2)
+        bias_CN, matrix = answers[-1], answers[:-1] - answers[-1]
+        self.register_buffer("matrix_CNN", matrix.permute(1, 2, 0).to(weight.dtype).contiguous())
+        self.register_buffer("bias_CN1", bias_CN[..., None].to(weight.dtype).contiguous())
 
-    def forward(self, x_BHWC: Tensor) -> Tensor:
-        batch, height, width, channels = x_BHWC.shape
-        x_CNB = x_BHWC.reshape(batch, height * width, channels).permute(2, 1, 0)
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        x_CNB = x_BCHW.flatten(2).permute(1, 2, 0)
         y_CNB = torch.matmul(cast(Tensor, self.matrix_CNN), x_CNB) + cast(Tensor, self.bias_CN1)
-        return y_CNB.permute(2, 1, 0).reshape(batch, height, width, channels)
+        return y_CNB.permute(2, 0, 1).reshape(x_BCHW.shape)

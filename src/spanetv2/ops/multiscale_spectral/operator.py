@@ -12,7 +12,7 @@ shares of the batch.
 # pyright: reportArgumentType=false
 
 import math
-from collections import OrderedDict
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -28,7 +28,6 @@ __all__ = ["multiscale_spectral"]
 
 _SHARES = 32
 _Tables = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
-_tables: OrderedDict[tuple[int, int, torch.device], _Tables] = OrderedDict()
 
 
 def multiscale_spectral(
@@ -74,7 +73,7 @@ def multiscale_spectral(
 
 
 def _padded(size: int) -> int:
-    return max(16, 1 << (size - 1).bit_length())
+    return max(16, triton.next_power_of_2(size))
 
 
 def _waves(length: int, count: int, rows: int, columns: int) -> tuple[Tensor, Tensor]:
@@ -99,14 +98,10 @@ def _make_tables(height: int, width: int) -> _Tables:
     return (cos_w, sin_w, times * cos_w.t(), times * sin_w.t(), cos_h, sin_h)
 
 
+@lru_cache(maxsize=64)
 def _tables_on(height: int, width: int, device: torch.device) -> _Tables:
-    key = (height, width, device)
-    if key not in _tables:
-        made = [table.contiguous().to(device) for table in _make_tables(height, width)]
-        _tables[key] = (made[0], made[1], made[2], made[3], made[4], made[5])
-        if len(_tables) > 64:
-            _tables.popitem(last=False)
-    return _tables[key]
+    made = [table.contiguous().to(device) for table in _make_tables(height, width)]
+    return (made[0], made[1], made[2], made[3], made[4], made[5])
 
 
 def _settings(x_BCHW: Tensor) -> dict[str, Any]:

@@ -17,16 +17,13 @@ Shape suffixes: B batch, C channels, H and W the grid in tokens, K = W // 2 + 1.
 """
 
 import math
-from collections import OrderedDict
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 __all__ = ["FourierBases", "fourier_bases", "spectral_rescale_products"]
-
-_KEPT = 64
-_bases: OrderedDict[tuple[int, int, torch.dtype, torch.device], "FourierBases"] = OrderedDict()
 
 
 class FourierBases(NamedTuple):
@@ -99,15 +96,13 @@ def fourier_bases(height: int, width: int, like: Tensor) -> FourierBases:
     """
     if torch.compiler.is_compiling() or type(like) is not Tensor:
         return _make_bases(height, width, like.dtype, like.device)
-    key = (height, width, like.dtype, like.device)
-    kept = _bases.get(key)
-    if kept is None:
-        with torch.inference_mode(False), torch.no_grad():
-            kept = _make_bases(height, width, like.dtype, like.device)
-        _bases[key] = kept
-        if len(_bases) > _KEPT:
-            _bases.popitem(last=False)
-    return kept
+    return _kept_bases(height, width, like.dtype, like.device)
+
+
+@lru_cache(maxsize=64)
+def _kept_bases(height: int, width: int, dtype: torch.dtype, device: torch.device) -> FourierBases:
+    with torch.inference_mode(False), torch.no_grad():
+        return _make_bases(height, width, dtype, device)
 
 
 def spectral_rescale_products(x_BHWC: Tensor, gain_HKC: Tensor) -> Tensor:
