@@ -15,13 +15,22 @@ def _print_config(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
     return yaml.safe_load(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["classification", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--help"],
+        *([task, "--help"] for task in ("classification", "segmentation", "detection")),
+    ],
+)
 def test_help_is_short_and_says_what_to_do(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("usage: spanetv2 train classification")
+    task = arguments[0] if len(arguments) == 2 else "TASK"
+    assert lines[0].startswith(f"usage: spanetv2 train {task} ")
+    assert "{" not in "".join(lines)
     assert len(lines) < 50
     assert max(map(len, lines)) <= 100
 
@@ -79,7 +88,8 @@ def test_later_configurations_and_options_win(
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["detection"], 2, "got task 'detection'"),
+        (["pose"], 2, "got task 'pose', expected classification, segmentation or detection"),
+        (["segmentation", "--config", "digits"], 2, "a recipe for classification; use spanetv2"),
         (["classification", "--optimizer.lrr", "1"], 2, "did you mean --optimizer.lr"),
         (["classification", "--trainer.max_epoch", "1"], 2, "did you mean --trainer.max_epochs"),
         (["classification", "--optimizer.lr", "fast"], 2, "optimizer.lr: Expected a float"),

@@ -1,6 +1,7 @@
 """Batch plan, groups, schedule, freezing, loss watch: the parts of a run, each by itself."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -10,9 +11,10 @@ from torch import nn
 import spanetv2
 from spanetv2.errors import UserError
 from spanetv2.training.batching import plan_batches
-from spanetv2.training.build import build_model
 from spanetv2.training.checkpoints import SafeCheckpointIO, find_checkpoint
-from spanetv2.training.config import ModelConfig, OptimizerConfig, ScheduleConfig
+from spanetv2.training.classification.config import ModelConfig
+from spanetv2.training.classification.model import build_model
+from spanetv2.training.config import OptimizerConfig, ScheduleConfig
 from spanetv2.training.finite import LossWatch, all_finite
 from spanetv2.training.freezing import freeze, hold_frozen_in_eval
 from spanetv2.training.logs import COLUMNS, RunLog
@@ -131,6 +133,65 @@ def test_schedule_per_update_moves_within_an_epoch() -> None:
 def test_schedule_refuses_to_be_all_warmup() -> None:
     with pytest.raises(UserError, match=r"trainer\.max_epochs=5 leaves no epoch"):
         _rates(ScheduleConfig(warmup_epochs=3, cooldown_epochs=2), epochs=5, updates=1)
+
+
+def test_schedule_counted_in_updates_warms_up_then_decays_over_the_rest() -> None:
+    # 1500 updates of warm-up from a millionth, then a straight line to 0 at the end
+    config = ScheduleConfig(
+        name="poly", decay_rate=1.0, updates=40, warmup_updates=10, warmup_lr=1e-6, min_lr=0.0
+    )
+    rates = _rates(config, epochs=4, updates=10)
+    assert rates[0] == pytest.approx(1e-6)
+    assert rates[5] == pytest.approx(0.5, abs=1e-6)
+    assert rates[10:] == pytest.approx([1 - i / 30 for i in range(30)])
+    assert _rates(config, epochs=1, updates=40) == rates  # epochs do not matter
+
+
+def test_schedule_milestones_in_epochs_after_a_warmup_in_updates() -> None:
+    config = ScheduleConfig(
+        name="multistep", decay_milestones=[2, 3], warmup_updates=4, warmup_lr=1e-3
+    )
+    rates = _rates(config, epochs=4, updates=10)
+    assert rates[:5] == pytest.approx([1e-3, 0.25075, 0.5005, 0.75025, 1.0])
+    assert rates[5:] == pytest.approx([1.0] * 15 + [0.1] * 10 + [0.01] * 10)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"updates": 100, "validate_every": 30}, "a divisor of schedule.updates=100"),
+        ({"updates": 100, "warmup_epochs": 1}, "give schedule.warmup_updates"),
+        ({"updates": 100, "step": "epoch"}, "schedule.step is 'epoch'"),
+        ({"validate_every": 10}, "schedule.validate_every is 10"),
+        ({"updates": 0}, "schedule.updates is 0"),
+    ],
+)
+def test_schedule_config_refuses_contradictions(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        ScheduleConfig(**options)
+
+
+def test_optimizer_takes_a_rate_per_parameter() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2), nn.Linear(2, 2))
+    config = OptimizerConfig(lr=1.0, weight_decay=0.1)
+    optimizer = build_optimizer(model, config, lr_scale=lambda n: 0.5 if n[0] == "0" else 1.0)
+    found = {
+        id(p): (g["lr_scale"], g["weight_decay"])
+        for g in optimizer.param_groups
+        for p in g["params"]
+    }
+    assert {name: found[id(p)] for name, p in model.named_parameters()} == {
+        "0.weight": (0.5, 0.1),
+        "0.bias": (0.5, 0.0),
+        "1.weight": (1.0, 0.0),
+        "1.bias": (1.0, 0.0),
+        "2.weight": (1.0, 0.1),
+        "2.bias": (1.0, 0.0),
+    }
+    everything = build_optimizer(
+        model, OptimizerConfig(weight_decay=0.1, decay_all=True), lr_scale=lambda _: 1.0
+    )
+    assert [g["weight_decay"] for g in everything.param_groups] == [0.1]
 
 
 # freezing -----------------------------------------------------------------------------------------
@@ -263,17 +324,18 @@ def test_checkpoint_io_refuses_arbitrary_objects(tmp_path: Path) -> None:
 
 
 def test_run_log_goes_on_where_the_checkpoint_was(tmp_path: Path) -> None:
-    first = RunLog(tmp_path)
+    figures = ("top1", "top5", "loss")
+    first = RunLog(tmp_path, figures=figures)
     for step in (10, 20, 30):
         first.log_metrics({"epoch": 0, "lr": 0.1, "train/loss": step / 3}, step=step)
     first.log_metrics({"gpu/temperature": 50.0}, step=30)
     first.finalize("success")
-    second = RunLog(tmp_path, resume_step=20)
+    second = RunLog(tmp_path, figures=figures, resume_step=20)
     second.log_metrics({"epoch": 1, "val/top1": 0.5}, step=30)
     second.finalize("success")
     assert (tmp_path / "metrics.csv").read_text().splitlines() == [
-        ",".join(COLUMNS),
+        ",".join([*COLUMNS, "val/top1", "val/top5", "val/loss"]),
         "10,0,0.1,3.33333,,,,",
         "20,0,0.1,6.66667,,,,",
-        "30,1,,,,,0.5,",
+        "30,1,,,,0.5,,",
     ]

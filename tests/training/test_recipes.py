@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from spanetv2.cli.recipes import describe_recipe, find_recipe, list_recipes
+from spanetv2.cli.recipes import describe_recipe, find_recipe, list_recipes, recipe_task
 from spanetv2.cli.train import _parse, _prepare
 from spanetv2.errors import UserError
 from spanetv2.models import VARIANTS
@@ -24,7 +24,8 @@ PUBLISHED = {
 
 
 def _load(name: str) -> tuple[Any, dict[str, Any]]:
-    config, trainer, _ = _parse(_prepare(["--config", name])[0])
+    task = recipe_task(find_recipe(name))
+    config, trainer, _ = _parse(_prepare(["--config", name], task=task)[0], task=task)
     return config, trainer
 
 

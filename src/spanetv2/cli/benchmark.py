@@ -77,9 +77,9 @@ def benchmark(
     from spanetv2.benchmark.document import write_page
     from spanetv2.benchmark.operators import OPERATORS
     from spanetv2.benchmark.settings import MODELS, Settings, full_label
+    from spanetv2.device import choose_device
     from spanetv2.errors import UserError
     from spanetv2.models.factory import resolve_name
-    from spanetv2.tasks.classification.device import choose_device
 
     if table:
         if not names or out is None:

@@ -2,11 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 if TYPE_CHECKING:
+    from spanetv2.models.weights.read import Checkpoint
     from spanetv2.tasks.classification.data.source import ImageSource, StreamSource
     from spanetv2.tasks.classification.data.sources import DatasetSpec
     from spanetv2.tasks.classification.evaluate import EvaluationResult
@@ -32,19 +33,44 @@ def evaluate(
         ),
     ] = None,
     dataset: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="folder, digits, fashion_mnist, tar, torch/NAME, hfds/NAME, hfids/NAME or wds."
+            help="Classification: folder, digits, fashion_mnist, tar, torch/NAME, hfds/NAME, "
+            "hfids/NAME or wds. Segmentation: ade20k or folder. Detection: coco."
         ),
-    ] = "folder",
-    split: Annotated[str, typer.Option(help="Part of the data.")] = "val",
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Part of the data (default: its validation split).")
+    ] = None,
     json_out: Annotated[
         Path | None, typer.Option("--json", help="Write all figures into this file.")
     ] = None,
     picture: Annotated[
-        Path | None, typer.Option(help="Draw the confusion matrix into this PNG.")
+        Path | None,
+        typer.Option(
+            help="Draw into this PNG: the confusion matrix, or images with what was found."
+        ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 64,
+    window: Annotated[
+        int | None,
+        typer.Option(min=1, help="Segmentation: side of the sliding window; none is whole images."),
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(min=1, help="Segmentation: step of the sliding window.")
+    ] = None,
+    scales: Annotated[
+        list[float] | None,
+        typer.Option("--scale", help="Segmentation: scales to average over; repeat the option."),
+    ] = None,
+    flip: Annotated[
+        bool | None, typer.Option("--flip", help="Segmentation: average with the mirror image.")
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Images per forward pass (default: 64 for classification, else 1)."
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 0,
     class_file: Annotated[
@@ -56,22 +82,63 @@ def evaluate(
     ] = None,
     download: Annotated[bool, typer.Option(help="Fetch the data if it is missing.")] = False,
 ) -> None:
-    """Measure top-1, top-5, loss, per-class figures and confusions of a checkpoint.
+    """Measure a checkpoint on a data set, as its task is measured.
 
-    The data's classes are matched with the checkpoint's by name, so they may be a part of them.
-    Images that cannot be read are reported on standard error and left out; the exit status is
-    then 1.
+    Classification: top-1, top-5, loss, per-class figures and confusions; the data's classes are
+    matched with the checkpoint's by name, so they may be a part of them. Segmentation: mIoU, IoU
+    per class, pixel accuracy. Detection: COCO's box and mask AP. Images that cannot be read are
+    reported on standard error and left out; the exit status is then 1.
     """
+    from spanetv2.cli.tasks import only_for, task_commands
+    from spanetv2.models.weights.read import read_checkpoint
+
+    record = read_checkpoint(checkpoint)
+    given = {"class_file": class_file, "num_samples": num_samples, "download": download or None}
+    given |= {"window": window, "stride": stride, "scales": scales or None, "flip": flip}
+    options = only_for(
+        record.task,
+        given,
+        {
+            "classification": ("class_file", "num_samples", "download"),
+            "segmentation": ("window", "stride", "scales", "flip"),
+            "detection": (),
+        },
+    )
+    common: dict[str, Any] = {"data": data, "json_out": json_out, "picture": picture}
+    common |= {"device": device, "workers": workers}
+    if record.task == "classification":
+        options |= {"dataset": dataset or "folder", "split": split or "val"}
+        _classification(record, **options, batch_size=batch_size or 64, **common)
+    else:
+        run = task_commands(record.task).evaluate
+        run(record, dataset=dataset, split=split, **options, batch_size=batch_size or 1, **common)
+
+
+def _classification(
+    record: "Checkpoint",
+    *,
+    data: str | None,
+    dataset: str,
+    split: str,
+    json_out: Path | None,
+    picture: Path | None,
+    batch_size: int,
+    device: str,
+    workers: int,
+    class_file: str | None = None,
+    num_samples: int | None = None,
+    download: bool = False,
+) -> None:
+    from spanetv2.device import choose_device
     from spanetv2.files import write_json
     from spanetv2.models import load_model
     from spanetv2.tasks.classification import evaluate as task
     from spanetv2.tasks.classification.data.loader import eval_loader
     from spanetv2.tasks.classification.data.sources import DatasetSpec
     from spanetv2.tasks.classification.data.transforms import Preprocessing, eval_transform
-    from spanetv2.tasks.classification.device import choose_device
 
     chosen = choose_device(device)
-    model, record = load_model(checkpoint, device=chosen)
+    model, record = load_model(record, device=chosen)
     preprocessing = Preprocessing.of_checkpoint(model, record.preprocessing)
     spec = DatasetSpec(
         name=dataset,

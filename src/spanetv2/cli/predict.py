@@ -1,4 +1,4 @@
-"""``spanetv2 predict``: classify image files."""
+"""``spanetv2 predict``: a trained model's answer for image files."""
 
 import contextlib
 import json
@@ -10,7 +10,8 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 if TYPE_CHECKING:
-    from spanetv2.tasks.classification.images import Failure
+    from spanetv2.data.images import Failure
+    from spanetv2.models.weights.read import Checkpoint
     from spanetv2.tasks.classification.predict import Prediction
 
 __all__ = ["predict"]
@@ -28,39 +29,101 @@ def predict(
     paths: Annotated[
         list[str], typer.Argument(help="Image files, folders (searched below), or glob patterns.")
     ],
-    top_k: Annotated[int, typer.Option(min=1, help="Classes per image.")] = 5,
+    top_k: Annotated[
+        int | None, typer.Option(min=1, help="Classification: classes per image (default 5).")
+    ] = None,
     json_out: Annotated[
         str | None,
         typer.Option(
             "--json",
-            help="Write JSON here instead of printing a table: an array, or one object per line "
-            "for a name ending in .jsonl and for - (standard output).",
+            help="Classification: write JSON here instead of printing a table: an array, or one "
+            "object per line for a name ending in .jsonl and for - (standard output).",
         ),
     ] = None,
     picture: Annotated[
         Path | None,
-        typer.Option(help=f"Draw the first {_SHEET} images with their classes into this PNG."),
+        typer.Option(
+            help=f"Classification: draw the first {_SHEET} images with their classes into this PNG."
+        ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 32,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Segmentation, detection: folder for label images, overlays and results "
+            "(default: predictions)."
+        ),
+    ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(min=1, help="Segmentation: side of the sliding window in pixels."),
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(min=1, help="Segmentation: step of the sliding window.")
+    ] = None,
+    score: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Detection: lowest score to report (default 0.5)."),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Images per forward pass (default: 32 for classification, else 1)."
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 0,
 ) -> None:
-    """Classify image files, printing path, class and probability separated by tabs.
+    """Classify, segment, or find objects in image files, as the checkpoint was trained to.
 
-    An image that cannot be read is reported on a line of its own on standard error and the rest
-    goes on; the exit status is then 1.
+    Classification prints path, class and probability separated by tabs; the others write into a
+    folder. An image that cannot be read is reported on a line of its own on standard error and the
+    rest goes on; the exit status is then 1.
     """
+    from spanetv2.cli.tasks import only_for, task_commands
+    from spanetv2.models.weights.read import read_checkpoint
+
+    record = read_checkpoint(checkpoint)
+    given = {"top_k": top_k, "json": json_out, "picture": picture}
+    given |= {"out": out, "window": window, "stride": stride, "score": score}
+    options = only_for(
+        record.task,
+        given,
+        {
+            "classification": ("top_k", "json", "picture"),
+            "segmentation": ("out", "window", "stride"),
+            "detection": ("out", "score"),
+        },
+    )
+    common = {"device": device, "workers": workers}
+    if record.task == "classification":
+        _classify(record, paths, options, batch_size=batch_size or 32, **common)
+    else:
+        options["out"] = out or Path("predictions")
+        run = task_commands(record.task).predict
+        run(record, paths, **options, batch_size=batch_size or 1, **common)
+
+
+def _classify(
+    record: "Checkpoint",
+    paths: list[str],
+    options: dict[str, Any],
+    *,
+    batch_size: int,
+    device: str,
+    workers: int,
+) -> None:
     from tqdm import tqdm
 
+    from spanetv2.data.images import Failure
+    from spanetv2.device import choose_device
     from spanetv2.models import load_model
     from spanetv2.tasks.classification import predict as task
     from spanetv2.tasks.classification.data.transforms import Preprocessing, eval_transform
-    from spanetv2.tasks.classification.device import choose_device
-    from spanetv2.tasks.classification.images import Failure
     from spanetv2.tasks.classification.labels import class_titles, model_classes
 
+    json_out, picture = options.get("json"), options.get("picture")
     chosen = choose_device(device)
-    model, record = load_model(checkpoint, device=chosen)
+    model, record = load_model(record, device=chosen)
     preprocessing = Preprocessing.of_checkpoint(model, record.preprocessing)
     names = model_classes(record.classes, cast(int, model.num_classes))
     titles = class_titles(names)
@@ -68,7 +131,7 @@ def predict(
         model,
         paths,
         transform=eval_transform(preprocessing),
-        top_k=top_k,
+        top_k=options.get("top_k", 5),
         batch_size=batch_size,
         device=chosen,
         workers=workers,
@@ -111,8 +174,8 @@ def printable(text: str) -> str:
 
 @contextlib.contextmanager
 def _writer(target: str | None, names: list[str], titles: list[str]) -> Iterator[Any]:
+    from spanetv2.data.images import Failure
     from spanetv2.files import atomic_path
-    from spanetv2.tasks.classification.images import Failure
 
     def as_json(result: "Prediction | Failure") -> str:
         if isinstance(result, Failure):
@@ -162,7 +225,7 @@ def _put(stream: IO[str], text: str) -> None:
 
 
 def _draw(shown: "list[Prediction]", titles: list[str], out: Path) -> None:
-    from spanetv2.tasks.classification.images import read_image
+    from spanetv2.data.images import read_image
     from spanetv2.tasks.classification.picture import SheetRow, prediction_sheet
 
     images, rows = [], []

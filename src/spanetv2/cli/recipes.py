@@ -1,13 +1,14 @@
 """The recipes that ship with the package: finding and listing them."""
 
 import difflib
+import re
 from pathlib import Path
 
 import typer
 
 from spanetv2.errors import UserError
 
-__all__ = ["describe_recipe", "find_recipe", "list_recipes", "recipes"]
+__all__ = ["describe_recipe", "find_recipe", "list_recipes", "recipe_task", "recipes"]
 
 
 def _folders() -> list[Path]:
@@ -59,8 +60,24 @@ def describe_recipe(path: Path) -> str:
     return first.removeprefix("#").strip() if first.startswith("#") else ""
 
 
+def recipe_task(path: Path) -> str | None:
+    """The task a recipe is for: what the command in its first comment lines trains.
+
+    Example:
+        >>> recipe_task(find_recipe("digits"))
+        'classification'
+    """
+    with path.open(encoding="utf-8") as stream:
+        for line in stream:
+            if not line.startswith("#"):
+                return None
+            if found := re.search(r"spanetv2 train (\w+)", line):
+                return found[1]
+    return None
+
+
 def recipes() -> None:
-    """List the recipes that `spanetv2 train classification --config NAME` knows."""
+    """List the recipes that `spanetv2 train TASK --config NAME` knows."""
     found = list_recipes()
     width = max(map(len, found), default=0)
     for name, path in found.items():

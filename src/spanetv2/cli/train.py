@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spanetv2.cli.recipes import find_recipe
+from spanetv2.cli.recipes import find_recipe, recipe_task
 from spanetv2.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,30 +17,52 @@ if TYPE_CHECKING:
 
 __all__ = ["ConfigError", "main", "run_training"]
 
-_TASKS = """\
-usage: spanetv2 train classification [options]
+_TASKS = ("classification", "segmentation", "detection")
 
-Train an image classifier. See: spanetv2 train classification --help
+_USAGE = """\
+usage: spanetv2 train TASK --config RECIPE [--data PATH] [--out FOLDER] [options]
+
+tasks
+  classification   an image classifier
+  segmentation     semantic segmentation: Semantic FPN or UPerNet
+  detection        detection and instance segmentation: Mask R-CNN or Cascade Mask R-CNN
+
+See: spanetv2 train TASK --help, and spanetv2 recipes
 """
 
 _HELP = """\
-usage: spanetv2 train classification --config RECIPE [--data PATH] [--out FOLDER] [options]
+usage: spanetv2 train {task} --config RECIPE [--data PATH] [--out FOLDER] [options]
 
-Train an image classifier, measure it, and leave a folder with its weights and metrics.
+Train {what}, measure it, and leave a folder with its weights and metrics.
 
 common options
   --config RECIPE      a YAML file or a shipped recipe (see: spanetv2 recipes); may be repeated
-  --data PATH          root of the data set; a folder with train/ and val/, one folder per class in
-                       each, unless --data.dataset says otherwise
+  --data PATH          {data}
   --out FOLDER         the run folder (default: runs/<recipe or model>)
   --resume             go on from the last checkpoint in --out
   --overwrite          replace the run in --out
-  --weights CKPT       start from these weights (fine-tuning)
-  --freeze [N]         train the classifier only; with N, keep the stem and the first N stages
-  --print-config       print the whole configuration, with every option and its value, and stop
+  --weights CKPT       {weights}
+{more}  --print-config       print the whole configuration, every option with its value, and stop
   --help-all           describe every option
 
 any value of the configuration, by its place in the YAML, for instance
+{values}
+examples
+{examples}"""
+
+_ABOUT = {
+    "classification": {
+        "what": "an image classifier",
+        "data": (
+            "root of the data set; a folder with train/ and val/, one folder per class in\n"
+            "                       each, unless --data.dataset says otherwise"
+        ),
+        "weights": "start from these weights (fine-tuning)",
+        "more": (
+            "  --freeze [N]         train the classifier only; with N, keep the stem and the "
+            "first N stages\n"
+        ),
+        "values": """\
   --model.name s18_pure            ours (see: spanetv2 models) or any timm model
   --data.batch_size 64             images per device at a time; data.total_batch is kept
   --data.total_batch 1024          images per update, over all devices
@@ -50,12 +72,54 @@ any value of the configuration, by its place in the YAML, for instance
   --ema.decay 0.9998               --checkpoints.every_steps 200
   --trainer.max_epochs 30          --trainer.precision bf16-mixed
   --trainer.devices 2              --trainer.gradient_clip_val 1.0
-
-examples
+""",
+        "examples": """\
   spanetv2 train classification --config digits
   spanetv2 train classification --config imagenet/s18_pure --data /data/imagenet
   spanetv2 train classification --resume --out runs/s18_pure
-"""
+""",
+    },
+    "segmentation": {
+        "what": "a segmentation model",
+        "data": (
+            "root of the data set: images/ and annotations/ as in ADE20K, or as\n"
+            "                       --data.dataset says"
+        ),
+        "weights": "start from these: a classifier's (the backbone), or a segmentation model's",
+        "more": "",
+        "values": """\
+  --model.backbone s18_pure        ours (see: spanetv2 models) or any timm model with features
+  --data.batch_size 4              images per device at a time; data.total_batch is kept
+  --schedule.updates 40000         length of the run
+  --schedule.validate_every 4000   updates between two validations
+  --trainer.precision bf16-mixed   --trainer.devices 8
+""",
+        "examples": """\
+  spanetv2 scenes data/scenes && spanetv2 train segmentation --config scenes/segmentation \\
+      --data data/scenes
+  spanetv2 train segmentation --config ade20k/upernet_s18_pure --data /data/ADEChallengeData2016
+""",
+    },
+    "detection": {
+        "what": "a detector with masks",
+        "data": (
+            "root of the data set: train2017/, val2017/ and annotations/ as in COCO, or\n"
+            "                       as the options of --data say"
+        ),
+        "weights": "start from these: a classifier's (the backbone), or a detector's",
+        "more": "",
+        "values": """\
+  --model.backbone s18_pure        ours (see: spanetv2 models) or any timm model with features
+  --data.batch_size 2              images per device at a time; data.total_batch is kept
+  --trainer.max_epochs 12          --trainer.precision bf16-mixed   --trainer.devices 8
+""",
+        "examples": """\
+  spanetv2 scenes data/scenes && spanetv2 train detection --config scenes/mask_rcnn \\
+      --data data/scenes
+  spanetv2 train detection --config coco/mask_rcnn_s18_pure_3x --data /data/coco
+""",
+    },
+}
 
 _LONGEST_MESSAGE = 400  # characters
 
@@ -71,10 +135,10 @@ def main(argv: list[str]) -> int:
         Exit status: 0; 1 for a user's error; 2 for a wrong configuration; 128 + n after signal n.
     """
     if not argv or argv[0] in ("-h", "--help"):
-        print(_TASKS, end="")
+        print(_USAGE, end="")
         return 0
-    if argv[0] == "classification" and {"-h", "--help"} & set(argv[1:]):
-        print(_HELP, end="")
+    if argv[0] in _TASKS and {"-h", "--help"} & set(argv[1:]):
+        print(_HELP.format(task=argv[0], **_ABOUT[argv[0]]), end="")
         return 0
     try:
         run_training(argv)
@@ -123,17 +187,20 @@ def run_training(argv: list[str]) -> "RunResult | None":
         UserError: wrong input.
         spanetv2.training.stopping.Interrupted: a signal stopped it, after saving.
     """
-    if not argv or argv[0] != "classification":
-        got = argv[0] if argv else "nothing"
-        raise ConfigError(f"got task {got!r}, expected classification")
-    arguments, resume, overwrite = _prepare(argv[1:])
-    config, trainer_options, resolved = _parse(arguments)
+    name = argv[0] if argv else "nothing"
+    if name not in _TASKS:
+        *first, last = _TASKS
+        raise ConfigError(f"got task {name!r}, expected {', '.join(first)} or {last}")
+    arguments, resume, overwrite = _prepare(argv[1:], task=name)
+    config, trainer_options, resolved = _parse(arguments, task=name)
     if config is None:
         print(resolved, end="")
         return None
-    from spanetv2.training.run import run_classification
+    from spanetv2.training.run import run_task
+    from spanetv2.training.task import find_task
 
-    return run_classification(
+    return run_task(
+        find_task(name),
         config,
         trainer_options=trainer_options,
         resolved=resolved,
@@ -143,7 +210,7 @@ def run_training(argv: list[str]) -> "RunResult | None":
     )
 
 
-def _prepare(argv: list[str]) -> tuple[list[str], bool, bool]:
+def _prepare(argv: list[str], *, task: str) -> tuple[list[str], bool, bool]:
     """Bring the shorthands into the parser's form; take out what is not configuration."""
     arguments: list[str] = []
     resume = overwrite = False
@@ -173,6 +240,11 @@ def _prepare(argv: list[str]) -> tuple[list[str], bool, bool]:
             arguments.append("--help")
         elif name in ("--config", "-c"):
             configs.append(find_recipe(take()))
+            meant = recipe_task(configs[-1])
+            if meant not in (None, task):
+                raise ConfigError(
+                    f"got {configs[-1]}, a recipe for {meant}; use spanetv2 train {meant}"
+                )
             arguments += ["--config", str(configs[-1])]
         elif name == "--data":
             arguments += ["--data.root", take()]
@@ -188,13 +260,13 @@ def _prepare(argv: list[str]) -> tuple[list[str], bool, bool]:
         raise ConfigError("got --resume and --overwrite, expected one of them")
     if resume and not configs and out is not None and (Path(out) / "config.yaml").is_file():
         arguments[:0] = ["--config", str(Path(out) / "config.yaml")]
-    out = out or _default_out(arguments, configs)
+    out = out or _default_out(arguments, configs, task=task)
     if out is not None:
         arguments += ["--out", out]
     return arguments, resume, overwrite
 
 
-def _default_out(arguments: list[str], configs: list[Path]) -> str | None:
+def _default_out(arguments: list[str], configs: list[Path], *, task: str) -> str | None:
     """A folder under runs/ named after the recipe or the model; processes of a run must agree."""
     if any(word == "--out" or word.startswith("--out=") for word in arguments):
         return None
@@ -203,22 +275,23 @@ def _default_out(arguments: list[str], configs: list[Path]) -> str | None:
     for flag in ("--model.name", "--weights"):
         if flag in arguments[:-1]:
             return str(Path("runs") / Path(arguments[arguments.index(flag) + 1]).stem)
-    return str(Path("runs") / "classification")
+    return str(Path("runs") / task)
 
 
-def _parse(arguments: list[str]) -> tuple[Any, dict[str, Any], str]:
+def _parse(arguments: list[str], *, task: str) -> tuple[Any, dict[str, Any], str]:
     """(configuration, Trainer options, YAML); no configuration where only text was asked for."""
     from jsonargparse import ArgumentError, set_parsing_settings
 
-    from spanetv2.training.parser import ClassificationCLI
+    from spanetv2.training.parser import TaskCLI
+    from spanetv2.training.task import find_task
 
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     output = io.StringIO()
     try:
         with contextlib.redirect_stdout(output):
-            cli = ClassificationCLI(arguments)
+            cli = TaskCLI(task, find_task(task).config, arguments)
     except ArgumentError as error:
-        raise ConfigError(_plain(str(error), ClassificationCLI.known)) from error
+        raise ConfigError(_plain(str(error), TaskCLI.known)) from error
     except UserError as error:
         raise ConfigError(str(error)) from error
     except SystemExit as exit_:

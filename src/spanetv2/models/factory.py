@@ -113,6 +113,10 @@ def create_model(
     given = {key: value for key, value in given.items() if value is not None}
     if name in VARIANTS and checkpoint is not None:
         content = read_checkpoint(checkpoint)
+        if content.task != "classification":
+            raise UserError(
+                f"{content.path}: weights of a {content.task} model, expected {name} alone"
+            )
         if content.source == "other":
             found = content.model_name or "another network"
             raise UserError(f"{content.path}: weights of {found}, expected {name}")
@@ -151,6 +155,11 @@ def load_model(
         UserError: unreadable, or no known architecture.
     """
     checkpoint = path if isinstance(path, Checkpoint) else read_checkpoint(path)
+    if checkpoint.task != "classification":
+        raise UserError(
+            f"{checkpoint.path}: weights of a {checkpoint.task} model, expected a classifier or a "
+            "backbone"
+        )
     if checkpoint.model_name is not None and checkpoint.source == "other":
         model = create_model(checkpoint.model_name, **checkpoint.model_kwargs)
         load_weights(model, checkpoint)

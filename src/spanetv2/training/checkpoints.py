@@ -109,17 +109,25 @@ class RunCheckpoints(Checkpoint):
 
     Args:
         folder: where to.
-        config: how often, and what "best" means.
+        config: how often.
         watch: knows whether to stop, and which losses were bad.
+        monitor: the figure that "best" is about; the smallest ``loss``, the largest of others.
         max_steps: end the run after so many updates; None leaves that to the Trainer.
     """
 
     def __init__(
-        self, folder: Path, config: CheckpointConfig, watch: Watch, *, max_steps: int | None = None
+        self,
+        folder: Path,
+        config: CheckpointConfig,
+        watch: Watch,
+        *,
+        monitor: str,
+        max_steps: int | None = None,
     ):
         self.folder = folder
         self.config = config
         self.watch = watch
+        self.monitor = monitor
         self.max_steps = max_steps
         self.best_value: float | None = None
         self.best_epoch: int | None = None
@@ -199,7 +207,7 @@ class RunCheckpoints(Checkpoint):
     # how -----------------------------------------------------------------------------------------
 
     def _value(self, trainer: Trainer) -> float | None:
-        value = trainer.callback_metrics.get(f"val/{self.config.monitor}")
+        value = trainer.callback_metrics.get(f"val/{self.monitor}")
         return None if value is None else float(value)
 
     def _improved(self, trainer: Trainer) -> bool:
@@ -208,7 +216,7 @@ class RunCheckpoints(Checkpoint):
             return False
         if self.best_value is None:
             return True
-        return value < self.best_value if self.config.monitor == "loss" else value > self.best_value
+        return value < self.best_value if self.monitor == "loss" else value > self.best_value
 
     def _save(self, trainer: Trainer, position: Position) -> None:
         self.watch.check()

@@ -1,5 +1,6 @@
 """The data of a run under Lightning, resumable at any batch."""
 
+import abc
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -7,25 +8,11 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.data.loader import eval_loader, train_loader
-from spanetv2.tasks.classification.data.sampler import EpochSampler
-from spanetv2.tasks.classification.data.sources import (
-    DatasetSpec,
-    ImageSource,
-    StreamSource,
-    open_dataset,
-)
-from spanetv2.tasks.classification.data.transforms import (
-    Augmentation,
-    Preprocessing,
-    eval_transform,
-    train_transform,
-)
 from spanetv2.training.batching import BatchPlan
-from spanetv2.training.config import DataConfig
+from spanetv2.training.config import LoadingConfig
 from spanetv2.training.stopping import shield_worker
 
-__all__ = ["Position", "TrainingData", "open_split"]
+__all__ = ["Position", "TrainingData"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +20,7 @@ class Position:
     """Where training goes on: the next batch.
 
     Args:
-        epoch: 0-based.
+        epoch: 0-based; in a run counted in updates, the stretches between two validations.
         batch: 0-based, counted in batches of one forward pass per device.
     """
 
@@ -41,87 +28,83 @@ class Position:
     batch: int = 0
 
 
-def open_split(
-    config: DataConfig,
-    *,
-    training: bool,
-    preprocessing: Preprocessing,
-    augmentation: Augmentation,
-    seed: int = 0,
-    batch_size: int = 1,
-) -> ImageSource | StreamSource:
-    """Open the training or the validation split with the transform that belongs to it.
-
-    Args:
-        config: which data set.
-        training: training split and augmentation, or validation split and none.
-        preprocessing: size, statistics, interpolation.
-        augmentation: for training images.
-        seed: order of a stream.
-        batch_size: images per device at a time; streams want to know.
-
-    Raises:
-        UserError: no such data.
-    """
-    split = config.train_split if training else config.val_split
-    assert split is not None
-    spec = DatasetSpec(
-        name=config.dataset,
-        root=config.root,
-        split=split,
-        download=config.download,
-        classes=config.classes,
-        class_file=config.class_file,
-        num_samples=config.num_samples if training else config.val_num_samples,
-        input_key=config.input_key,
-        target_key=config.target_key,
-    )
-    transform = (
-        train_transform(preprocessing, augmentation) if training else eval_transform(preprocessing)
-    )
-    return open_dataset(
-        spec, transform, training=training, seed=seed, batch_size=batch_size, on_error="raise"
-    )
-
-
-class TrainingData(LightningDataModule):
+class TrainingData(LightningDataModule, abc.ABC):
     """Loaders whose content is a function of seed and position, for any number of workers.
 
+    A task's subclass opens the data and makes the loaders.
+
     Args:
-        train: training images.
-        val: validation images, None trains without.
         plan: how the total batch is put together.
         config: batch sizes and loading.
         seed: of order and augmentation.
         pin_memory: copy through page-locked memory.
         limit: at most so many batches in an epoch, or such a share of them.
+        updates: updates in an "epoch", where the run is counted in them and the data set is one
+            endless stream; None where epochs are passes over the data set.
 
     Attributes:
         position: where training goes on; set before each checkpoint, restored from it.
+        classes: names of the classes, by index.
+        has_validation: whether there are validation data.
     """
+
+    classes: list[str]
+    has_validation: bool
 
     def __init__(
         self,
-        train: ImageSource | StreamSource,
-        val: ImageSource | StreamSource | None,
         *,
         plan: BatchPlan,
-        config: DataConfig,
+        config: LoadingConfig,
         seed: int,
         pin_memory: bool = False,
         limit: int | float = 1.0,
+        updates: int | None = None,
     ):
         super().__init__()
         # a validation split smaller than the number of processes leaves some without any
         self.allow_zero_length_dataloader_with_multiple_devices = True
-        self.train = train
-        self.val = val
         self.plan = plan
         self.config = config
         self.seed = seed
         self.pin_memory = pin_memory
         self.limit = limit
+        self.updates = updates
         self.position = Position()
+
+    # a task's part -------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def length(self) -> int | None:
+        """Number of training images, None if unknown."""
+
+    @abc.abstractmethod
+    def describe(self) -> str:
+        """The data in a line."""
+
+    @abc.abstractmethod
+    def make_train_loader(self, *, rank: int, world: int) -> DataLoader[Any]:
+        """Batches of ``plan.per_device`` images for a process.
+
+        Its ``batch_sampler`` has ``start`` and ``set_epoch``, as ``EpochSampler`` does.
+        """
+
+    @abc.abstractmethod
+    def make_val_loader(self, *, rank: int, world: int, batch_size: int) -> DataLoader[Any]:
+        """Validation images in order, each on exactly one process.
+
+        Args:
+            rank: the process.
+            world: number of processes.
+            batch_size: images per batch over all of them.
+        """
+
+    # for all -------------------------------------------------------------------------------------
+
+    @property
+    def val_batch_size(self) -> int:
+        """Validation images per device at a time."""
+        return self.config.val_batch_size or self.plan.per_device
 
     @property
     def batches_per_epoch(self) -> int | None:
@@ -130,11 +113,12 @@ class TrainingData(LightningDataModule):
         Raises:
             UserError: the data set is smaller than one total batch.
         """
-        try:
-            length = len(self.train)  # pyright: ignore[reportArgumentType]
-        except TypeError:
+        if self.updates is not None:
+            return self.updates * self.plan.accumulation
+        length = self.length()
+        if length is None:
             return None
-        batches = length // (self.plan.per_device * self.plan.devices)
+        batches = self.batches_in(length)
         limited = self.limit if isinstance(self.limit, int) else int(batches * self.limit)
         batches = min(batches, limited)
         whole = batches - batches % self.plan.accumulation
@@ -146,40 +130,33 @@ class TrainingData(LightningDataModule):
             )
         return whole
 
+    def batches_in(self, length: int) -> int:
+        """Batches of one forward pass on all devices in a pass over so many images."""
+        return length // (self.plan.per_device * self.plan.devices)
+
     def train_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
-        loader = train_loader(
-            self.train,
-            batch_size=self.plan.per_device * self.plan.devices,
-            seed=self.seed,
-            rank=self.trainer.global_rank,
-            world=self.trainer.world_size,
-            workers=self.config.workers,
-            pin_memory=self.pin_memory,
-            persistent_workers=self.config.persistent_workers,
+        loader = self.make_train_loader(
+            rank=self.trainer.global_rank, world=self.trainer.world_size
         )
         loader.worker_init_fn = shield_worker
         # Lightning makes the first iterator before it tells the epoch: place the sampler now.
-        if isinstance(loader.batch_sampler, EpochSampler):
-            loader.batch_sampler.start(self.position.epoch, self.position.batch)
-        else:
-            assert isinstance(self.train, StreamSource)
-            self.train.set_epoch(self.position.epoch)
+        self.place(loader)
         return loader
 
+    def place(self, loader: DataLoader[Any]) -> None:
+        """Move a fresh training loader to ``position``."""
+        sampler: Any = loader.batch_sampler
+        sampler.start(self.position.epoch, self.position.batch)
+
     def val_dataloader(self) -> Any:
-        if self.val is None:
+        if not self.has_validation:
             return []
         assert self.trainer is not None
-        per_device = self.config.val_batch_size or self.plan.per_device
-        loader = eval_loader(
-            self.val,
-            batch_size=per_device * self.plan.devices,
+        loader = self.make_val_loader(
             rank=self.trainer.global_rank,
             world=self.trainer.world_size,
-            workers=self.config.workers,
-            pin_memory=self.pin_memory,
-            persistent_workers=self.config.persistent_workers,
+            batch_size=self.val_batch_size * self.plan.devices,
         )
         loader.worker_init_fn = shield_worker
         return loader
@@ -187,12 +164,9 @@ class TrainingData(LightningDataModule):
     def begin_epoch(self, epoch: int) -> None:
         """Move the training loader to an epoch; without effect if it is there already."""
         assert self.trainer is not None
-        loader = self.trainer.train_dataloader
-        sampler = getattr(loader, "batch_sampler", None)
-        if isinstance(sampler, EpochSampler):
-            sampler.set_epoch(epoch)
-        elif isinstance(self.train, StreamSource):
-            self.train.set_epoch(epoch)
+        sampler = getattr(self.trainer.train_dataloader, "batch_sampler", None)
+        if hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(epoch)  # pyright: ignore[reportOptionalMemberAccess]
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self.position)

@@ -6,22 +6,21 @@ from typing import Any
 import torch
 
 from spanetv2.files import write_json
-from spanetv2.models.weights.save import save_weights
-from spanetv2.tasks.classification.data.loader import eval_loader
-from spanetv2.tasks.classification.evaluate import evaluate
 from spanetv2.training.checkpoints import BEST, RunCheckpoints
-from spanetv2.training.classification import ImageClassification
-from spanetv2.training.config import RunConfig
+from spanetv2.training.config import BaseRunConfig
 from spanetv2.training.data import TrainingData
 from spanetv2.training.logs import TrainingLog
+from spanetv2.training.module import TaskModule
+from spanetv2.training.task import Task
 
 __all__ = ["export_weights"]
 
 
 def export_weights(
-    module: ImageClassification,
+    task: Task,
+    module: TaskModule,
     data: TrainingData,
-    config: RunConfig,
+    config: BaseRunConfig,
     *,
     folder: Path,
     log: TrainingLog,
@@ -44,39 +43,34 @@ def export_weights(
     device = module.trainer.strategy.root_device
     net = net.to(device).float().eval()
     epochs = module.trainer.current_epoch
+    in_updates = config.schedule.updates is not None
+    unit = "update" if in_updates else "epoch"
+    length = {} if in_updates else {"epochs": epochs}
+    best_at = None if saver.best_epoch is None else saver.best_epoch + 1
+    if in_updates and best_at is not None:
+        best_at *= config.schedule.validation_interval
     training = {
-        "epochs": epochs,
+        **length,
         "updates": module.trainer.global_step,
         "seconds": round(log.seconds, 2),
         "images_per_second": round(log.images / log.seconds, 1) if log.seconds else None,
-        f"best_{config.checkpoints.monitor}": saver.best_value,
-        "best_epoch": None if saver.best_epoch is None else saver.best_epoch + 1,
-        "weights_of": "the best epoch" if from_best else "the last epoch",
+        f"best_{saver.monitor}": saver.best_value,
+        f"best_{unit}": best_at,
+        "weights_of": f"the {'best' if from_best else 'last'} {unit}",
         "averaged": module.ema is not None,
     }
     result: dict[str, Any] = {}
-    if data.val is not None:
-        loader = eval_loader(
-            data.val,
-            batch_size=config.data.val_batch_size or data.plan.per_device,
-            workers=config.data.workers,
-            pin_memory=data.pin_memory,
-        )
-        # model.num_classes may ask for more outputs than the data has classes
-        spare = range(len(data.train.classes), module.num_classes)
-        names = [*data.train.classes, *(f"output {i}" for i in spare)]
-        evaluation = evaluate(net, loader, classes=names, device=device)
-        result = evaluation.to_json()
+    if data.has_validation:
+        result = task.measure(module, data, config, device=device)
     metrics = {**result, "training": training}
-    save_weights(
+    task.save(
         net,
         folder / "weights.safetensors",
-        classes=module.identity["classes"],
-        preprocessing=module.identity["preprocessing"],
+        identity=module.identity,
         extra={
-            "epochs": epochs,
+            **length,
             "updates": module.trainer.global_step,
-            **{key: result[key] for key in ("top1", "top5", "loss") if key in result},
+            **{key: result[key] for key in task.figures if key in result},
         },
     )
     write_json(folder / "metrics.json", metrics)

@@ -2,7 +2,7 @@
 
 import csv
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,8 @@ from spanetv2.training.batching import BatchPlan
 
 __all__ = ["COLUMNS", "RunLog", "TrainingLog"]
 
-COLUMNS: tuple[str, ...] = (
-    "step",
-    "epoch",
-    "lr",
-    "train/loss",
-    "train/images_per_second",
-    "val/loss",
-    "val/top1",
-    "val/top5",
-)
-"""Columns of metrics.csv; a cell is empty where nothing was measured. Steps are updates."""
+COLUMNS: tuple[str, ...] = ("step", "epoch", "lr", "train/loss", "train/images_per_second")
+"""First columns of metrics.csv; what validation measures follows. Steps are updates."""
 
 
 class RunLog(Logger):
@@ -36,13 +27,18 @@ class RunLog(Logger):
 
     Args:
         folder: where to.
+        figures: what validation measures, the further columns (without ``val/``). A cell is empty
+            where nothing was measured.
         resume_step: leave out rows after this update, which are about to come again; None starts
             anew.
     """
 
-    def __init__(self, folder: Path, *, resume_step: int | None = None):
+    def __init__(
+        self, folder: Path, *, figures: Sequence[str] = (), resume_step: int | None = None
+    ):
         super().__init__()
         self.folder = folder
+        self.columns = (*COLUMNS, *(f"val/{name}" for name in figures))
         self.table = folder / "metrics.csv"
         self._resume_step = resume_step
         self._writer: Any = None
@@ -78,11 +74,12 @@ class RunLog(Logger):
         for key, value in metrics.items():
             if key != "epoch":
                 writer.add_scalar(key, value, step)
-        if not set(metrics) & set(COLUMNS[2:]):
+        if not set(metrics) & set(self.columns[2:]):
             return  # a further callback's own measurements are in TensorBoard
-        row = {"step": step, **{key: _short(metrics[key]) for key in COLUMNS if key in metrics}}
+        known = {key: _short(metrics[key]) for key in self.columns if key in metrics}
+        row = {"step": step, **known}
         with self.table.open("a", newline="", encoding="utf-8") as stream:
-            csv.DictWriter(stream, COLUMNS).writerow(row)
+            csv.DictWriter(stream, self.columns).writerow(row)
 
     @rank_zero_only
     def save(self) -> None:
@@ -109,7 +106,7 @@ class RunLog(Logger):
             atomic_path(self.table) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as stream,
         ):
-            writer = csv.DictWriter(stream, COLUMNS, extrasaction="ignore")
+            writer = csv.DictWriter(stream, self.columns, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
 

@@ -9,9 +9,9 @@ from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
-from spanetv2.training.config import RunConfig
+from spanetv2.training.config import BaseRunConfig
 
-__all__ = ["ClassificationCLI"]
+__all__ = ["TaskCLI"]
 
 _OWN: set[str | int] = {  # Trainer options that a run decides itself
     "accumulate_grad_batches",  # data.accumulation
@@ -35,10 +35,12 @@ _OWN: set[str | int] = {  # Trainer options that a run decides itself
 }
 
 
-class ClassificationCLI(LightningCLI):
-    """Parses; building and running is ``run_classification``'s part.
+class TaskCLI(LightningCLI):
+    """Parses; building and running is ``run_task``'s part.
 
     Args:
+        task: name of the task.
+        config: the class of its configuration.
         arguments: options in jsonargparse's form.
 
     Attributes:
@@ -47,13 +49,14 @@ class ClassificationCLI(LightningCLI):
         resolved: the whole configuration as YAML.
     """
 
-    run_config: RunConfig
+    run_config: BaseRunConfig
     trainer_options: dict[str, Any]
     resolved: str
     known: ClassVar[list[str]] = []
     """Every option of the last parser built, for suggestions."""
 
-    def __init__(self, arguments: list[str]):
+    def __init__(self, task: str, config: type[BaseRunConfig], arguments: list[str]):
+        self.config_class = config
         super().__init__(
             LightningModule,
             save_config_callback=None,
@@ -62,7 +65,7 @@ class ClassificationCLI(LightningCLI):
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             parser_kwargs={
-                "prog": "spanetv2 train classification",
+                "prog": f"spanetv2 train {task}",
                 "description": "Every option; `--help` describes the common ones.",
                 "exit_on_error": False,
                 "allow_abbrev": False,
@@ -73,7 +76,7 @@ class ClassificationCLI(LightningCLI):
         pass  # the seed is one of RunConfig's fields
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_class_arguments(RunConfig, None, sub_configs=False)
+        parser.add_class_arguments(self.config_class, None, sub_configs=False)
         parser.add_class_arguments(
             Trainer, "trainer", instantiate=False, fail_untyped=False, skip=_OWN
         )
@@ -99,8 +102,8 @@ class ClassificationCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         built = self.parser.instantiate(self.config)
-        names = [field.name for field in dataclasses.fields(RunConfig)]
-        self.run_config = RunConfig(**{name: built[name] for name in names})
+        names = [field.name for field in dataclasses.fields(self.config_class)]
+        self.run_config = self.config_class(**{name: built[name] for name in names})
         trainer = built["trainer"]
         self.trainer_options = (
             trainer.as_dict() if isinstance(trainer, Namespace) else dict(trainer)

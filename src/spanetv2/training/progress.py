@@ -25,21 +25,35 @@ def _columns() -> int:
 
 
 class RunProgress(ProgressBar):
-    """Shows epochs, images per second, time left, loss, learning rate and top-1 so far.
+    """Shows epochs, images per second, time left, loss, learning rate and the figure so far.
 
     Args:
         plan: images per batch.
         log: where loss and rate are known.
+        figure: the figure of validation to show, without ``val/``.
+        headline: its name for people.
+        updates: updates in an "epoch", where the run is counted in updates.
     """
 
-    def __init__(self, plan: BatchPlan, log: TrainingLog):
+    def __init__(
+        self,
+        plan: BatchPlan,
+        log: TrainingLog,
+        *,
+        figure: str,
+        headline: str,
+        updates: int | None = None,
+    ):
         super().__init__()
+        self.figure = figure
+        self.headline = headline
+        self.updates = updates
         self.plan = plan
         self.training_log = log
         self._bar: tqdm[Any] | None = None
         self._enabled = True
         self._last_line = 0.0
-        self._top1: float | None = None
+        self._value: float | None = None
 
     def disable(self) -> None:
         self._enabled = False
@@ -78,11 +92,11 @@ class RunProgress(ProgressBar):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._bar is not None:
-            self._bar.set_description_str(f"epoch {trainer.current_epoch + 1}, validating")
+            self._bar.set_description_str(f"{self._place(trainer)}, validating")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        top1 = trainer.callback_metrics.get("val/top1")
-        self._top1 = None if top1 is None else float(top1)
+        value = trainer.callback_metrics.get(f"val/{self.figure}")
+        self._value = None if value is None else float(value)
         if self._bar is not None:
             self._describe(trainer)
         elif self._enabled and trainer.is_global_zero:
@@ -100,15 +114,13 @@ class RunProgress(ProgressBar):
             else {"loss": f"{self.training_log.last_loss:.3f}"}
         )
         facts["lr"] = f"{lr:.2g}"
-        if self._top1 is not None:
-            facts["top-1"] = f"{self._top1:.2%}"
+        if self._value is not None:
+            facts[self.headline] = f"{self._value:.2%}"
         return facts
 
     def _describe(self, trainer: Trainer) -> None:
         assert self._bar is not None
-        self._bar.set_description_str(
-            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", refresh=False
-        )
+        self._bar.set_description_str(self._place(trainer), refresh=False)
         self._bar.set_postfix(self._facts(trainer), refresh=False)
 
     def _line(self, trainer: Trainer) -> str:
@@ -118,7 +130,13 @@ class RunProgress(ProgressBar):
             if self.training_log.last_rate is None
             else f", {self.training_log.last_rate:,.0f} images/s"
         )
-        return f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {facts}{rate}"
+        return f"{self._place(trainer)}: {facts}{rate}"
+
+    def _place(self, trainer: Trainer) -> str:
+        assert trainer.max_epochs is not None
+        if self.updates is None:
+            return f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        return f"update {trainer.global_step:,}/{trainer.max_epochs * self.updates:,}"
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._close()

@@ -1,7 +1,6 @@
 """A whole training run: from a configuration to a folder with weights and metrics."""
 
 import contextlib
-import dataclasses
 import json
 import logging
 import os
@@ -20,22 +19,18 @@ from lightning.pytorch import Trainer
 
 from spanetv2.errors import UserError
 from spanetv2.files import write_json, write_text
-from spanetv2.models.weights.save import model_record
 from spanetv2.training.batching import plan_batches
-from spanetv2.training.build import build_model
 from spanetv2.training.checkpoints import RunCheckpoints, SafeCheckpointIO, find_checkpoint
-from spanetv2.training.classification import ImageClassification
-from spanetv2.training.config import RunConfig
-from spanetv2.training.data import TrainingData, open_split
+from spanetv2.training.config import BaseRunConfig
 from spanetv2.training.export import export_weights
-from spanetv2.training.freezing import freeze
 from spanetv2.training.logs import RunLog, TrainingLog
 from spanetv2.training.progress import RunProgress
 from spanetv2.training.record import describe_run
 from spanetv2.training.seeding import seed_all
 from spanetv2.training.stopping import Interrupted, Watch
+from spanetv2.training.task import Task
 
-__all__ = ["RunResult", "rank", "run_classification", "say"]
+__all__ = ["RunResult", "rank", "run_task", "say"]
 
 _CHECKPOINTS, _LOGS = "checkpoints", "logs"
 
@@ -69,8 +64,9 @@ def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def run_classification(
-    config: RunConfig,
+def run_task(
+    task: Task,
+    config: BaseRunConfig,
     *,
     trainer_options: dict[str, Any],
     resolved: str,
@@ -78,10 +74,11 @@ def run_classification(
     resume: bool = False,
     overwrite: bool = False,
 ) -> RunResult:
-    """Train, evaluate and export a classifier.
+    """Train, evaluate and export a model.
 
     Args:
-        config: everything but the Trainer's options.
+        task: what to train.
+        config: everything but the Trainer's options, of class ``task.config``.
         trainer_options: keyword arguments of Lightning's Trainer.
         resolved: the whole configuration as YAML, written to the run folder.
         command: arguments of the command line, for the record.
@@ -97,29 +94,41 @@ def run_classification(
     checkpoint = _prepare_folder(folder, resume=resume, overwrite=overwrite)
     seed_all(config.seed)
     options = dict(trainer_options)
-    if options.get("max_epochs") is None or options["max_epochs"] < 1:
-        raise UserError(f"trainer.max_epochs is {options.get('max_epochs')}, expected 1 or more")
+    monitor = _monitor(task, config)
     max_steps = options.pop("max_steps", None)
     extra_callbacks = options.pop("callbacks", None) or []
+    if config.schedule.updates is not None:
+        options["max_epochs"] = config.schedule.updates // config.schedule.validation_interval
+    if options.get("max_epochs") is None or options["max_epochs"] < 1:
+        raise UserError(f"trainer.max_epochs is {options.get('max_epochs')}, expected 1 or more")
+    if config.ema.decay is not None and options.get("precision") in ("16-true", "bf16-true"):
+        raise UserError(
+            f"ema.decay with trainer.precision={options['precision']} would average in half "
+            "precision, which loses the updates; use bf16-mixed"
+        )
     with _quiet():
         trainer = _make_trainer(options)
-    mixing = bool(config.mixing.mixup or config.mixing.cutmix)
     plan = plan_batches(
         config.data.total_batch,
         devices=trainer.world_size,
         per_device=config.data.batch_size,
         accumulation=config.data.accumulation,
-        even=mixing,
+        even=task.even_batches(config),
     )
     trainer.accumulate_grad_batches = plan.accumulation
-    data = _make_data(config, plan=plan, trainer=trainer)
-    module = _make_module(config, data, trainer)
-    _tell(config, data, module)
-    say(str(plan))
+    pin = config.data.pin_memory
+    data = task.open_data(
+        config,
+        plan=plan,
+        pin_memory=trainer.strategy.root_device.type == "cuda" if pin is None else pin,
+        limit=trainer.limit_train_batches or 1.0,
+    )
+    module = task.make_module(config, data)
+    say(f"run folder: {config.out}\ndata: {data.describe()}\nmodel: {module.describe()}\n{plan}")
     limit = data.batches_per_epoch
     if limit is not None:
         trainer.limit_train_batches = limit
-    if data.val is None:
+    if not data.has_validation:
         trainer.limit_val_batches = 0
 
     step = None if checkpoint is None else _step(checkpoint)
@@ -131,30 +140,44 @@ def run_classification(
         folder / _CHECKPOINTS,
         config.checkpoints,
         watch,
+        monitor=monitor,
         max_steps=None if max_steps in (None, -1) else max_steps,
     )
-    progress = [RunProgress(plan, log)] if options.get("enable_progress_bar") is not False else []
+    progress = []
+    if options.get("enable_progress_bar") is not False:
+        figure, headline = task.figures[0], task.headline
+        shown = RunProgress(plan, log, figure=figure, headline=headline, updates=data.updates)
+        progress = [shown]
     callbacks = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
     callbacks[:] = [*callbacks, watch, log, *progress, *extra_callbacks, saver]
-    trainer.loggers = [RunLog(folder / _LOGS, resume_step=step)]
+    trainer.loggers = [RunLog(folder / _LOGS, figures=task.figures, resume_step=step)]
     if trainer.is_global_zero and rank() == 0:
         write_text(folder / "config.yaml", resolved)
         _write_versions(folder, command, step)
 
     try:
-        with _quiet(), _memory_advice(config, plan.per_device):
+        with _quiet(), _memory_advice(plan.per_device, task.image_size(config)):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
     except Interrupted as error:
-        raise _interrupted(error.status - 128, folder, saver, str(error)) from None
+        raise _interrupted(task, error.status - 128, folder, saver, str(error)) from None
     finally:
         watch.uninstall()
     if watch.signal is not None:
-        raise _interrupted(watch.signal, folder, saver)
+        raise _interrupted(task, watch.signal, folder, saver)
     weights = folder / "weights.safetensors"
     if not trainer.is_global_zero:
         return RunResult(folder=folder, weights=weights, metrics={})
-    metrics = export_weights(module, data, config, folder=folder, log=log, saver=saver)
+    metrics = export_weights(task, module, data, config, folder=folder, log=log, saver=saver)
     return RunResult(folder=folder, weights=weights, metrics=metrics)
+
+
+def _monitor(task: Task, config: BaseRunConfig) -> str:
+    wanted = config.checkpoints.monitor
+    if wanted is not None and wanted not in task.figures:
+        raise UserError(
+            f"checkpoints.monitor is {wanted!r}, expected one of {', '.join(task.figures)}"
+        )
+    return wanted or task.figures[0]
 
 
 def _prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> Path | None:
@@ -184,6 +207,10 @@ def _prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> Path | No
 def _make_trainer(options: dict[str, Any]) -> Trainer:
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+    if options.get("sync_batchnorm") and not torch.cuda.is_available():
+        options = {**options, "sync_batchnorm": False}  # PyTorch has it for GPUs only
+        if options.get("devices") not in (1, "1"):
+            say("batch norm is not synchronised between processes: there is no GPU")
     try:
         return Trainer(
             **{
@@ -199,91 +226,6 @@ def _make_trainer(options: dict[str, Any]) -> Trainer:
         )
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
-
-
-def _make_data(config: RunConfig, *, plan: Any, trainer: Trainer) -> TrainingData:
-    common: dict[str, Any] = {
-        "preprocessing": config.preprocessing,
-        "augmentation": config.augmentation,
-        "seed": config.seed,
-        "batch_size": plan.per_device,
-    }
-    train = open_split(config.data, training=True, **common)
-    val = None
-    if config.data.val_split is not None:
-        # A class without validation images keeps its number; a class never trained is refused.
-        settings = dataclasses.replace(config.data, classes=train.classes, class_file=None)
-        val = open_split(settings, training=False, **common)
-    pin = config.data.pin_memory
-    on_gpu = trainer.strategy.root_device.type == "cuda"
-    return TrainingData(
-        train,
-        val,
-        plan=plan,
-        config=config.data,
-        seed=config.seed,
-        pin_memory=on_gpu if pin is None else pin,
-        limit=trainer.limit_train_batches or 1.0,
-    )
-
-
-def _make_module(config: RunConfig, data: TrainingData, trainer: Trainer) -> ImageClassification:
-    classes = data.train.classes
-    if config.ema.decay is not None and trainer.precision in ("16-true", "bf16-true"):
-        raise UserError(
-            f"ema.decay with trainer.precision={trainer.precision} would average in half "
-            "precision, which loses the updates; use bf16-mixed"
-        )
-    net = build_model(
-        config.model,
-        num_classes=len(classes),
-        input_size=config.preprocessing.input_size,
-        weights=config.weights,
-    )
-    outputs = int(net.num_classes)  # pyright: ignore[reportArgumentType]
-    if outputs < len(classes):
-        raise UserError(f"model.num_classes={outputs}, but the data set has {len(classes)} classes")
-    frozen = freeze(net, config.freeze)
-    if config.model.channels_last:
-        net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    identity = {
-        **model_record(net),
-        "classes": classes if outputs == len(classes) else None,
-        "preprocessing": config.preprocessing.to_dict(),
-    }
-    module = ImageClassification(
-        net,
-        num_classes=outputs,
-        optimizer=config.optimizer,
-        schedule=config.schedule,
-        mixing=config.mixing,
-        ema=config.ema,
-        seed=config.seed,
-        frozen=frozen,
-        channels_last=config.model.channels_last,
-        identity=identity,
-    )
-    if config.model.compile:
-        net.compile()
-    return module
-
-
-def _tell(config: RunConfig, data: TrainingData, module: ImageClassification) -> None:
-    sizes = []
-    for split, source in (("training", data.train), ("validation", data.val)):
-        if source is not None:
-            with contextlib.suppress(TypeError):
-                sizes.append(f"{len(source):,} {split}")  # pyright: ignore[reportArgumentType]
-    parameters = list(module.net.parameters())
-    total = sum(p.numel() for p in parameters)
-    trained = sum(p.numel() for p in parameters if p.requires_grad)
-    part = "" if trained == total else f", {trained / 1e6:.2f} M of them trained"
-    say(f"run folder: {config.out}")
-    say(f"data: {config.data.dataset}, {' and '.join(sizes) or 'a stream of'} images")
-    say(
-        f"model: {module.identity['model_name']}, {total / 1e6:.2f} M parameters{part}, "
-        f"{module.num_classes} classes"
-    )
 
 
 def _step(checkpoint: Path) -> int:
@@ -302,13 +244,13 @@ def _write_versions(folder: Path, command: list[str], step: int | None) -> None:
 
 
 def _interrupted(
-    number: int, folder: Path, saver: RunCheckpoints, reason: str | None = None
+    task: Task, number: int, folder: Path, saver: RunCheckpoints, reason: str | None = None
 ) -> Interrupted:
     name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
     last = saver.folder / "last.ckpt"
     if last.is_file():
         how = (
-            f"saved {last}; go on with: spanetv2 train classification --resume "
+            f"saved {last}; go on with: spanetv2 train {task.name} --resume "
             f"--out {shlex.quote(str(folder))}"
         )
     else:
@@ -343,7 +285,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _memory_advice(config: RunConfig, per_device: int) -> Iterator[None]:
+def _memory_advice(per_device: int, size: str) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
@@ -351,7 +293,6 @@ def _memory_advice(config: RunConfig, per_device: int) -> Iterator[None]:
         device = isinstance(error, torch.OutOfMemoryError) or "out of memory" in text.lower()
         if not (device or isinstance(error, MemoryError) or "can't allocate memory" in text):
             raise
-        size = "x".join(map(str, config.preprocessing.input_size[1:]))
         raise UserError(
             f"out of {'device ' if device else ''}memory with {per_device} images of {size} per "
             f"device; lower --data.batch_size (say {max(1, per_device // 2)}; data.total_batch is "

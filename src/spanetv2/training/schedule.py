@@ -1,5 +1,7 @@
 """The learning rate as a function of progress, by timm's schedulers."""
 
+from typing import Any
+
 from timm.scheduler import create_scheduler_v2
 from torch.optim import Optimizer
 
@@ -28,35 +30,24 @@ class Schedule:
     def __init__(
         self, optimizer: Optimizer, config: ScheduleConfig, *, epochs: int, updates_per_epoch: int
     ):
-        rest = epochs - config.cooldown_epochs - config.warmup_epochs
-        if rest <= 0:
-            raise UserError(
-                f"trainer.max_epochs={epochs} leaves no epoch between schedule.warmup_epochs="
-                f"{config.warmup_epochs} and schedule.cooldown_epochs={config.cooldown_epochs}; "
-                "train longer or lower these"
-            )
-        per_update = config.step == "update"
-        if per_update and updates_per_epoch <= 0:
+        self.optimizer = optimizer
+        self.per_update = config.step == "update"
+        in_updates = config.updates is not None or config.warmup_updates is not None
+        if self.per_update and updates_per_epoch <= 0 and config.updates is None:
             raise UserError(
                 "schedule.step=update needs the number of training images; give data.num_samples "
                 "or use schedule.step=epoch"
             )
-        self.optimizer = optimizer
-        self.per_update = per_update
+        lengths = _lengths_in_updates if in_updates else _lengths_in_epochs
         self._timm, _ = create_scheduler_v2(
             optimizer,
             sched=config.name,
-            num_epochs=epochs - config.cooldown_epochs,
-            cooldown_epochs=config.cooldown_epochs,
-            warmup_epochs=config.warmup_epochs,
             warmup_lr=config.warmup_lr,
             min_lr=config.min_lr,
-            decay_epochs=config.decay_epochs,
             decay_rate=config.decay_rate,
-            decay_milestones=config.decay_milestones,
             cycle_decay=1.0,
-            step_on_epochs=not per_update,
-            updates_per_epoch=updates_per_epoch,
+            step_on_epochs=not self.per_update,
+            **lengths(config, epochs, updates_per_epoch),
         )
 
     def apply(self, *, epoch: int, update: int) -> None:
@@ -66,3 +57,50 @@ class Schedule:
             self._timm.step_update(update)
         else:
             self._timm.step(epoch)
+
+
+def _lengths_in_epochs(
+    config: ScheduleConfig, epochs: int, updates_per_epoch: int
+) -> dict[str, Any]:
+    if epochs - config.cooldown_epochs - config.warmup_epochs <= 0:
+        raise UserError(
+            f"trainer.max_epochs={epochs} leaves no epoch between schedule.warmup_epochs="
+            f"{config.warmup_epochs} and schedule.cooldown_epochs={config.cooldown_epochs}; "
+            "train longer or lower these"
+        )
+    return {
+        "num_epochs": epochs - config.cooldown_epochs,
+        "cooldown_epochs": config.cooldown_epochs,
+        "warmup_epochs": config.warmup_epochs,
+        "decay_epochs": config.decay_epochs,
+        "decay_milestones": config.decay_milestones,
+        "updates_per_epoch": updates_per_epoch,
+    }
+
+
+def _lengths_in_updates(
+    config: ScheduleConfig, epochs: int, updates_per_epoch: int
+) -> dict[str, Any]:
+    """The same with an update for timm's epoch; lengths given in epochs are converted."""
+    if config.updates is not None:
+        updates_per_epoch = 1  # there are no epochs: milestones are updates
+    cooldown = config.cooldown_epochs * updates_per_epoch
+    total = (config.updates or epochs * updates_per_epoch) - cooldown
+    warmup = config.warmup_updates or config.warmup_epochs * updates_per_epoch
+    if total <= warmup:
+        raise UserError(
+            f"a run of {total + cooldown} updates leaves none after schedule.warmup_updates="
+            f"{warmup}; train longer or lower it"
+        )
+    smooth = config.name not in ("step", "multistep", "constant")
+    decay = config.decay_epochs
+    return {
+        "num_epochs": total - warmup if smooth else total,
+        "warmup_prefix": smooth,
+        "warmup_epochs": warmup,
+        "cooldown_epochs": cooldown,
+        "decay_epochs": decay if decay is None or decay < 1 else decay * updates_per_epoch,
+        # timm decays one step before a milestone
+        "decay_milestones": [m * updates_per_epoch + 1 for m in config.decay_milestones],
+        "updates_per_epoch": 1,
+    }

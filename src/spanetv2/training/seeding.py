@@ -5,7 +5,7 @@ import random
 import numpy as np
 import torch
 
-from spanetv2.tasks.classification.data.seeded import item_seed
+from spanetv2.data.seeded import item_seed
 
 __all__ = ["seed_all", "seed_step"]
 

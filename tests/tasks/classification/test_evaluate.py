@@ -7,11 +7,11 @@ import torch
 from PIL import Image
 from torch import nn
 
+from spanetv2.data.images import ImageError
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.loader import Batch, Failure, eval_loader
 from spanetv2.tasks.classification.data.sources import DatasetSpec, open_dataset
 from spanetv2.tasks.classification.evaluate import evaluate
-from spanetv2.tasks.classification.images import ImageError
 
 CLASSES = ["red", "green", "blue"]
 

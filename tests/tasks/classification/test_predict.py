@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from spanetv2.data.images import Failure
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.images import Failure
 from spanetv2.tasks.classification.predict import Prediction, find_images, predict
 
 

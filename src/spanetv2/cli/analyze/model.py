@@ -75,7 +75,7 @@ def model(
     from spanetv2.analysis.cue_conflict import find_cue_images
     from spanetv2.analysis.model_report import write_report
     from spanetv2.analysis.model_study import StudyOptions, analyze_model
-    from spanetv2.tasks.classification.device import choose_device
+    from spanetv2.device import choose_device
 
     # What can be wrong is looked at before anything that takes long.
     if cam not in METHODS:
@@ -141,9 +141,9 @@ def _open(folder: str | None, *, dataset: str, split: str, limit: int) -> _Data:
     """Read up to ``limit`` images, evenly over the data, so that every class has its share."""
     import numpy as np
 
+    from spanetv2.data.images import EXTENSIONS, ImageError, read_image
     from spanetv2.tasks.classification.data.source import ImageSource
     from spanetv2.tasks.classification.data.sources import DatasetSpec, open_dataset
-    from spanetv2.tasks.classification.images import EXTENSIONS, ImageError, read_image
 
     if dataset not in ("folder", "digits", "fashion_mnist"):
         raise UserError(f"got --dataset {dataset!r}, expected folder, digits or fashion_mnist")
@@ -190,8 +190,8 @@ def _subject(
     import torch
 
     from spanetv2.analysis.model_study import ModelInput
+    from spanetv2.data.images import read_image
     from spanetv2.tasks.classification.data.transforms import eval_transform
-    from spanetv2.tasks.classification.images import read_image
     from spanetv2.tasks.classification.labels import class_titles, match_classes, model_classes
 
     network, names, preprocessing = _load(which, device=device, pretrained=pretrained)

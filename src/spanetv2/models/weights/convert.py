@@ -6,7 +6,7 @@ and a slope ``scale.alpha`` that is exactly 1 where the plain sigmoid was traine
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -55,13 +55,17 @@ _MIXER_RENAMES = {
 }
 
 
-def strip_wrapping(content: Mapping[str, Any]) -> dict[str, Tensor]:
+def strip_wrapping(
+    content: Mapping[str, Any], prefixes: Sequence[str] | None = None
+) -> dict[str, Tensor]:
     """Find the state dict inside a checkpoint and take common prefixes off its names.
 
     Args:
         content: a state dict, or a dict that holds one (``state_dict``, ``model``) beside other
             things; names may start with ``module.``, ``model.``, ``backbone.`` (then whatever
             lies outside the backbone is left out).
+        prefixes: take off the first of these that occurs, and no other; for models that are more
+            than a backbone.
 
     Returns:
         A plain state dict.
@@ -81,6 +85,12 @@ def strip_wrapping(content: Mapping[str, Any]) -> dict[str, Tensor]:
         raise UserError(
             f"got a file without model weights (it holds {found}), expected a state dict"
         )
+    if prefixes is not None:
+        for prefix in prefixes:
+            inside = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            if inside:
+                return inside
+        return tensors
     marks = (_AUTHORS_MARK, _NATIVE_MARK)
     while not any(mark in tensors for mark in marks):
         for prefix in _PREFIXES:

@@ -37,7 +37,9 @@ _DAMAGED = (
     TypeError,
     struct.error,
 )
-_RECORDED = ("model_name", "model_kwargs", "classes", "preprocessing", "extra")
+_RECORDED = ("task", "model_name", "model_kwargs", "classes", "preprocessing", "extra")
+# What a training checkpoint has before the names of the model: averaged weights come first.
+_TRAINING_PREFIXES = ("ema.module.", "net.")
 RUN_WEIGHTS = "weights.safetensors"
 
 
@@ -51,6 +53,9 @@ class Checkpoint:
     """name -> tensor, on the CPU"""
     source: str
     """"spanetv2" (written by this package), "authors", or "other" (another network)"""
+    task: str = "classification"
+    """"segmentation" and "detection" files hold a backbone and its heads, with the names of that
+    task's model; "classification" holds what timm's interface knows, backbones included"""
     model_name: str | None = None
     """timm name the file records, if it does"""
     model_kwargs: dict[str, Any] = field(default_factory=dict)
@@ -60,7 +65,7 @@ class Checkpoint:
     preprocessing: dict[str, Any] | None = None
     """input_size, mean, std, interpolation, crop_pct, crop_mode, by timm's names"""
     extra: dict[str, Any] = field(default_factory=dict)
-    """further facts the file records, such as metrics"""
+    """further facts the file records, such as metrics and the heads of a dense model"""
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -129,10 +134,14 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         content = _read_pickle(path)
         if isinstance(content.get(METADATA_KEY), str):
             record = json.loads(content[METADATA_KEY])
+    known = {key: record[key] for key in _RECORDED if key in record}
+    dense = known.get("task", "classification") != "classification"
     try:
-        state = strip_wrapping(content)
+        state = strip_wrapping(content, _TRAINING_PREFIXES) if dense else strip_wrapping(content)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+    if dense:
+        return Checkpoint(path=path, state_dict=state, source="spanetv2", **known)
     source = "spanetv2" if is_native(state) else "authors"
     name = record.get("model_name")
     if (name is not None and name not in VARIANTS) or not is_spanetv2(state):
@@ -142,5 +151,4 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             state = to_native(state)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
-    known = {key: record[key] for key in _RECORDED if key in record}
     return Checkpoint(path=path, state_dict=state, source=source, **known)

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from spanetv2.data.images import EXTENSIONS, Failure, ImageError, read_image
+from spanetv2.data.walk import walk
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.source import Transform
-from spanetv2.tasks.classification.data.walk import walk
-from spanetv2.tasks.classification.images import EXTENSIONS, Failure, ImageError, read_image
 
 __all__ = ["Prediction", "find_images", "predict"]
 

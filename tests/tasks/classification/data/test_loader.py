@@ -5,9 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
+from spanetv2.data.images import ImageError
+from spanetv2.data.sampler import EpochSampler
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.loader import Batch, eval_loader, train_loader
-from spanetv2.tasks.classification.data.sampler import EpochSampler
 from spanetv2.tasks.classification.data.sources import DatasetSpec, ImageSource, open_dataset
 from spanetv2.tasks.classification.data.transforms import (
     Augmentation,
@@ -15,7 +16,6 @@ from spanetv2.tasks.classification.data.transforms import (
     eval_transform,
     train_transform,
 )
-from spanetv2.tasks.classification.images import ImageError
 
 SETTINGS = Preprocessing(input_size=(3, 16, 16))
 HEAVY = Augmentation(auto_augment="rand-m9-mstd0.5-inc1", re_prob=0.5)

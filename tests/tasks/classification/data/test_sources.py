@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from spanetv2.data.images import ImageError
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.folder import FolderSource
 from spanetv2.tasks.classification.data.readers import TimmStream, TorchvisionSource
 from spanetv2.tasks.classification.data.source import ImageSource, StreamSource
 from spanetv2.tasks.classification.data.sources import DatasetSpec, open_dataset
-from spanetv2.tasks.classification.images import ImageError
 
 
 def png(colour: tuple[int, int, int]) -> bytes:

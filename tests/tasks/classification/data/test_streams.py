@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
+from spanetv2.data.images import ImageError
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.loader import eval_loader, train_loader
 from spanetv2.tasks.classification.data.readers import TimmStream
 from spanetv2.tasks.classification.data.sources import DatasetSpec, open_dataset
-from spanetv2.tasks.classification.images import ImageError
 
 pytest.importorskip("webdataset")
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from timm.data.transforms_factory import create_transform
 
+from spanetv2.data.seeded import seeded
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.data.seeded import seeded
 from spanetv2.tasks.classification.data.transforms import (
     Augmentation,
     Preprocessing,

@@ -1,21 +1,17 @@
-"""Loaders: batches from a source, for training and for evaluation.
-
-Each has a random generator of its own, so that going through a loader draws nothing from the
-global one and a resumed run finds it as it was.
-"""
+"""Loaders of labelled images, for training and for evaluation."""
 
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import default_collate
 
+from spanetv2.data.images import Failure, ImageError
+from spanetv2.data.loader import Collate, ImageLoader, Stop, eval_batches, train_batches
+from spanetv2.data.sampler import EpochSampler
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.data.sampler import EpochSampler
-from spanetv2.tasks.classification.data.seeded import SeededDataset
 from spanetv2.tasks.classification.data.source import ImageSource, StreamSource
-from spanetv2.tasks.classification.images import Failure, ImageError
 
 __all__ = ["Batch", "Failure", "ImageLoader", "eval_loader", "train_loader"]
 
@@ -28,19 +24,6 @@ class Batch(NamedTuple):
     targets: Tensor
     """(B,) int64."""
     failures: list[Failure]
-
-
-class ImageLoader(DataLoader[Any]):
-    """A ``DataLoader`` that raises a worker's ``ImageError`` as it is, naming the file.
-
-    The plain one wraps it in a worker's traceback.
-    """
-
-    def __iter__(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        for batch in super().__iter__():
-            if isinstance(batch, _Stop):
-                raise ImageError(*batch.failure)
-            yield batch
 
 
 def train_loader(
@@ -77,22 +60,18 @@ def train_loader(
     Raises:
         UserError: an impossible batch size. Iterating raises ``ImageError`` on a damaged image.
     """
-    common: dict[str, Any] = {
-        "num_workers": workers,
-        "pin_memory": pin_memory,
-        "persistent_workers": persistent_workers and workers > 0,
-        "collate_fn": _Collate("raise"),
-        "generator": torch.Generator().manual_seed(seed),
-    }
     if isinstance(source, StreamSource):
         if batch_size < 1 or batch_size % world:
             raise UserError(f"got a batch of {batch_size} over {world} processes")
-        source.set_workers(workers)
-        return ImageLoader(
-            _SafeStream(source, batch_size=batch_size // world),
+        return _stream_loader(
+            source,
             batch_size=batch_size // world,
             drop_last=drop_last,
-            **common,
+            collate=Collate(_merge, "raise"),
+            generator=torch.Generator().manual_seed(seed),
+            num_workers=workers,
+            pin_memory=pin_memory,
+            persistent_workers=persistent_workers and workers > 0,
         )
     sampler = EpochSampler(
         len(source),
@@ -103,10 +82,14 @@ def train_loader(
         shuffle=shuffle,
         drop_last=drop_last,
     )
-    return ImageLoader(
-        SeededDataset(_Safe(source), seed=seed),
-        batch_sampler=sampler,
-        **common,
+    return train_batches(
+        source,
+        sampler=sampler,
+        seed=seed,
+        collate=_merge,
+        workers=workers,
+        pin_memory=pin_memory,
+        persistent_workers=persistent_workers,
     )
 
 
@@ -136,53 +119,59 @@ def eval_loader(
     Returns:
         A loader of ``(images, targets)``; with ``skip``, of ``Batch``.
     """
-    common: dict[str, Any] = {
-        "num_workers": workers,
-        "pin_memory": pin_memory,
-        "persistent_workers": persistent_workers and workers > 0,
-        "collate_fn": _Collate(on_error),
-        "generator": torch.Generator(),
-    }
+    collate = Collate(_merge, "raise") if on_error == "raise" else _Skipping(_merge, on_error)
     if isinstance(source, StreamSource):
-        source.set_workers(workers)
-        own = max(1, batch_size // world)
-        return ImageLoader(_SafeStream(source, batch_size=own), batch_size=own, **common)
-    sampler = EpochSampler(
-        len(source),
+        return _stream_loader(
+            source,
+            batch_size=max(1, batch_size // world),
+            collate=collate,
+            generator=torch.Generator(),
+            num_workers=workers,
+            pin_memory=pin_memory,
+            persistent_workers=persistent_workers and workers > 0,
+        )
+    return eval_batches(
+        source,
         batch_size=batch_size,
-        seed=0,
+        collate=collate,
         rank=rank,
         world=world,
-        shuffle=False,
-        drop_last=False,
+        workers=workers,
+        pin_memory=pin_memory,
+        persistent_workers=persistent_workers,
     )
+
+
+def _merge(items: list[Any]) -> tuple[Tensor, Tensor]:
+    images, targets = default_collate(items)
+    return images, targets  # a tuple, which default_collate makes a list
+
+
+class _Skipping(Collate):
+    """Gives a ``Batch`` of what could be read."""
+
+    def __call__(self, items: list[Any]) -> Any:
+        made = super().__call__(items)
+        if isinstance(made, Stop):
+            return made
+        good, failures = made
+        if good is None:
+            return Batch(None, torch.empty(0, dtype=torch.int64), failures)
+        images, targets = good
+        return Batch(images, targets, failures)
+
+
+def _stream_loader(
+    source: StreamSource, *, batch_size: int, collate: Collate, num_workers: int, **options: Any
+) -> ImageLoader:
+    source.set_workers(num_workers)
     return ImageLoader(
-        SeededDataset(_Safe(source), seed=0),
-        batch_sampler=sampler,
-        **common,
+        _SafeStream(source, batch_size=batch_size),
+        batch_size=batch_size,
+        collate_fn=collate,
+        num_workers=num_workers,
+        **options,
     )
-
-
-class _Stop(NamedTuple):
-    """An item, or a batch, that says: raise this."""
-
-    failure: Failure
-
-
-class _Safe(Dataset[Any]):
-    """Turns an ``ImageError`` into a ``Failure``, which travels between processes unharmed."""
-
-    def __init__(self, source: ImageSource):
-        self.source = source
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, index: int) -> Any:
-        try:
-            return self.source[index]
-        except ImageError as error:
-            return Failure(error.path or self.source.location(index), error.reason)
 
 
 class _SafeStream(torch.utils.data.IterableDataset[Any]):
@@ -198,24 +187,4 @@ class _SafeStream(torch.utils.data.IterableDataset[Any]):
             yield from self.source
         except ImageError as error:
             # A batch of them: one alone could be the incomplete batch that training drops.
-            yield from [_Stop(Failure(error.path, error.reason))] * self.batch_size
-
-
-class _Collate:
-    def __init__(self, on_error: Literal["raise", "skip"]):
-        if on_error not in ("raise", "skip"):
-            raise UserError(f"got on_error {on_error!r}, expected raise or skip")
-        self.on_error = on_error
-
-    def __call__(self, items: list[Any]) -> Any:
-        for item in items:
-            if isinstance(item, _Stop):
-                return item
-        failures = [item for item in items if isinstance(item, Failure)]
-        if self.on_error == "raise":
-            return _Stop(failures[0]) if failures else tuple(default_collate(items))
-        good = [item for item in items if not isinstance(item, Failure)]
-        if not good:
-            return Batch(None, torch.empty(0, dtype=torch.int64), failures)
-        images, targets = default_collate(good)
-        return Batch(images, targets, failures)
+            yield from [Stop(Failure(error.path, error.reason))] * self.batch_size

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from spanetv2.data.images import ImageError, read_image, to_eight_bit
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.source import (
     ImageSource,
@@ -20,7 +21,6 @@ from spanetv2.tasks.classification.data.source import (
     Transform,
     label_table,
 )
-from spanetv2.tasks.classification.images import ImageError, read_image, to_eight_bit
 
 __all__ = [
     "ReaderSource",

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from spanetv2.data.images import read_image
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.folder import PackedNames, split_folder
 from spanetv2.tasks.classification.data.source import ImageSource, Transform, label_table
-from spanetv2.tasks.classification.images import read_image
 
 __all__ = ["TarSource"]
 

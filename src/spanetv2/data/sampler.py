@@ -7,7 +7,7 @@ from torch.utils.data import Sampler
 
 from spanetv2.errors import UserError
 
-__all__ = ["EpochSampler"]
+__all__ = ["EpochSampler", "IterationSampler"]
 
 
 class EpochSampler(Sampler[list[tuple[int, int]]]):
@@ -53,14 +53,7 @@ class EpochSampler(Sampler[list[tuple[int, int]]]):
         shuffle: bool = True,
         drop_last: bool = True,
     ):
-        if world < 1 or not 0 <= rank < world:
-            raise UserError(f"got rank {rank} of {world} processes, expected 0 <= rank < world")
-        if batch_size < 1 or batch_size % world:
-            raise UserError(
-                f"got a batch of {batch_size} over {world} processes, expected a positive multiple"
-            )
-        if length < 1:
-            raise UserError("got a data set without samples, expected at least one")
+        _check(length, batch_size, rank, world)
         if drop_last and length < batch_size:
             raise UserError(
                 f"got {length} samples, expected at least one batch of {batch_size}; "
@@ -132,3 +125,87 @@ class EpochSampler(Sampler[list[tuple[int, int]]]):
     def _share(self, size: int) -> slice:
         """This process's part of a batch of ``size`` samples; sizes differ by at most one."""
         return slice(size * self.rank // self.world, size * (self.rank + 1) // self.world)
+
+
+class IterationSampler(EpochSampler):
+    """A batch sampler for training that is counted in updates instead of epochs.
+
+    The data set is gone through again and again, in a new order each time, as one endless stream;
+    no sample is left out at the end of a pass. "Epoch" e of this sampler is the stream's batches
+    ``e * batches`` to ``(e + 1) * batches``: how long it is does not change what is seen.
+
+    Args:
+        length: number of samples.
+        batch_size: samples per batch over all processes, a multiple of ``world``; may exceed
+            ``length``.
+        batches: length of an epoch.
+        seed: the run's seed.
+        rank: this process, 0 <= rank < world.
+        world: number of processes.
+
+    Yields:
+        Lists of ``(pass, index)``: a sample's augmentation is a new one in each pass.
+
+    Raises:
+        UserError: impossible numbers.
+
+    Example:
+        >>> sampler = IterationSampler(3, batch_size=2, batches=3, seed=0)
+        >>> [[turn for turn, _ in batch] for batch in sampler]
+        [[0, 0], [0, 1], [1, 1]]
+    """
+
+    def __init__(
+        self,
+        length: int,
+        *,
+        batch_size: int,
+        batches: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+    ):
+        if batches < 1:
+            raise UserError(f"got epochs of {batches} batches, expected at least 1")
+        _check(length, batch_size, rank, world)
+        self.length = length
+        self.batch_size = batch_size
+        self.batches = batches
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+        self.shuffle = True
+        self.epoch = 0
+        self._first_batch = 0
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return self.batches
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        first = self.epoch * self.batches + self._first_batch
+        last = (self.epoch + 1) * self.batches
+        self._first_batch = 0
+        own = self._share(self.batch_size)
+        turn, order = -1, np.arange(0)
+        for batch in range(first, last):
+            keys: list[tuple[int, int]] = []
+            for place in range(
+                batch * self.batch_size + own.start, batch * self.batch_size + own.stop
+            ):
+                if place // self.length != turn:
+                    turn = place // self.length
+                    order = self._order(turn)
+                keys.append((turn, int(order[place % self.length])))
+            yield keys
+
+
+def _check(length: int, batch_size: int, rank: int, world: int) -> None:
+    if world < 1 or not 0 <= rank < world:
+        raise UserError(f"got rank {rank} of {world} processes, expected 0 <= rank < world")
+    if batch_size < 1 or batch_size % world:
+        raise UserError(
+            f"got a batch of {batch_size} over {world} processes, expected a positive multiple"
+        )
+    if length < 1:
+        raise UserError("got a data set without samples, expected at least one")

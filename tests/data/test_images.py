@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
+from spanetv2.data.images import EXTENSIONS, ImageError, read_image, to_eight_bit
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.images import EXTENSIONS, ImageError, read_image, to_eight_bit
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (12, 9, 3), dtype=np.uint8)

@@ -15,8 +15,6 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from spanetv2.tasks.classification.data.source import ImageSource
-
 __all__ = ["SeededDataset", "item_seed", "seeded"]
 
 _MASK = 2**64 - 1
@@ -33,7 +31,7 @@ class SeededDataset(Dataset[Any]):
     reading in the main process does not disturb dropout or mixup there.
     """
 
-    def __init__(self, dataset: ImageSource | Dataset[Any], *, seed: int):
+    def __init__(self, dataset: Dataset[Any], *, seed: int):
         self.dataset = dataset
         self.seed = seed
 

@@ -2,8 +2,8 @@ import itertools
 
 import pytest
 
+from spanetv2.data.sampler import EpochSampler, IterationSampler
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.data.sampler import EpochSampler
 
 CASES = list(itertools.product([16, 23, 64], [4, 8], [True, False]))
 
@@ -101,3 +101,54 @@ def test_sampler_refuses_impossible_settings(arguments, message):
 def test_sampler_start_refuses_places_outside(epoch, batch):
     with pytest.raises(UserError, match="got a start at"):
         EpochSampler(12, batch_size=4, seed=0).start(epoch, batch)
+
+
+def stream(sampler: IterationSampler, epochs: int) -> list[list[tuple[int, int]]]:
+    return [batch for epoch in range(epochs) for batch in epoch_of(sampler, epoch)]
+
+
+@pytest.mark.parametrize(("length", "batch"), [(7, 3), (8, 4), (3, 8)])
+def test_iteration_sampler_goes_through_everything_again_and_again(length, batch):
+    sampler = IterationSampler(length, batch_size=batch, batches=length, seed=4)
+    keys = list(itertools.chain(*stream(sampler, 2)))
+    assert len(keys) == 2 * length * batch
+    for turn in range(2 * batch):
+        part = keys[turn * length : (turn + 1) * length]
+        assert sorted(part) == [(turn, index) for index in range(length)]
+    assert [i for _, i in keys[:length]] != [i for _, i in keys[length : 2 * length]]
+
+
+def test_iteration_sampler_does_not_depend_on_the_length_of_an_epoch():
+    short = IterationSampler(10, batch_size=4, batches=3, seed=4)
+    long = IterationSampler(10, batch_size=4, batches=12, seed=4)
+    assert stream(short, 4) == stream(long, 1)
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_iteration_sampler_ranks_share_out_the_single_process_batches(world):
+    options = {"batch_size": 8, "batches": 5, "seed": 1}
+    whole = stream(IterationSampler(11, **options), 2)
+    shares = [stream(IterationSampler(11, rank=r, world=world, **options), 2) for r in range(world)]
+    assert [list(itertools.chain(*pieces)) for pieces in zip(*shares, strict=True)] == whole
+
+
+def test_iteration_sampler_start_equals_skipping():
+    sampler = IterationSampler(10, batch_size=4, batches=6, seed=0)
+    expected = epoch_of(sampler, 2)[4:]
+    sampler.start(2, 4)
+    sampler.set_epoch(2)
+    assert list(sampler) == expected
+    assert list(sampler) == epoch_of(sampler, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batches": 0}, "epochs of 0 batches"),
+        ({"length": 0}, "without samples"),
+        ({"batch_size": 3, "world": 2}, "batch of 3 over 2 processes"),
+    ],
+)
+def test_iteration_sampler_refuses_impossible_settings(arguments, message):
+    with pytest.raises(UserError, match=message):
+        IterationSampler(**{"length": 5, "batch_size": 2, "batches": 2, "seed": 0, **arguments})

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from spanetv2.tasks.classification.data.seeded import SeededDataset, item_seed, seeded
+from spanetv2.data.seeded import SeededDataset, item_seed, seeded
 
 
 class Draws(Dataset):

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from spanetv2.device import choose_device
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.device import choose_device
 
 
 def test_choose_device_takes_what_is_there(monkeypatch):

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 
-from spanetv2.tasks.classification.images import Failure
+from spanetv2.data.images import Failure
 
 __all__ = ["walk"]
 

@@ -10,7 +10,7 @@ from spanetv2.models.factory import create_model, resolve_name
 from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights.describe import describe
 from spanetv2.models.weights.read import Checkpoint, read_checkpoint
-from spanetv2.training.config import ModelConfig
+from spanetv2.training.classification.config import ModelConfig
 
 __all__ = ["build_model"]
 

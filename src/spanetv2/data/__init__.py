@@ -1,0 +1,1 @@
+"""What every data set is read with: images, seeded augmentation, order, loaders."""

@@ -1,0 +1,169 @@
+"""Loaders: batches from a data set, for training and for evaluation.
+
+A data set here is a map-style ``Dataset`` whose items may raise ``ImageError``, and that tells with
+``location(index)`` what to call an item. Each loader has a random generator of its own, so that
+going through one draws nothing from the global one and a resumed run finds it as it was.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from spanetv2.data.images import Failure, ImageError
+from spanetv2.data.sampler import EpochSampler
+from spanetv2.data.seeded import SeededDataset
+from spanetv2.errors import UserError
+
+__all__ = ["Collate", "ImageLoader", "SafeItems", "Stop", "eval_batches", "train_batches"]
+
+
+class Stop(NamedTuple):
+    """An item, or a batch, that says: raise this."""
+
+    failure: Failure
+
+
+class ImageLoader(DataLoader[Any]):
+    """A ``DataLoader`` that raises a worker's ``ImageError`` as it is, naming the file.
+
+    The plain one wraps it in a worker's traceback.
+    """
+
+    def __iter__(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        for batch in super().__iter__():
+            if isinstance(batch, Stop):
+                raise ImageError(*batch.failure)
+            yield batch
+
+
+class SafeItems(Dataset[Any]):
+    """Turns an ``ImageError`` into a ``Failure``, which travels between processes unharmed."""
+
+    def __init__(self, source: Any):
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self.source[index]
+        except ImageError as error:
+            return Failure(error.path or self.source.location(index), error.reason)
+
+
+class Collate:
+    """Puts items together, or says what was wrong with them.
+
+    Args:
+        merge: from a non-empty list of items to a batch.
+        on_error: ``raise`` makes the loader raise the first failure; ``skip`` gives
+            ``(batch or None, failures)``.
+
+    Raises:
+        UserError: another word.
+    """
+
+    def __init__(self, merge: Callable[[list[Any]], Any], on_error: Literal["raise", "skip"]):
+        if on_error not in ("raise", "skip"):
+            raise UserError(f"got on_error {on_error!r}, expected raise or skip")
+        self.merge = merge
+        self.on_error = on_error
+
+    def __call__(self, items: list[Any]) -> Any:
+        for item in items:
+            if isinstance(item, Stop):
+                return item
+        failures = [item for item in items if isinstance(item, Failure)]
+        if self.on_error == "raise":
+            return Stop(failures[0]) if failures else self.merge(items)
+        good = [item for item in items if not isinstance(item, Failure)]
+        return (self.merge(good) if good else None), failures
+
+
+def train_batches(
+    dataset: Any,
+    *,
+    sampler: Sampler[list[tuple[int, int]]],
+    seed: int,
+    collate: Callable[[list[Any]], Any],
+    workers: int = 0,
+    pin_memory: bool = False,
+    persistent_workers: bool = False,
+) -> ImageLoader:
+    """Batches for training, in the order of a batch sampler.
+
+    Args:
+        dataset: the data, with random augmentation inside.
+        sampler: yields lists of ``(epoch, index)``; its ``start`` and ``set_epoch`` move it.
+        seed: augmentation is a function of it, the epoch and the index.
+        collate: from a list of items to a batch.
+        workers: processes that read; 0 reads in this one. The batches are the same.
+        pin_memory: for copies to a GPU.
+        persistent_workers: keep the workers between epochs.
+
+    Returns:
+        A loader; iterating raises ``ImageError`` on a damaged file.
+    """
+    return ImageLoader(
+        SeededDataset(SafeItems(dataset), seed=seed),
+        batch_sampler=sampler,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        persistent_workers=persistent_workers and workers > 0,
+        collate_fn=Collate(collate, "raise"),
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def eval_batches(
+    dataset: Any,
+    *,
+    batch_size: int,
+    collate: Callable[[list[Any]], Any],
+    rank: int = 0,
+    world: int = 1,
+    workers: int = 0,
+    on_error: Literal["raise", "skip"] = "raise",
+    pin_memory: bool = False,
+    persistent_workers: bool = False,
+) -> ImageLoader:
+    """Batches for evaluation, in order, every item once.
+
+    Args:
+        dataset: the data.
+        batch_size: items per batch over all processes.
+        collate: from a list of items to a batch; a ``Collate`` decides about failures itself.
+        rank: this process, which sees its share of each batch.
+        world: number of processes.
+        workers: processes that read.
+        on_error: raise on a damaged file, or leave it out of its batch and report it there.
+        pin_memory: for copies to a GPU.
+        persistent_workers: keep the workers between passes.
+
+    Returns:
+        A loader of batches; with ``skip``, of ``(batch or None, failures)``.
+
+    Raises:
+        UserError: impossible numbers.
+    """
+    sampler = EpochSampler(
+        len(dataset),
+        batch_size=batch_size,
+        seed=0,
+        rank=rank,
+        world=world,
+        shuffle=False,
+        drop_last=False,
+    )
+    return ImageLoader(
+        SeededDataset(SafeItems(dataset), seed=0),
+        batch_sampler=sampler,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        persistent_workers=persistent_workers and workers > 0,
+        collate_fn=collate if isinstance(collate, Collate) else Collate(collate, on_error),
+        generator=torch.Generator(),
+    )

@@ -1,0 +1,133 @@
+"""Image files by paths, folders and patterns, however many and whatever state they are in.
+
+Paths are found while images are read and read while the caller computes, so memory depends on the
+batch size and the largest folder listing, not on the number of files.
+"""
+
+import glob
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from spanetv2.data.images import EXTENSIONS, Failure, ImageError
+from spanetv2.data.walk import walk
+
+__all__ = ["find_images", "path_batches"]
+
+
+def find_images(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str | Failure]:
+    """Find image files, lazily.
+
+    Args:
+        paths: a file is taken whatever its name; a folder gives the files below it whose names end
+            like an image's, sorted folder by folder (hidden ones are left out); anything else is a
+            pattern (``*``, ``?``, ``[..]``, ``**``), matches sorted.
+
+    Yields:
+        Paths; a ``Failure`` for a folder without images, a folder that cannot be read, a pattern
+        without matches, and a path that is not there.
+    """
+    for path in (os.fspath(given) for given in paths):
+        try:
+            mode = os.stat(path).st_mode  # noqa: PTH116 - the string is passed on as it came
+        except (OSError, ValueError):
+            mode = None
+        if mode is not None and stat.S_ISDIR(mode):
+            yield from _folder(path)
+        elif mode is None and glob.has_magic(path):
+            matches = sorted(glob.iglob(path, recursive=True))  # noqa: PTH207
+            if not matches:
+                yield Failure(path, "no file matches this pattern")
+            for match in matches:
+                if Path(match).is_dir():
+                    # Under ** the folders' files match by themselves.
+                    if "**" not in path:
+                        yield from _folder(match)
+                else:
+                    yield match
+        else:
+            yield path  # also where there is no such file: reading it says so
+
+
+def path_batches(
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    read: Callable[[str], Any],
+    batch_size: int,
+    workers: int = 0,
+) -> Iterator[list[tuple[str, Any] | Failure]]:
+    """Read the files that ``find_images`` finds, a batch at a time, in the order found.
+
+    Args:
+        paths: files, folders and patterns.
+        read: from a path to anything; may raise ``ImageError``. With workers it must be picklable.
+        batch_size: entries per batch.
+        workers: processes that read; 0 reads in this one.
+
+    Yields:
+        Lists of (path, what was read), or a ``Failure`` in its place.
+    """
+    loader = DataLoader(
+        _Reader(read),
+        # Not a Sampler class: any iterable of lists will do, and this one is never held whole.
+        batch_sampler=_Batches(find_images(paths), batch_size),  # pyright: ignore
+        num_workers=workers,
+        collate_fn=list,
+        generator=torch.Generator(),
+    )
+    yield from loader
+
+
+def _folder(top: str) -> Iterator[str | Failure]:
+    found, others, failed = 0, 0, False
+    for entry in walk(top):
+        if isinstance(entry, Failure):
+            failed = True
+            yield entry
+        elif os.path.splitext(entry)[1].lower() in EXTENSIONS:  # noqa: PTH122
+            found += 1
+            yield entry
+        else:
+            others += 1
+    if not found and not failed:
+        rest = f" ({others} other files)" if others else ""
+        yield Failure(top, f"a folder without images{rest}")
+
+
+@dataclass
+class _Batches:
+    """Lists of at most ``size`` entries, made as they are asked for."""
+
+    entries: Iterator[str | Failure]
+    size: int
+
+    def __iter__(self) -> Iterator[list[str | Failure]]:
+        batch: list[str | Failure] = []
+        for entry in self.entries:
+            batch.append(entry)
+            if len(batch) == self.size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+
+class _Reader(Dataset[Any]):
+    """Reads the path it is given in place of an index."""
+
+    def __init__(self, read: Callable[[str], Any]):
+        self.read = read
+
+    def __getitem__(self, entry: str | Failure) -> tuple[str, Any] | Failure:  # pyright: ignore
+        if isinstance(entry, Failure):
+            return entry
+        try:
+            return entry, self.read(entry)
+        except ImageError as error:
+            return Failure(entry, error.reason)

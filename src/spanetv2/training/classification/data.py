@@ -1,0 +1,128 @@
+"""Labelled images for a run."""
+
+import contextlib
+import dataclasses
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from spanetv2.tasks.classification.data.loader import eval_loader, train_loader
+from spanetv2.tasks.classification.data.sources import (
+    DatasetSpec,
+    ImageSource,
+    StreamSource,
+    open_dataset,
+)
+from spanetv2.tasks.classification.data.transforms import eval_transform, train_transform
+from spanetv2.training.classification.config import DataConfig, RunConfig
+from spanetv2.training.data import TrainingData
+
+__all__ = ["ClassificationData"]
+
+
+class ClassificationData(TrainingData):
+    """Training and validation images of a classifier.
+
+    Args:
+        config: of the run.
+        **options: of ``TrainingData``.
+
+    Attributes:
+        train: training images, with augmentation.
+        val: validation images, None trains without.
+
+    Raises:
+        UserError: no such data.
+    """
+
+    def __init__(self, config: RunConfig, **options: Any):
+        super().__init__(config=config.data, seed=config.seed, **options)
+        self.train = self._open(config, config.data, training=True)
+        self.classes = self.train.classes
+        self.has_validation = config.data.val_split is not None
+        self.val: ImageSource | StreamSource | None = None
+        if self.has_validation:
+            # A class without validation images keeps its number; one never trained is refused.
+            settings = dataclasses.replace(config.data, classes=self.classes, class_file=None)
+            self.val = self._open(config, settings, training=False)
+
+    def _open(
+        self, run: RunConfig, config: DataConfig, *, training: bool
+    ) -> ImageSource | StreamSource:
+        split = config.train_split if training else config.val_split
+        assert split is not None
+        spec = DatasetSpec(
+            name=config.dataset,
+            root=config.root,
+            split=split,
+            download=config.download,
+            classes=config.classes,
+            class_file=config.class_file,
+            num_samples=config.num_samples if training else config.val_num_samples,
+            input_key=config.input_key,
+            target_key=config.target_key,
+        )
+        transform = (
+            train_transform(run.preprocessing, run.augmentation)
+            if training
+            else eval_transform(run.preprocessing)
+        )
+        return open_dataset(
+            spec,
+            transform,
+            training=training,
+            seed=run.seed,
+            batch_size=self.plan.per_device,
+            on_error="raise",
+        )
+
+    def length(self) -> int | None:
+        try:
+            return len(self.train)  # pyright: ignore[reportArgumentType]
+        except TypeError:
+            return None
+
+    def describe(self) -> str:
+        sizes = []
+        for split, source in (("training", self.train), ("validation", self.val)):
+            if source is not None:
+                with contextlib.suppress(TypeError):
+                    sizes.append(f"{len(source):,} {split}")  # pyright: ignore[reportArgumentType]
+        assert isinstance(self.config, DataConfig)
+        return f"{self.config.dataset}, {' and '.join(sizes) or 'a stream of'} images"
+
+    def make_train_loader(self, *, rank: int, world: int) -> DataLoader[Any]:
+        return train_loader(
+            self.train,
+            batch_size=self.plan.per_device * self.plan.devices,
+            seed=self.seed,
+            rank=rank,
+            world=world,
+            workers=self.config.workers,
+            pin_memory=self.pin_memory,
+            persistent_workers=self.config.persistent_workers,
+        )
+
+    def make_val_loader(self, *, rank: int, world: int, batch_size: int) -> DataLoader[Any]:
+        assert self.val is not None
+        return eval_loader(
+            self.val,
+            batch_size=batch_size,
+            rank=rank,
+            world=world,
+            workers=self.config.workers,
+            pin_memory=self.pin_memory,
+            persistent_workers=self.config.persistent_workers,
+        )
+
+    def place(self, loader: DataLoader[Any]) -> None:
+        if isinstance(self.train, StreamSource):
+            self.train.set_epoch(self.position.epoch)
+        else:
+            super().place(loader)
+
+    def begin_epoch(self, epoch: int) -> None:
+        if isinstance(self.train, StreamSource):
+            self.train.set_epoch(epoch)
+        else:
+            super().begin_epoch(epoch)
