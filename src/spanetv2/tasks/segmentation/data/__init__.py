@@ -1,0 +1,1 @@
+"""Images with label maps: ADE20K, folders of pairs, augmentation, checks."""

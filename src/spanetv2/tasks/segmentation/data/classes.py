@@ -1,0 +1,111 @@
+"""Names and colours of classes, and matching a data set's classes with a model's."""
+
+import colorsys
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from spanetv2.errors import UserError
+
+__all__ = ["Colour", "distinct_colours", "match_classes", "read_class_file"]
+
+Colour = tuple[int, int, int]
+
+_MOST = 255
+_LINE = re.compile(r"(?P<name>.*?)(?:\s+#(?P<colour>[0-9a-fA-F]{6}))?\s*")
+_GOLDEN = 0.618033988749895
+
+
+def read_class_file(path: str | os.PathLike[str]) -> tuple[list[str], list[Colour]]:
+    """Read a class list: a name on each line, in the order of the labels.
+
+    A line may end in the class's colour, as in ``grass #00a040``; the others get one that differs.
+
+    Returns:
+        Names and colours.
+
+    Raises:
+        UserError: unreadable, empty, a name twice, an empty line between names, or too many.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise UserError(
+            f"cannot read {path} ({reason.lower()}), expected a class name on each line"
+        ) from error
+    names: list[str] = []
+    given: list[Colour | None] = []
+    for number, line in enumerate(text.rstrip().splitlines(), start=1):
+        match = _LINE.fullmatch(line.strip())
+        name = match["name"].strip() if match else ""
+        if match is None or not name:
+            raise UserError(f"got an empty line {number} in {path}, expected a class name")
+        names.append(name)
+        code = match["colour"]
+        given.append((code and (int(code[:2], 16), int(code[2:4], 16), int(code[4:], 16))) or None)
+    check_names(names, str(path))
+    colours = distinct_colours(len(names))
+    return names, [own or other for own, other in zip(given, colours, strict=True)]
+
+
+def check_names(names: Sequence[str], where: str) -> None:
+    """Refuse a class list that cannot be used.
+
+    Raises:
+        UserError: no name, one twice, or more than labels can tell apart.
+    """
+    if not names:
+        raise UserError(f"got no class names in {where}, expected one or more")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise UserError(f"got class {twice[0]!r} twice in {where}, expected different names")
+    if len(names) > _MOST:
+        raise UserError(
+            f"got {len(names)} classes in {where}, expected at most {_MOST}: labels are bytes and "
+            "255 means not labelled"
+        )
+
+
+def distinct_colours(count: int) -> list[Colour]:
+    """Colours that are told apart as well as so many can be; the first are always the same.
+
+    Example:
+        >>> distinct_colours(3)[:2] == distinct_colours(2), len(set(distinct_colours(200)))
+        (True, 200)
+    """
+    colours = []
+    for i in range(count):
+        hue = (0.58 + i * _GOLDEN) % 1
+        saturation = (0.85, 0.55, 1.0)[(i // 7) % 3]
+        value = (0.95, 0.7, 0.5)[(i // 3) % 3]
+        red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+        colours.append((round(255 * red), round(255 * green), round(255 * blue)))
+    return colours
+
+
+def match_classes(data: Sequence[str], model: Sequence[str]) -> list[int]:
+    """For each of a data set's classes, the model's output that means it, by name.
+
+    The data may hold a part of the model's classes, in any order.
+
+    Raises:
+        UserError: a class that the model does not know.
+
+    Example:
+        >>> match_classes(["dog", "cat"], ["cat", "ant", "dog"])
+        [2, 0]
+    """
+    index = {name: i for i, name in enumerate(model)}
+    unknown = [name for name in data if name not in index]
+    if unknown:
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        raise UserError(
+            f"got data of classes {', '.join(map(repr, unknown[:5]))}{more} that the model does "
+            f"not know; its {len(model)} classes are {', '.join(map(repr, model[:5]))}"
+            f"{', ...' if len(model) > 5 else ''}"
+        )
+    return [index[name] for name in data]
