@@ -1,4 +1,3 @@
-import os
 import tracemalloc
 
 import numpy as np
@@ -9,7 +8,7 @@ from torch import nn
 
 from spanetv2.data.images import Failure
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.predict import Prediction, find_images, predict
+from spanetv2.tasks.classification.predict import Prediction, predict
 
 
 class Colour(nn.Module):
@@ -34,64 +33,6 @@ def picture(path, colour):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (5, 5), colour).save(path)
     return str(path)
-
-
-@pytest.fixture
-def tree(tmp_path):
-    for name in ("b/2.jpg", "b/10.PNG", "a/x.webp", "b/notes.txt", "z.gif", ".hidden/y.png"):
-        touch(tmp_path / name)
-    return tmp_path
-
-
-def names(found, top):
-    return [os.path.relpath(entry, top) for entry in found]
-
-
-def test_find_images_walks_folders_in_sorted_order(tree):
-    expected = ["a/x.webp", "b/10.PNG", "b/2.jpg", "z.gif"]
-    assert names(find_images([tree]), tree) == expected
-    assert names(find_images([f"{tree}/"]), tree) == expected
-
-
-def test_find_images_takes_named_files_whatever_their_ending(tree):
-    assert list(find_images([tree / "b" / "notes.txt"])) == [str(tree / "b" / "notes.txt")]
-
-
-def test_find_images_expands_patterns(tree):
-    assert names(find_images([f"{tree}/b/*.jpg"]), tree) == ["b/2.jpg"]
-    assert names(find_images([f"{tree}/[ab]"]), tree) == ["a/x.webp", "b/10.PNG", "b/2.jpg"]
-    assert names(find_images([f"{tree}/**/*.webp"]), tree) == ["a/x.webp"]
-    assert list(find_images([f"{tree}/*.bmp"])) == [
-        Failure(f"{tree}/*.bmp", "no file matches this pattern")
-    ]
-
-
-def test_find_images_prefers_a_file_whose_name_looks_like_a_pattern(tree):
-    path = touch(tree / "b" / "[1].jpg")
-    assert list(find_images([path])) == [path]
-
-
-def test_find_images_reports_folders_without_images(tree):
-    (tree / "empty").mkdir()
-    touch(tree / "texts" / "a.txt")
-    assert list(find_images([tree / "empty", tree / "texts", tree / "a"])) == [
-        Failure(str(tree / "empty"), "a folder without images"),
-        Failure(str(tree / "texts"), "a folder without images (1 other files)"),
-        str(tree / "a" / "x.webp"),
-    ]
-
-
-def test_find_images_survives_links_in_circles(tree):
-    (tree / "a" / "up").symlink_to(tree)
-    assert len(list(find_images([tree / "a"]))) == 4
-
-
-def test_find_images_is_lazy(tree):
-    def paths():
-        yield tree / "a"
-        raise AssertionError("asked for more than was needed")
-
-    assert next(find_images(paths())) == str(tree / "a" / "x.webp")
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -163,5 +104,6 @@ def test_predict_needs_no_more_memory_for_more_files(tmp_path):
         tracemalloc.stop()
         return used
 
-    peak(16)  # imports and caches
-    assert peak(800) < peak(80) + 30_000
+    peak(80)  # imports and caches
+    # what is kept of a file takes more than 100 bytes
+    assert peak(800) < peak(80) + 60_000

@@ -1,27 +1,18 @@
-"""Classifying image files, however many and whatever state they are in.
+"""Classifying image files, however many and whatever state they are in."""
 
-Paths are found while images are read and read while the model computes, so memory depends on the
-batch size and the largest folder listing, not on the number of files.
-"""
-
-import glob
 import os
-import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
-from spanetv2.data.images import EXTENSIONS, Failure, ImageError, read_image
-from spanetv2.data.walk import walk
+from spanetv2.data.images import Failure, read_image
+from spanetv2.data.paths import path_batches
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.source import Transform
 
-__all__ = ["Prediction", "find_images", "predict"]
+__all__ = ["Prediction", "predict"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +41,7 @@ def predict(
 
     Args:
         model: gives logits (B, classes) for images (B, C, H, W); used in evaluation mode.
-        paths: files, folders and patterns; see ``find_images``.
+        paths: files, folders and patterns; see ``spanetv2.data.paths.find_images``.
         transform: from a Pillow image to the model's input (C, H, W).
         top_k: classes per image; fewer if the model has fewer.
         batch_size: images per forward pass.
@@ -68,17 +59,11 @@ def predict(
             f"got top_k {top_k}, batch_size {batch_size}, workers {workers}, "
             "expected at least 1, 1 and 0"
         )
-    loader = DataLoader(
-        _Reader(transform),
-        # Not a Sampler class: any iterable of lists will do, and this one is never held whole.
-        batch_sampler=_Batches(find_images(paths), batch_size),  # pyright: ignore
-        num_workers=workers,
-        collate_fn=_collate,
-        generator=torch.Generator(),
-    )
     model = model.to(device).eval()
-    for entries, images in loader:
-        ranked = iter(()) if images is None else _rank(model, images, top_k, device)
+    batches = path_batches(paths, read=_Reader(transform), batch_size=batch_size, workers=workers)
+    for entries in batches:
+        images = [entry[1] for entry in entries if not isinstance(entry, Failure)]
+        ranked = iter(_rank(model, torch.stack(images), top_k, device) if images else ())
         for entry in entries:
             if isinstance(entry, Failure):
                 yield entry
@@ -86,98 +71,20 @@ def predict(
                 indices, probabilities = next(ranked)
                 if any(value != value for value in probabilities):
                     raise UserError(
-                        f"the model's outputs for {entry} are not finite; are the weights damaged?"
+                        f"the model's outputs for {entry[0]} are not finite; "
+                        "are the weights damaged?"
                     )
-                yield Prediction(path=entry, indices=indices, probabilities=probabilities)
+                yield Prediction(path=entry[0], indices=indices, probabilities=probabilities)
 
 
-def find_images(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str | Failure]:
-    """Find image files, lazily.
+@dataclass(frozen=True)
+class _Reader:
+    """Reads and transforms an image; unlike a closure it can be sent to a worker process."""
 
-    Args:
-        paths: a file is taken whatever its name; a folder gives the files below it whose names end
-            like an image's, sorted folder by folder (hidden ones are left out); anything else is a
-            pattern (``*``, ``?``, ``[..]``, ``**``), matches sorted.
+    transform: Transform
 
-    Yields:
-        Paths; a ``Failure`` for a folder without images, a folder that cannot be read, a pattern
-        without matches, and a path that is not there.
-    """
-    for path in (os.fspath(given) for given in paths):
-        try:
-            mode = os.stat(path).st_mode  # noqa: PTH116 - the string is passed on as it came
-        except (OSError, ValueError):
-            mode = None
-        if mode is not None and stat.S_ISDIR(mode):
-            yield from _folder(path)
-        elif mode is None and glob.has_magic(path):
-            matches = sorted(glob.iglob(path, recursive=True))  # noqa: PTH207
-            if not matches:
-                yield Failure(path, "no file matches this pattern")
-            for match in matches:
-                if Path(match).is_dir():
-                    # Under ** the folders' files match by themselves.
-                    if "**" not in path:
-                        yield from _folder(match)
-                else:
-                    yield match
-        else:
-            yield path  # also where there is no such file: reading it says so
-
-
-def _folder(top: str) -> Iterator[str | Failure]:
-    found, others, failed = 0, 0, False
-    for entry in walk(top):
-        if isinstance(entry, Failure):
-            failed = True
-            yield entry
-        elif os.path.splitext(entry)[1].lower() in EXTENSIONS:  # noqa: PTH122
-            found += 1
-            yield entry
-        else:
-            others += 1
-    if not found and not failed:
-        rest = f" ({others} other files)" if others else ""
-        yield Failure(top, f"a folder without images{rest}")
-
-
-@dataclass
-class _Batches:
-    """Lists of at most ``size`` entries, made as they are asked for."""
-
-    entries: Iterator[str | Failure]
-    size: int
-
-    def __iter__(self) -> Iterator[list[str | Failure]]:
-        batch: list[str | Failure] = []
-        for entry in self.entries:
-            batch.append(entry)
-            if len(batch) == self.size:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
-
-
-class _Reader(Dataset[Any]):
-    """Reads the path it is given in place of an index."""
-
-    def __init__(self, transform: Transform):
-        self.transform = transform
-
-    def __getitem__(self, entry: str | Failure) -> tuple[str, Tensor] | Failure:  # pyright: ignore
-        if isinstance(entry, Failure):
-            return entry
-        try:
-            return entry, self.transform(read_image(entry))
-        except ImageError as error:
-            return Failure(entry, error.reason)
-
-
-def _collate(items: Sequence[Any]) -> tuple[list[str | Failure], Tensor | None]:
-    entries = [item if isinstance(item, Failure) else item[0] for item in items]
-    images = [item[1] for item in items if not isinstance(item, Failure)]
-    return entries, torch.stack(images) if images else None
+    def __call__(self, path: str) -> Tensor:
+        return self.transform(read_image(path))
 
 
 @torch.inference_mode()
