@@ -31,7 +31,10 @@ def _load(name: str) -> tuple[Any, dict[str, Any]]:
 
 def test_recipes_are_these() -> None:
     imagenet = {f"imagenet/{name}" for name in PUBLISHED}
-    assert set(list_recipes()) == imagenet | {"digits", "fashion_mnist", "finetune"}
+    # those of detection and segmentation have tests of their own
+    dense = ("coco/", "ade20k/", "scenes/")
+    found = {name for name in list_recipes() if not name.startswith(dense)}
+    assert found == imagenet | {"digits", "fashion_mnist", "finetune"}
 
 
 @pytest.mark.parametrize("name", sorted(list_recipes()))

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from spanetv2.errors import UserError
 from spanetv2.tasks.detection.complexity import multiply_adds
 from spanetv2.tasks.detection.model import create_detector
 from spanetv2.tasks.detection.options import DetectorOptions
@@ -34,19 +33,19 @@ def test_complexity_is_as_published(system, backbone):
     stages = 1 if system == "mask_rcnn" else 3
     own = sum(p.numel() for p in detector.parameters())
     assert (own + CLASSIFIER - stages * BACKGROUND) / 1e6 == pytest.approx(params, rel=1e-3)
-    assert multiply_adds(detector, rule="layers") / 1e9 == pytest.approx(layers, rel=0.01)
-    assert multiply_adds(detector, rule="products") / 1e9 == pytest.approx(products, rel=0.01)
+    cost = multiply_adds(detector)
+    assert cost.layers / 1e9 == pytest.approx(layers, rel=0.01)
+    assert cost.products / 1e9 == pytest.approx(products, rel=0.01)
 
 
 def test_counting_follows_boxes_and_size_and_leaves_the_detector_alone():
     light = DetectorOptions(fpn_channels=16, box_channels=32, mask_channels=16)
     detector = create_detector("pico_pure", 3, light)
-    whole = multiply_adds(detector, 64, 64, boxes=10, masks=10)
+    whole = multiply_adds(detector, 64, 64, boxes=10, masks=10).products
     # per box: 16 x 7 x 7 x 32, then 32 x 32, then 4 classes and 4 x 4 deltas
     per_box = 16 * 49 * 32 + 32 * 32 + 32 * 4 * 5
-    assert multiply_adds(detector, 64, 64, boxes=11, masks=10) - whole == per_box
-    assert multiply_adds(detector, 128, 64, boxes=10, masks=10) > whole
+    more = multiply_adds(detector, 64, 64, boxes=11, masks=10).products
+    assert more - whole == per_box
+    assert multiply_adds(detector, 128, 64, boxes=10, masks=10).products > whole
     assert next(detector.parameters()).device.type == "cpu"
     assert detector.training
-    with pytest.raises(UserError, match="expected 'products' or 'layers'"):
-        multiply_adds(detector, rule="flops")

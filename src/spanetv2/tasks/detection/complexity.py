@@ -2,9 +2,9 @@
 
 Nothing is computed: the network is copied to the meta device, where only shapes exist.
 
-- ``products``: convolutions and matrix products of any kind, attention's included; no biases. The
+- products: convolutions and matrix products of any kind, attention's included; no biases. The
   spectral filters' transforms are taken for FFTs and not counted.
-- ``layers``: what papers on detection count: convolutions (also transposed) and linear layers with
+- layers: what papers on detection count: convolutions (also transposed) and linear layers with
   their biases, one per element of a ReLU, two per element of batch norm. The matrix products
   *inside* attention, which grow with the square of the image, are not counted.
 
@@ -12,19 +12,27 @@ RoI pooling, the suppression of boxes, layer norm and interpolation are in neith
 """
 
 import copy
-from typing import Any, Literal
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from spanetv2.errors import UserError
 from spanetv2.layers.activation import StarReLU
 from spanetv2.mixers import SpectralRescale
 from spanetv2.models import set_implementation
 from spanetv2.tasks.detection.model import Detector
 
-__all__ = ["multiply_adds"]
+__all__ = ["MultiplyAdds", "multiply_adds"]
+
+
+class MultiplyAdds(NamedTuple):
+    """The cost of an image by the two rules, in multiply-adds."""
+
+    products: float
+    """all convolutions and matrix products"""
+    layers: float
+    """as papers count"""
 
 
 def multiply_adds(
@@ -34,8 +42,7 @@ def multiply_adds(
     *,
     boxes: int = 1000,
     masks: int = 100,
-    rule: Literal["products", "layers"] = "products",
-) -> float:
+) -> MultiplyAdds:
     """Count the multiply-adds of one image.
 
     Args:
@@ -44,34 +51,28 @@ def multiply_adds(
         width: its columns.
         boxes: boxes that each box head sees (in a cascade, each stage's).
         masks: boxes that each mask head sees.
-        rule: see the module.
 
     Returns:
-        Multiply-adds.
-
-    Raises:
-        UserError: another rule.
+        Multiply-adds by both rules; see the module.
     """
-    if rule not in ("products", "layers"):
-        raise UserError(f"got rule={rule!r}, expected 'products' or 'layers'")
     shadow = copy.deepcopy(detector).to("meta").eval()
     if any(isinstance(module, SpectralRescale) for module in shadow.modules()):
         set_implementation(shadow, "reference")
     image = torch.empty(1, 3, height, width, device="meta")
     counter = FlopCounterMode(display=False)
-    counted = [0.0]
-    hooks = [
-        module.register_forward_hook(lambda m, i, o: counted.append(_of_layer(m, i[0], o)))
-        for module in shadow.modules()
-    ]
+    counted: list[float] = []
+    for module in shadow.modules():
+        if isinstance(module, _COUNTED):
+            module.register_forward_hook(lambda m, i, o: counted.append(_of_layer(m, i[0], o)))
     with torch.no_grad(), counter:
         shadow.count_pass(image, boxes=boxes, masks=masks)
-    for hook in hooks:
-        hook.remove()
-    return counter.get_total_flops() / 2 if rule == "products" else sum(counted)
+    return MultiplyAdds(counter.get_total_flops() / 2, sum(counted))
 
 
-def _of_layer(layer: nn.Module, given: Any, result: Any) -> float:
+_COUNTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.ReLU, StarReLU, nn.BatchNorm2d)
+
+
+def _of_layer(layer: nn.Module, given: Tensor, result: Tensor) -> float:
     if isinstance(layer, nn.Conv2d):
         weights = layer.weight[0].numel() + (layer.bias is not None)
         return float(result.numel() * weights)
@@ -80,9 +81,4 @@ def _of_layer(layer: nn.Module, given: Any, result: Any) -> float:
         return float(given.numel() * layer.weight[0].numel() + biases)
     if isinstance(layer, nn.Linear):
         return float(result.numel() * (layer.in_features + (layer.bias is not None)))
-    if isinstance(layer, nn.ReLU | StarReLU):
-        return float(result.numel())
-    if isinstance(layer, nn.BatchNorm2d):
-        assert isinstance(given, Tensor)
-        return 2.0 * given.numel()
-    return 0.0
+    return float(result.numel()) * (2 if isinstance(layer, nn.BatchNorm2d) else 1)

@@ -273,8 +273,8 @@ def _roi_heads(
     if options.system == "mask_rcnn":
         return heads(CascadeStage())
     return CascadeRoIHeads(
-        [heads(stage) for stage in options.cascade],
-        loss_weights=[stage.loss_weight for stage in options.cascade],
+        [heads(stage) for stage in options.stages],
+        loss_weights=[stage.loss_weight for stage in options.stages],
         box_loss=options.box_loss,
         box_loss_weight=options.box_loss_weight,
         score_average=options.score_average,

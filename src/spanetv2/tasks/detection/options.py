@@ -48,13 +48,6 @@ class CascadeStage:
         _check(self.loss_weight >= 0, "cascade loss_weight", self.loss_weight, "0 or more")
 
 
-PAPER_STAGES = (
-    CascadeStage(iou=0.5, stds=(0.1, 0.1, 0.2, 0.2), loss_weight=1.0),
-    CascadeStage(iou=0.6, stds=(0.05, 0.05, 0.1, 0.1), loss_weight=0.5),
-    CascadeStage(iou=0.7, stds=(0.033, 0.033, 0.067, 0.067), loss_weight=0.25),
-)
-
-
 @dataclass(frozen=True, kw_only=True)
 class DetectorOptions:
     """A detector's heads, sampling and test settings; sizes are in pixels, widths in channels.
@@ -83,7 +76,9 @@ class DetectorOptions:
         rpn_samples: anchors per image that the proposal network learns from.
         roi_samples: boxes per image that the heads learn from.
         roi_positive: largest share of objects among them.
-        cascade: the stages of a cascade.
+        cascade_ious: a cascade's stages: the overlap from which a box counts as an object in each.
+        cascade_stds: what each stage's box deltas (dx, dy, dw, dh) are divided by.
+        cascade_weights: the weight of each stage's losses.
         box_loss: giou on decoded boxes or smooth_l1 on deltas, in the cascade (Mask R-CNN has
             smooth_l1).
         box_loss_weight: weight of the cascade's box loss.
@@ -119,7 +114,13 @@ class DetectorOptions:
     rpn_samples: int = 256
     roi_samples: int = 512
     roi_positive: float = 0.25
-    cascade: tuple[CascadeStage, ...] = PAPER_STAGES
+    cascade_ious: tuple[float, ...] = (0.5, 0.6, 0.7)
+    cascade_stds: tuple[tuple[float, float, float, float], ...] = (
+        (0.1, 0.1, 0.2, 0.2),
+        (0.05, 0.05, 0.1, 0.1),
+        (0.033, 0.033, 0.067, 0.067),
+    )
+    cascade_weights: tuple[float, ...] = (1.0, 0.5, 0.25)
     box_loss: Literal["giou", "smooth_l1"] = "giou"
     box_loss_weight: float = 10.0
     score_average: Literal["logits", "probabilities"] = "logits"
@@ -134,10 +135,9 @@ class DetectorOptions:
     def __post_init__(self) -> None:
         for name in ("anchor_sizes", "anchor_ratios", "mean", "std"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        stages = tuple(
-            CascadeStage(**stage) if isinstance(stage, dict) else stage for stage in self.cascade
-        )
-        object.__setattr__(self, "cascade", stages)
+        for name in ("cascade_ious", "cascade_weights"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "cascade_stds", tuple(map(tuple, self.cascade_stds)))
         for name, allowed in (
             ("system", SYSTEMS),
             ("box_norm", ("batch", "group")),
@@ -156,9 +156,22 @@ class DetectorOptions:
         _check(0 <= self.score_threshold < 1, "score_threshold", self.score_threshold, "0 to 1")
         _check(len(self.anchor_sizes) == 5, "anchor_sizes", self.anchor_sizes, "five sides")
         _check(bool(self.anchor_ratios), "anchor_ratios", self.anchor_ratios, "at least one ratio")
-        _check(bool(self.cascade), "cascade", self.cascade, "at least one stage")
+        lengths = {len(self.cascade_ious), len(self.cascade_stds), len(self.cascade_weights)}
+        _check(
+            len(lengths) == 1 and 0 not in lengths,
+            "cascade_ious",
+            self.cascade_ious,
+            "as many as cascade_stds and cascade_weights, at least one",
+        )
+        assert self.stages  # checks them
         _check(self.min_size <= self.max_size, "min_size", self.min_size, "at most max_size")
         _check(min(self.std) > 0, "std", self.std, "positive numbers")
+
+    @property
+    def stages(self) -> list[CascadeStage]:
+        """The stages of a cascade."""
+        rows = zip(self.cascade_ious, self.cascade_stds, self.cascade_weights, strict=True)
+        return [CascadeStage(iou=i, stds=s, loss_weight=w) for i, s, w in rows]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, from which ``DetectorOptions(**values)`` makes the same options."""

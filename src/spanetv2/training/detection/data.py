@@ -1,0 +1,108 @@
+"""Annotated images for a run."""
+
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from spanetv2.data.loader import eval_batches, train_batches
+from spanetv2.errors import UserError
+from spanetv2.tasks.detection.data.batch import collate
+from spanetv2.tasks.detection.data.coco import CocoDetection
+from spanetv2.tasks.detection.data.layout import CocoFiles, find_coco
+from spanetv2.tasks.detection.data.sampler import AspectRatioSampler
+from spanetv2.tasks.detection.data.transforms import TrainTransform
+from spanetv2.training.data import TrainingData
+from spanetv2.training.detection.config import DataConfig, RunConfig
+
+__all__ = ["DetectionData"]
+
+
+class DetectionData(TrainingData):
+    """Training and validation images of a detector.
+
+    Args:
+        config: of the run.
+        **options: of ``TrainingData``.
+
+    Attributes:
+        train: training images, with augmentation.
+        val: validation images as they are annotated, None trains without.
+
+    Raises:
+        UserError: no such data.
+    """
+
+    def __init__(self, config: RunConfig, **options: Any):
+        super().__init__(config=config.data, seed=config.seed, **options)
+        own = config.data
+        self.train = CocoDetection(
+            *_files(own, "train"),
+            training=True,
+            classes=own.classes,
+            transform=TrainTransform(config.augmentation),
+        )
+        self.classes = self.train.classes
+        self.has_validation = own.val_split is not None or own.val_annotations is not None
+        self.val: CocoDetection | None = None
+        if self.has_validation:
+            # A class without validation images keeps its number; one never trained is refused.
+            self.val = CocoDetection(*_files(own, "val"), classes=self.classes)
+
+    def length(self) -> int:
+        return len(self.train)
+
+    def describe(self) -> str:
+        parts = [f"{len(self.train):,} training"]
+        if self.val is not None:
+            parts.append(f"{len(self.val):,} validation")
+        text = f"{' and '.join(parts)} images, {len(self.classes)} classes"
+        left = ", ".join(f"{count:,} {what}" for what, count in self.train.left_out.items())
+        return f"{text}; left out of training: {left}" if left else text
+
+    def make_train_loader(self, *, rank: int, world: int) -> DataLoader[Any]:
+        sampler = AspectRatioSampler(
+            self.train.sizes,
+            batch_size=self.plan.per_device * self.plan.devices,
+            seed=self.seed,
+            rank=rank,
+            world=world,
+        )
+        return train_batches(
+            self.train,
+            sampler=sampler,
+            seed=self.seed,
+            collate=collate,
+            workers=self.config.workers,
+            pin_memory=self.pin_memory,
+            persistent_workers=self.config.persistent_workers,
+        )
+
+    @property
+    def val_batch_size(self) -> int:
+        return self.config.val_batch_size or 1
+
+    def make_val_loader(self, *, rank: int, world: int, batch_size: int) -> DataLoader[Any]:
+        assert self.val is not None
+        return eval_batches(
+            self.val,
+            batch_size=batch_size,
+            collate=collate,
+            rank=rank,
+            world=world,
+            workers=self.config.workers,
+            pin_memory=self.pin_memory,
+            persistent_workers=self.config.persistent_workers,
+        )
+
+
+def _files(config: DataConfig, split: str) -> CocoFiles:
+    annotations = getattr(config, f"{split}_annotations")
+    if annotations is not None:
+        return CocoFiles(Path(annotations), Path(getattr(config, f"{split}_images")))
+    if config.root is None:
+        raise UserError(
+            "got no data, expected --data with a folder in COCO's layout, or "
+            f"--data.{split}_annotations and --data.{split}_images"
+        )
+    return find_coco(config.root, getattr(config, f"{split}_split"))
