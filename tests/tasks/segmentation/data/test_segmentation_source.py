@@ -3,7 +3,6 @@ import shutil
 import numpy as np
 import pytest
 import segmentation_data
-import torch
 from PIL import Image
 
 from spanetv2.data.images import ImageError
@@ -15,7 +14,7 @@ from spanetv2.tasks.segmentation.data.classes import (
     read_class_file,
 )
 from spanetv2.tasks.segmentation.data.folder import DatasetSpec, open_dataset
-from spanetv2.tasks.segmentation.data.source import Sample, collate, read_label_map
+from spanetv2.tasks.segmentation.data.source import read_label_map
 
 
 def opened(root, split="val", name="folder", **options):
@@ -225,12 +224,3 @@ def test_classes_match_by_name():
     assert match_classes(["b", "a"], ["a", "c", "b"]) == [2, 0]
     with pytest.raises(UserError, match="got data of classes 'z' that the model does not know"):
         match_classes(["a", "z"], ["a", "b"])
-
-
-def test_collate_stacks_what_has_one_size():
-    a = Sample(torch.zeros(3, 4, 5), torch.zeros(4, 5, dtype=torch.uint8))
-    b = Sample(torch.ones(3, 4, 6), torch.zeros(4, 6, dtype=torch.uint8))
-    images, masks = collate([a, a])
-    assert images.shape == (2, 3, 4, 5)
-    assert masks.shape == (2, 4, 5)
-    assert collate([a, b]) == [a, b]

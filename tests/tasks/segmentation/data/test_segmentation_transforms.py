@@ -11,6 +11,8 @@ from spanetv2.tasks.segmentation.data.transforms import (
     EvalTransform,
     Preprocessing,
     TrainTransform,
+    Views,
+    collate_views,
     fitted_size,
 )
 
@@ -49,17 +51,28 @@ def test_fitted_size_keeps_the_ratio_within_both_limits(size, limits, factor, ex
 
 def test_eval_transform_resizes_the_image_alone():
     pixels, labels = segmentation_data.scene(0, (30, 50))
-    sample = EvalTransform(Preprocessing(size=(64, 15)))(Image.fromarray(pixels), labels)
-    assert sample.image.shape == (3, 15, 25)
-    assert np.array_equal(sample.mask.numpy(), labels)
-    sample = EvalTransform(PLAIN)(Image.fromarray(pixels), labels)
-    assert np.array_equal(seen_labels(sample.image), labels)
+    views = EvalTransform(Preprocessing(size=(64, 15)), (1.0, 2.0))(Image.fromarray(pixels), labels)
+    assert [tuple(view.shape) for view in views.images] == [(3, 15, 25), (3, 30, 50)]
+    assert np.array_equal(views.masks.numpy(), labels)
+    assert np.array_equal(views.images[1].permute(1, 2, 0).numpy(), pixels)
     settings = Preprocessing(size=None, channels=1)
-    grey = EvalTransform(settings)(Image.fromarray(pixels), labels).image
-    luma = np.asarray(Image.fromarray(pixels).convert("L")) / 255
-    np.testing.assert_allclose(
-        grey[0].numpy(), (luma - settings.mean[0]) / settings.std[0], rtol=1e-5, atol=1e-6
-    )
+    (grey,) = EvalTransform(settings)(Image.fromarray(pixels), labels).images
+    assert np.array_equal(grey[0].numpy(), np.asarray(Image.fromarray(pixels).convert("L")))
+
+
+def test_collate_views_stacks_what_has_one_size():
+    def views(width):
+        images = tuple(torch.full((3, 4, w), width, dtype=torch.uint8) for w in (width, 2 * width))
+        return Views(images, torch.zeros(4, width, dtype=torch.uint8))
+
+    (batch,) = collate_views([views(5), views(5)])
+    assert [tuple(x.shape) for x in (*batch.images, batch.masks)] == [
+        *((2, 3, 4, 5), (2, 3, 4, 10), (2, 4, 5))
+    ]
+    first, second = collate_views([views(5), views(6)])
+    assert (first.masks.shape, second.masks.shape) == ((1, 4, 5), (1, 4, 6))
+    assert second.images[1].shape == (1, 3, 4, 12)
+    assert (second.images[1] == 6).all()
 
 
 def test_train_transform_moves_image_and_labels_together():

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -33,12 +34,12 @@ class Pair(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """An image as the network sees it, and what is in it."""
+    """An image as the network sees it in training, and what is in it."""
 
     image: Tensor
     """(C, H, W) float32, normalised"""
     mask: Tensor
-    """(H', W') uint8 labels; of the image's size in training, of the file's in evaluation"""
+    """(H, W) uint8 labels"""
 
 
 Transform = Callable[[Image.Image, np.ndarray], Any]
@@ -199,10 +200,6 @@ def check_label_mode(mode: str, name: str) -> None:
     )
 
 
-def collate(samples: Sequence[Sample]) -> tuple[Tensor, Tensor] | list[Sample]:
-    """Samples as a batch: stacked where all have the same sizes, else the list of them."""
-    import torch
-
-    if len({(s.image.shape, s.mask.shape) for s in samples}) > 1:
-        return list(samples)
+def collate(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
+    """Training samples as a batch: images (B, C, H, W) and labels (B, H, W)."""
     return torch.stack([s.image for s in samples]), torch.stack([s.mask for s in samples])

@@ -5,8 +5,8 @@ Shape suffixes: C channels, H and W rows and columns.
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -17,7 +17,15 @@ from torch import Tensor
 from spanetv2.errors import UserError
 from spanetv2.tasks.segmentation.data.source import IGNORED, Sample
 
-__all__ = ["Augmentation", "EvalTransform", "Preprocessing", "TrainTransform", "fitted_size"]
+__all__ = [
+    "Augmentation",
+    "EvalTransform",
+    "Preprocessing",
+    "TrainTransform",
+    "Views",
+    "collate_views",
+    "fitted_size",
+]
 
 _MODES = {1: "L", 3: "RGB"}
 _TRIES = 10
@@ -162,21 +170,54 @@ def fitted_size(
     return max(1, int(width * ratio + 0.5)), max(1, int(height * ratio + 0.5))
 
 
+class Views(NamedTuple):
+    """A batch for evaluation: images at every scale, and labels at the files' size."""
+
+    images: tuple[Tensor, ...]
+    """(B, C, H, W) uint8 by scale; (C, H, W) before collating"""
+    masks: Tensor
+    """(B, H', W') uint8 labels; (H', W') before collating"""
+
+
 class EvalTransform:
-    """Image resized and normalised; labels as they are in the file."""
+    """Images resized, as bytes; labels as they are in the file.
 
-    def __init__(self, preprocessing: Preprocessing):
+    Args:
+        preprocessing: size and channels.
+        scales: factors on the size, a view for each.
+    """
+
+    def __init__(self, preprocessing: Preprocessing, scales: Sequence[float] = (1.0,)):
         self.preprocessing = preprocessing
+        self.scales = tuple(scales)
 
-    def __call__(self, image: Image.Image, labels: np.ndarray) -> Sample:
-        return Sample(self.image(image), torch.from_numpy(np.ascontiguousarray(labels)))
+    def __call__(self, image: Image.Image, labels: np.ndarray) -> Views:
+        return Views(self.views(image), torch.from_numpy(np.array(labels)))
 
-    def image(self, image: Image.Image) -> Tensor:
-        """The image alone."""
-        p = self.preprocessing
-        size = fitted_size(image.size, p.size)
-        image = p.in_channels(image)
-        return p.to_tensor(image if size == image.size else image.resize(size, _BILINEAR))
+    def views(self, image: Image.Image) -> tuple[Tensor, ...]:
+        """The image at each scale, (C, H, W) uint8."""
+        image = self.preprocessing.in_channels(image)
+        result = []
+        for scale in self.scales:
+            size = fitted_size(image.size, self.preprocessing.size, scale)
+            resized = image if size == image.size else image.resize(size, _BILINEAR)
+            pixels_HWC = torch.from_numpy(np.array(resized))
+            pixels_HWC = pixels_HWC[..., None] if pixels_HWC.ndim == 2 else pixels_HWC
+            result.append(pixels_HWC.permute(2, 0, 1).contiguous())
+        return tuple(result)
+
+
+def collate_views(samples: Sequence[Views]) -> list[Views]:
+    """One batch where all samples have the same sizes, else a batch of one for each."""
+    shapes = {tuple(x.shape for x in (*sample.images, sample.masks)) for sample in samples}
+    groups = [samples] if len(shapes) == 1 else [[sample] for sample in samples]
+    return [
+        Views(
+            tuple(torch.stack(images) for images in zip(*(s.images for s in group), strict=True)),
+            torch.stack([s.masks for s in group]),
+        )
+        for group in groups
+    ]
 
 
 class TrainTransform:
