@@ -1,9 +1,9 @@
-"""The fused form of SPAM's projection against its definition: values and every gradient."""
+"""The packed form of SPAM's projection against its definition: values and every gradient."""
 
 import pytest
 import torch
 
-from spanetv2.ops.grouped_mix import grouped_mix, grouped_mix_moments
+from spanetv2.ops.grouped_mix import grouped_mix, grouped_mix_packed
 
 TOLERANCES = {torch.float32: 2e-6, torch.bfloat16: 1.5e-2, torch.float16: 2e-3}
 
@@ -29,21 +29,23 @@ def _relative_rms(got: torch.Tensor, expected: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("interleaved", [True, False])
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
-@pytest.mark.parametrize(("channels", "grid"), [(8, (7, 7)), (64, (5, 9)), (20, (1, 1))])
-def test_moments_are_the_definition(channels, grid, dtype, interleaved):
+@pytest.mark.parametrize(
+    ("channels", "grid"), [(8, (7, 7)), (64, (5, 9)), (192, (3, 4)), (20, (1, 1))]
+)
+def test_packed_is_the_definition(channels, grid, dtype, interleaved):
     inputs = [value.to(dtype) for value in _inputs(channels, grid)]
-    got = grouped_mix_moments(*inputs, interleaved, 1e-5)
+    got = grouped_mix_packed(*inputs, interleaved, 1e-5)
     assert got.dtype == dtype
     expected = grouped_mix(*[value.double() for value in inputs], interleaved, 1e-5)
     assert _relative_rms(got, expected) < TOLERANCES[dtype]
 
 
 @pytest.mark.parametrize("interleaved", [True, False])
-def test_moments_have_the_gradients_of_the_definition(interleaved):
+def test_packed_has_the_gradients_of_the_definition(interleaved):
     inputs = [value.double() for value in _inputs(16, (6, 5))]
     outward = torch.randn(3, 6, 5, 16, generator=torch.Generator().manual_seed(3)).double()
     gradients = []
-    for function in (grouped_mix, grouped_mix_moments):
+    for function in (grouped_mix, grouped_mix_packed):
         leaves = [value.clone().requires_grad_() for value in inputs]
         out = function(*leaves, interleaved, 1e-5)
         gradients.append(torch.autograd.grad(out, leaves, outward))
@@ -51,20 +53,20 @@ def test_moments_have_the_gradients_of_the_definition(interleaved):
         assert _relative_rms(got, expected) < 1e-10
 
 
-def test_moments_of_a_map_far_from_zero():
+def test_packed_of_a_map_far_from_zero():
     inputs = _inputs(32, (8, 8), offset=30.0)
     expected = grouped_mix(*[value.double() for value in inputs], True, 1e-5)
-    assert _relative_rms(grouped_mix_moments(*inputs, True, 1e-5), expected) < 1e-4
+    assert _relative_rms(grouped_mix_packed(*inputs, True, 1e-5), expected) < 1e-4
 
 
-def test_moments_of_a_constant_map_are_finite():
+def test_packed_of_a_constant_map_is_finite():
     inputs = _inputs(8, (4, 4))
     inputs[0] = torch.zeros_like(inputs[0])
-    got = grouped_mix_moments(*inputs, True, 1e-5)
+    got = grouped_mix_packed(*inputs, True, 1e-5)
     torch.testing.assert_close(got, grouped_mix(*inputs, True, 1e-5))
 
 
 def test_the_head_order_matters():
     inputs = _inputs(16, (6, 6))
-    got = grouped_mix_moments(*inputs, True, 1e-5)
+    got = grouped_mix_packed(*inputs, True, 1e-5)
     assert _relative_rms(got, grouped_mix(*inputs, False, 1e-5)) > 0.1

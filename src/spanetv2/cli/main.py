@@ -8,6 +8,7 @@ import typer
 
 from spanetv2.cli.analyze import app as analyze
 from spanetv2.cli.benchmark import benchmark
+from spanetv2.cli.check_data import app as check_data
 from spanetv2.cli.convert import convert
 from spanetv2.cli.evaluate import evaluate
 from spanetv2.cli.export import export
@@ -15,6 +16,7 @@ from spanetv2.cli.models import models
 from spanetv2.cli.predict import predict
 from spanetv2.cli.quickstart import quickstart
 from spanetv2.cli.recipes import recipes
+from spanetv2.cli.scenes import scenes
 from spanetv2.errors import UserError
 
 __all__ = ["app", "main"]
@@ -65,6 +67,8 @@ app.command()(predict)
 app.command()(convert)
 app.command()(export)
 app.command()(benchmark)
+app.command()(scenes)
+app.add_typer(check_data, name="check-data")
 app.command()(models)
 app.command()(recipes)
 app.add_typer(analyze, name="analyze")

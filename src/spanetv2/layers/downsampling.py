@@ -1,6 +1,7 @@
 """The stem and the downsampling between stages.
 
-Shape suffixes: B batch, C channels, H and W rows and columns (pixels or tokens).
+Shape suffixes: B batch, C channels, H and W rows and columns (pixels or tokens), N = H W. Norms see
+lists of tokens; ``Block`` says why.
 """
 
 import torch
@@ -63,7 +64,9 @@ class Stem(nn.Module):
         )
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        return self.norm(self.conv(x_BCHW).permute(0, 2, 3, 1))
+        x_BCHW = self.conv(x_BCHW)
+        x_BNC = self.norm(x_BCHW.flatten(2).transpose(1, 2))
+        return x_BNC.unflatten(1, x_BCHW.shape[2:])
 
 
 class Downsampling(nn.Module):
@@ -85,4 +88,6 @@ class Downsampling(nn.Module):
         self.conv = nn.Conv2d(in_dim, dim, 3, 2, 1, device=device, dtype=dtype)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        return self.conv(self.norm(x_BHWC).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        x_BNC = self.norm(x_BHWC.flatten(1, 2))
+        x_BCHW = x_BNC.transpose(1, 2).unflatten(2, x_BHWC.shape[1:3])
+        return self.conv(x_BCHW).permute(0, 2, 3, 1)

@@ -54,11 +54,13 @@ class Attention(nn.Module):
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         B, H, W, C = x_BHWC.shape
-        qkv = self.qkv(x_BHWC).reshape(B, H * W, 3, self.num_heads, self.head_width)
+        x_BNC = x_BHWC.flatten(1, 2)
+        qkv = self.qkv(x_BNC).reshape(B, H * W, 3, self.num_heads, self.head_width)
         q_BANE, k_BANE, v_BANE = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         y_BANE = F.scaled_dot_product_attention(q_BANE, k_BANE, v_BANE)
-        y_BHWC = y_BANE.transpose(1, 2).reshape(B, H, W, C)
+        y_BNC = y_BANE.transpose(1, 2).flatten(2)
         if self.local_conv is not None:
-            v_BCHW = v_BANE.transpose(1, 2).reshape(B, H, W, C).permute(0, 3, 1, 2)
-            y_BHWC = y_BHWC + self.local_conv(v_BCHW).permute(0, 2, 3, 1)
-        return self.proj_drop(self.proj(y_BHWC))
+            v_BNC = v_BANE.transpose(1, 2).flatten(2)
+            v_BCHW = v_BNC.transpose(1, 2).unflatten(2, (H, W))
+            y_BNC = y_BNC + self.local_conv(v_BCHW).flatten(2).transpose(1, 2)
+        return self.proj_drop(self.proj(y_BNC)).view(B, H, W, C)

@@ -1,6 +1,6 @@
 """SPAM, the spectral-adaptive modulation mixer.
 
-Shape suffixes: B batch, C channels, H and W the grid in tokens. D stands for 2C.
+Shape suffixes: B batch, C channels, H and W the grid in tokens, N = H W. D stands for 2C.
 """
 
 from collections import OrderedDict
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from spanetv2.errors import UserError
 from spanetv2.mixers.spectral import SpectralRescale
-from spanetv2.ops.grouped_mix import grouped_mix_moments, prefer_moments
+from spanetv2.ops.grouped_mix import grouped_mix_packed, prefer_packed
 from spanetv2.ops.multiscale_spectral import can_fuse, pack_kernels
 
 __all__ = ["HEAD_ORDERS", "NUM_HEADS", "SPAM"]
@@ -122,10 +122,14 @@ class SPAM(nn.Module):
         return self.spectral.grid
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        query_BHWC = F.gelu(self.query(x_BHWC))
-        context_BCHW = self.context(x_BHWC).permute(0, 3, 1, 2)
+        # Lists of tokens wherever the grid does not matter: see Block.
+        x_BNC = x_BHWC.flatten(1, 2)
+        query_BNC = F.gelu(self.query(x_BNC))
+        grid = x_BHWC.shape[1:3]
+        context_BCHW = self.context(x_BNC).transpose(1, 2).unflatten(2, grid)
         scale_BCHW = self._project(self._mix_tokens(context_BCHW))
-        return self.proj_drop(self.out(query_BHWC * scale_BCHW.permute(0, 2, 3, 1)))
+        scale_BNC = scale_BCHW.flatten(2).transpose(1, 2)
+        return self.proj_drop(self.out(query_BNC * scale_BNC)).view(x_BHWC.shape)
 
     def _mix_tokens(self, x_BCHW: Tensor) -> Tensor:
         if not torch.jit.is_scripting():  # noqa: SIM102 - scripting wants the bare condition
@@ -149,17 +153,17 @@ class SPAM(nn.Module):
 
     def _project(self, y_BCHW: Tensor) -> Tensor:
         if not torch.jit.is_scripting():  # noqa: SIM102 - scripting wants the bare condition
-            if self.implementation != "reference" and prefer_moments(y_BCHW.shape[1]):
-                return self._project_moments(y_BCHW)
+            if self.implementation != "reference" and prefer_packed():
+                return self._project_packed(y_BCHW)
         if self.interleaved:
             y_BCHW = F.channel_shuffle(y_BCHW, 4)
         return self.proj(y_BCHW)
 
     @torch.jit.unused
-    def _project_moments(self, y_BCHW: Tensor) -> Tensor:
+    def _project_packed(self, y_BCHW: Tensor) -> Tensor:
         grouped, mix = cast(nn.Conv2d, self.proj[0]), cast(nn.Conv2d, self.proj.mix)
         norm = cast(nn.GroupNorm, self.proj.norm)
-        y_BHWC = grouped_mix_moments(
+        y_BHWC = grouped_mix_packed(
             y_BCHW.permute(0, 2, 3, 1),
             grouped.weight,
             norm.weight,

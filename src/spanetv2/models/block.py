@@ -1,6 +1,6 @@
 """A block and a stage of the network.
 
-Shape suffixes: B batch, C channels, H and W the grid in tokens.
+Shape suffixes: B batch, C channels, H and W the grid in tokens, N = H W.
 """
 
 from collections.abc import Sequence
@@ -89,8 +89,13 @@ class Block(nn.Module):
         self.drop_path2 = path()
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        x_BHWC = self.res_scale1(x_BHWC) + self.drop_path1(self.token_mixer(self.norm1(x_BHWC)))
-        return self.res_scale2(x_BHWC) + self.drop_path2(self.mlp(self.norm2(x_BHWC)))
+        # Between the mixers there are only lists of tokens: torch.compile takes every map of four
+        # dimensions for one with channels in the second, and reorders it to suit convolutions.
+        x_BNC = x_BHWC.flatten(1, 2)
+        y_BHWC = self.token_mixer(self.norm1(x_BNC).view(x_BHWC.shape))
+        x_BNC = self.res_scale1(x_BNC) + self.drop_path1(y_BHWC.flatten(1, 2))
+        x_BNC = self.res_scale2(x_BNC) + self.drop_path2(self.mlp(self.norm2(x_BNC)))
+        return x_BNC.view(x_BHWC.shape)
 
 
 class Stage(nn.Module):
