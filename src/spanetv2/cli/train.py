@@ -88,7 +88,7 @@ _ABOUT = {
         "weights": "start from these: a classifier's (the backbone), or a segmentation model's",
         "more": "",
         "values": """\
-  --model.backbone s18_pure        ours (see: spanetv2 models) or any timm model with features
+  --model.name s18_pure            ours (see: spanetv2 models) or any timm model with features
   --data.batch_size 4              images per device at a time; data.total_batch is kept
   --schedule.updates 40000         length of the run
   --schedule.validate_every 4000   updates between two validations
@@ -109,7 +109,7 @@ _ABOUT = {
         "weights": "start from these: a classifier's (the backbone), or a detector's",
         "more": "",
         "values": """\
-  --model.backbone s18_pure        ours (see: spanetv2 models) or any timm model with features
+  --model.name s18_pure            ours (see: spanetv2 models) or any timm model with features
   --data.batch_size 2              images per device at a time; data.total_batch is kept
   --trainer.max_epochs 12          --trainer.precision bf16-mixed   --trainer.devices 8
 """,
