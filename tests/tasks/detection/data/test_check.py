@@ -45,6 +45,13 @@ FAULTS = [
         "left out",
     ),
     ({"segmentation": rectangle(60, 8, 70, 20)}, "mask fits its box badly", "kept"),
+    ({"segmentation": []}, "mask without a pixel", "left out"),
+    ({"segmentation": [[60, 8, 90, 40]]}, "mask without a pixel", "left out"),
+    (
+        {"segmentation": [[60, 8, 90, 40], *rectangle(60, 8, 90, 40)]},
+        "1 of 2 polygons with fewer than 3 points",
+        "kept",
+    ),
     ({"segmentation": {"size": [48, 100], "counts": [1, 2]}}, "run lengths of 3 pixels", "stops"),
     ({"segmentation": {"size": [48, 100], "counts": "\x7f"}}, "characters outside", "stops"),
     ({"id": 100}, "an id that another annotation has too", "stops"),

@@ -53,6 +53,29 @@ def test_polygons_far_outside_are_cut_off():
     assert not decode_mask([[1e12, 1e12, 2e12, 1e12, 2e12, 2e12]], 10, 12).any()
 
 
+def test_polygons_of_two_points_draw_nothing():
+    for polygons in ([], [[]], [[1, 2]], [[1, 2, 8, 8]], [[1, 2], [1, 2, 8, 8]]):
+        assert mask_fault(polygons, 10, 12) is None
+        assert decode_mask(polygons, 10, 12).tolist() == [[0] * 12] * 10
+        assert mask_extent(polygons, 10, 12) is None
+    both = [[1, 2, 8, 8], *rectangle(3, 2, 9, 7)]
+    assert np.array_equal(decode_mask(both, 10, 12), rectangle_mask(10, 12, (3, 2, 9, 7)))
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_polygons_are_those_of_pycocotools():
+    other = pytest.importorskip("pycocotools.mask")
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        height, width = rng.integers(5, 200, 2).tolist()
+        polygons = [
+            (rng.normal(0.5, 0.4, (rng.integers(3, 12), 2)) * [width, height]).ravel().tolist()
+            for _ in range(rng.integers(1, 3))
+        ]
+        wanted = other.decode(other.merge(other.frPyObjects(polygons, height, width)))
+        assert np.array_equal(decode_mask(polygons, height, width), wanted)
+
+
 def test_extent_is_that_of_the_pixels():
     for mask in some_masks():
         height, width = mask.shape
@@ -71,9 +94,8 @@ def test_extent_is_that_of_the_pixels():
     ("segmentation", "reason"),
     [
         (None, "no mask: expected polygons"),
-        ([], "no mask: an empty list"),
         ("polygon", "no mask"),
-        ([[1, 2, 3, 4]], "polygon of 4 numbers"),
+        ([[1, 2, 3]], "polygon of 3 numbers"),
         ([[1, 2, 3, 4, 5, 6, 7]], "polygon of 7 numbers"),
         ([[1, 2, 3, 4, 5, float("nan")]], "something else than finite numbers"),
         ([[1, 2, 3, 4, float("inf"), -float("inf")]], "something else than finite numbers"),

@@ -29,7 +29,7 @@ CHANGES = [
     (("annotations", 1, "bbox", None), 40, "bbox None, expected four finite numbers"),
     (("annotations", 1, "iscrowd", 2), 40, "iscrowd 2, expected 0 or 1"),
     (("annotations", 1, "area", float("inf")), 40, "area inf, expected a finite number"),
-    (("annotations", 1, "segmentation", []), 40, "no mask: an empty list"),
+    (("annotations", 1, "segmentation", None), 40, "no mask: expected polygons"),
     (("annotations", 2, "segmentation", {"size": [64, 80], "counts": [5]}), 101, "5 pixels in all"),
 ]
 

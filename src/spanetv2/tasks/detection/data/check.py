@@ -137,6 +137,9 @@ def _object_faults(
     if extent is None:
         yield "mask without a pixel", "left out"
         return
+    code = annotation["segmentation"]
+    if isinstance(code, list) and (short := sum(len(polygon) < 6 for polygon in code)):
+        yield f"{short} of {len(code)} polygons with fewer than 3 points, which add nothing", "kept"
     box = (left, top, left + width, top + height)
     overlap = _overlap(box, extent)
     if overlap <= 0:

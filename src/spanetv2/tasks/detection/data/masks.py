@@ -16,6 +16,8 @@ __all__ = ["decode_mask", "mask_extent", "mask_fault", "text_run_lengths"]
 def mask_fault(segmentation: Any, height: int, width: int) -> str | None:
     """Say what is wrong with the code of a mask.
 
+    A polygon of one or two points is no fault: it draws nothing, as does an empty list.
+
     Args:
         segmentation: as in the annotation.
         height: of the image in pixels.
@@ -26,8 +28,8 @@ def mask_fault(segmentation: Any, height: int, width: int) -> str | None:
 
     Example:
         >>> mask_fault([[0, 0, 4, 0, 4, 4]], 8, 8)
-        >>> mask_fault([[0, 0, 4, 0]], 8, 8)
-        'polygon of 4 numbers, expected x and y of at least 3 points'
+        >>> mask_fault([[0, 0, 4, 0, 4]], 8, 8)
+        'polygon of 5 numbers, expected x and y of each point'
         >>> mask_fault({"size": [8, 8], "counts": [3, 4]}, 8, 8)
         'run lengths of 7 pixels in all, expected 8 x 8 = 64'
     """
@@ -35,13 +37,11 @@ def mask_fault(segmentation: Any, height: int, width: int) -> str | None:
         return _code_fault(segmentation, height, width)
     if not isinstance(segmentation, Sequence) or isinstance(segmentation, str):
         return "no mask: expected polygons, or run lengths with size and counts"
-    if not segmentation:
-        return "no mask: an empty list of polygons"
     for polygon in segmentation:
         if not isinstance(polygon, Sequence) or isinstance(polygon, str):
             return "polygon that is not a list of numbers"
-        if len(polygon) < 6 or len(polygon) % 2:
-            return f"polygon of {len(polygon)} numbers, expected x and y of at least 3 points"
+        if len(polygon) % 2:
+            return f"polygon of {len(polygon)} numbers, expected x and y of each point"
         if not _is_finite(polygon):
             return "polygon with something else than finite numbers"
     return None
@@ -71,9 +71,11 @@ def decode_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
         lengths = _run_lengths(segmentation["counts"])
         values = (np.arange(len(lengths)) % 2).astype(np.uint8)
         return np.repeat(values, lengths).reshape(width, height).T
+    if not (shapes := _with_area(segmentation)):
+        return np.zeros((height, width), dtype=np.uint8)
     from faster_coco_eval.core import mask as coco
 
-    return np.ascontiguousarray(coco.decode(_filled(segmentation, height, width)))
+    return np.ascontiguousarray(coco.decode(_filled(shapes, height, width)))
 
 
 def mask_extent(segmentation: Any, height: int, width: int) -> tuple[int, int, int, int] | None:
@@ -99,9 +101,11 @@ def mask_extent(segmentation: Any, height: int, width: int) -> tuple[int, int, i
         top = np.where(within, starts % height, 0).min()
         bottom = np.where(within, (ends - 1) % height, height - 1).max() + 1
         return int(first.min()), int(top), int(last.max()) + 1, int(bottom)
+    if not (shapes := _with_area(segmentation)):
+        return None
     from faster_coco_eval.core import mask as coco
 
-    code = _filled(segmentation, height, width)
+    code = _filled(shapes, height, width)
     if not coco.area(code):
         return None
     left, top, across, down = (int(value) for value in coco.toBbox(code))
@@ -154,6 +158,11 @@ def _is_finite(numbers: Sequence[Any]) -> bool:
         return math.isfinite(sum(numbers))
     except (TypeError, OverflowError):
         return False
+
+
+def _with_area(polygons: Sequence[Sequence[float]]) -> list[Sequence[float]]:
+    # The library would take four numbers for a box.
+    return [polygon for polygon in polygons if len(polygon) >= 6]
 
 
 def _filled(polygons: Sequence[Sequence[float]], height: int, width: int) -> Any:
