@@ -153,7 +153,7 @@ def test_evaluate_prints_and_writes_all_figures(checkpoint, coco, tmp_path):
     assert {row["category_id"] for row in rows} <= {5, 90}
     assert {row["image_id"] for row in rows} <= {100, 101, 102}
     with Image.open(sheet) as picture:
-        assert picture.size == (2 * 328 + 8, 3 * 328 + 8)
+        assert picture.size == (4 * 328 + 8, 2 * 328 + 8)
 
 
 def test_evaluate_takes_an_annotation_file_and_reports_damaged_images(checkpoint, coco):

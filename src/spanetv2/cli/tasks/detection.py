@@ -1,6 +1,7 @@
 """``spanetv2 predict`` and ``spanetv2 evaluate`` with a detector."""
 
 import contextlib
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -235,7 +236,9 @@ def evaluate(
     if picture is not None and rows:
         from spanetv2.tasks.detection.picture import save_picture, sheet
 
-        save_picture(sheet(rows), picture)
+        # two pairs side by side
+        halves = itertools.zip_longest(rows[::2], rows[1::2], fillvalue=[])
+        save_picture(sheet([[*left, *right] for left, right in halves]), picture)
     if result.failed:
         print(
             f"{result.images} images evaluated, {result.failed} could not be read",
