@@ -1,11 +1,15 @@
 """Names and colours of classes, and matching a data set's classes with a model's."""
 
 import colorsys
+import functools
+import itertools
 import os
 import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from spanetv2.errors import UserError
 
@@ -15,7 +19,6 @@ Colour = tuple[int, int, int]
 
 _MOST = 255
 _LINE = re.compile(r"(?P<name>.*?)(?:\s+#(?P<colour>[0-9a-fA-F]{6}))?\s*")
-_GOLDEN = 0.618033988749895
 
 
 def read_class_file(path: str | os.PathLike[str]) -> tuple[list[str], list[Colour]]:
@@ -70,6 +73,25 @@ def check_names(names: Sequence[str], where: str) -> None:
         )
 
 
+@functools.cache
+def _spread_colours() -> list[Colour]:
+    """Colours in an order in which each is as far as can be from all before it."""
+    hsv = [
+        *itertools.product(np.arange(24) / 24, (0.45, 0.75, 1.0), (0.5, 0.75, 0.97)),
+        *((0.0, 0.0, grey) for grey in (0.25, 0.5, 0.7, 0.9)),
+    ]
+    colours = np.rint([255 * np.array(colorsys.hsv_to_rgb(*code)) for code in hsv]).astype(int)
+    colours = np.unique(colours, axis=0).astype(np.float64)
+    # A cheap stand-in for what eyes see: green counts most, blue least.
+    places = colours * np.sqrt([0.30, 0.50, 0.20])
+    start = int(np.abs(colours - [90, 110, 150]).sum(axis=1).argmin())
+    chosen, distance = [start], ((places - places[start]) ** 2).sum(axis=1)
+    while len(chosen) < _MOST:
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, ((places - places[chosen[-1]]) ** 2).sum(axis=1))
+    return [(int(r), int(g), int(b)) for r, g, b in colours[chosen]]
+
+
 def distinct_colours(count: int) -> list[Colour]:
     """Colours that are told apart as well as so many can be; the first are always the same.
 
@@ -77,14 +99,7 @@ def distinct_colours(count: int) -> list[Colour]:
         >>> distinct_colours(3)[:2] == distinct_colours(2), len(set(distinct_colours(200)))
         (True, 200)
     """
-    colours = []
-    for i in range(count):
-        hue = (0.58 + i * _GOLDEN) % 1
-        saturation = (0.85, 0.55, 1.0)[(i // 7) % 3]
-        value = (0.95, 0.7, 0.5)[(i // 3) % 3]
-        red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
-        colours.append((round(255 * red), round(255 * green), round(255 * blue)))
-    return colours
+    return _spread_colours()[:count]
 
 
 def match_classes(data: Sequence[str], model: Sequence[str]) -> list[int]:

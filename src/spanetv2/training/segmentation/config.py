@@ -1,0 +1,107 @@
+"""What a segmentation run can be told, as typed groups.
+
+Groups that describe the head and the images are the task's own.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from spanetv2.tasks.segmentation.data.transforms import Augmentation, Preprocessing
+from spanetv2.tasks.segmentation.inference import Inference
+from spanetv2.tasks.segmentation.model import HeadOptions
+from spanetv2.training.config import BaseRunConfig, LoadingConfig, check
+
+__all__ = ["DataConfig", "ModelConfig", "RunConfig"]
+
+
+@dataclass(kw_only=True)
+class ModelConfig:
+    """The backbone.
+
+    Args:
+        name: one of ours (see `spanetv2 models`) or any timm model that gives features.
+        img_size: height and width the spectral filters are made for; null is 224, or that of the
+            weights. Other sizes work too.
+        stem_stride: stride of our models' stem, 1, 2 or 4; null is the variant's.
+        drop_path: stochastic depth, the largest rate; null is the model's default.
+        head_order: how an authors' checkpoint orders its heads, interleaved or concatenated.
+        gate: the spectral gate, sigmoid or scaled_sigmoid.
+        pretrained: download timm's weights (timm's models only).
+        grad_checkpointing: trade time for memory by recomputing activations.
+        kwargs: further keyword arguments of the model.
+    """
+
+    name: str | None = None
+    img_size: int | tuple[int, int] | None = None
+    stem_stride: int | None = None
+    drop_path: float | None = None
+    head_order: Literal["interleaved", "concatenated"] | None = None
+    gate: Literal["sigmoid", "scaled_sigmoid"] | None = None
+    pretrained: bool = False
+    grad_checkpointing: bool = False
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class DataConfig(LoadingConfig):
+    """The images and their label maps, and how many at a time.
+
+    Args:
+        root: folder of the data set (`--data PATH` is short for it).
+        dataset: ade20k (images/ and annotations/, labels from 1, 0 is not labelled) or folder
+            (images/ and masks/, labels from 0, 255 is not labelled).
+        train_split: name of the training split.
+        val_split: name of the validation split; null trains without validation.
+        classes: class names by label, instead of classes.txt in the root.
+        class_file: another file with one class name a line.
+        total_batch: images per optimiser update, over all devices.
+        batch_size: images per device at a time; null divides total_batch by the devices.
+        accumulation: passes per update; null is what makes up total_batch.
+        val_batch_size: images per device in validation; null is the same as in training.
+        workers: loading processes per device.
+        pin_memory: page-locked memory for faster copies to a GPU; null where there is one.
+        persistent_workers: keep the loading processes between epochs.
+    """
+
+    root: str | None = None
+    dataset: Literal["ade20k", "folder"] = "ade20k"
+    train_split: str = "train"
+    val_split: str | None = "val"
+    classes: list[str] | None = None
+    class_file: str | None = None
+    total_batch: int = 16
+
+
+@dataclass(kw_only=True)
+class RunConfig(BaseRunConfig):
+    """Everything about a run but the Trainer's own options.
+
+    Args:
+        out: the run folder.
+        seed: the run is a function of it (and of the hardware).
+        weights: checkpoint to start from: a classifier's (the backbone), or a segmentation model's.
+        log_every: updates between two lines of the log.
+        auxiliary_weight: share of the auxiliary head's loss.
+        model: the backbone.
+        head: the head.
+        data: the images.
+        preprocessing: what every image goes through.
+        augmentation: what training images go through besides.
+        inference: how images are shown to the model in validation, and by default afterwards.
+        optimizer: the optimiser; layer_decay is the factor between stages.
+        schedule: the learning rate over time.
+        ema: averaging of the weights.
+        checkpoints: what is kept.
+    """
+
+    auxiliary_weight: float = 0.4
+    model: ModelConfig = field(default_factory=ModelConfig)
+    head: HeadOptions = field(default_factory=HeadOptions)
+    data: DataConfig = field(default_factory=DataConfig)
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    inference: Inference = field(default_factory=Inference)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(self.auxiliary_weight >= 0, "auxiliary_weight", self.auxiliary_weight, "0 or more")

@@ -1,0 +1,140 @@
+"""The segmentation model of a run, and how its learning rate falls with depth."""
+
+from collections.abc import Callable
+from typing import Any
+
+from spanetv2.errors import UserError
+from spanetv2.models.factory import resolve_name
+from spanetv2.models.variants import VARIANTS
+from spanetv2.models.weights import Checkpoint, describe, read_checkpoint
+from spanetv2.tasks.segmentation.model import SegmentationModel, create_segmenter
+from spanetv2.tasks.segmentation.weights import start_from
+from spanetv2.training.segmentation.config import ModelConfig, RunConfig
+
+__all__ = ["build_segmenter", "stage_scale"]
+
+# Layers that the published decay counts, by the number of blocks: S18's 7, S36's 11.
+_LAYERS = {True: 11, False: 7}
+_DEEP = 18
+
+
+def build_segmenter(config: RunConfig, num_classes: int) -> SegmentationModel:
+    """Build the model, from weights to start from where given.
+
+    Args:
+        config: of the run.
+        num_classes: of the data set.
+
+    Raises:
+        UserError: no such model or file, an option it does not take, weights that do not fit.
+    """
+    checkpoint = None if config.weights is None else read_checkpoint(config.weights)
+    whole = checkpoint is not None and checkpoint.task == "segmentation"
+    if checkpoint is not None and checkpoint.task not in ("classification", "segmentation"):
+        raise UserError(
+            f"{checkpoint.path}: weights of task {checkpoint.task!r}, expected a classifier (for "
+            "its backbone) or a segmentation model"
+        )
+    name = _name(config.model, checkpoint)
+    options = {"in_chans": config.preprocessing.channels, **_options(config.model, name)}
+    if whole:
+        assert checkpoint is not None
+        # What the weights are made of; filters for another image size would not fit.
+        made = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in checkpoint.model_kwargs.items()
+        }
+        options |= made
+    model = create_segmenter(
+        name,
+        num_classes=num_classes,
+        head=config.head,
+        weights=None if whole else checkpoint,
+        **options,
+    )
+    if whole:
+        assert checkpoint is not None
+        start_from(model, checkpoint)
+    if config.model.grad_checkpointing:
+        model.set_grad_checkpointing()
+    return model
+
+
+def stage_scale(name: str, decay: float) -> Callable[[str], float]:
+    """Factors of the learning rate by parameter name: smaller for earlier stages.
+
+    The stem and the downsampling layers have id 0, stage i (from 1) has i, everything else (norms
+    of the maps, heads) has n + 1; the factor is ``decay ** (n + 1 - id)`` with n = 7, or 11 for the
+    variants of 36 blocks.
+
+    Args:
+        name: of the backbone.
+        decay: factor between neighbouring ids.
+
+    Raises:
+        UserError: not one of our backbones.
+
+    Source: SPANetV2's UPerNet recipe.
+
+    Example:
+        >>> scale = stage_scale("spanetv2_s18_pure", 0.5)
+        >>> scale("backbone.model.stages.3.blocks.0.norm1.weight"), scale("head.fusion.0.weight")
+        (0.0625, 1.0)
+    """
+    if name not in VARIANTS:
+        raise UserError(
+            f"optimizer.layer_decay is known for our own backbones only, got {name}; give "
+            "--optimizer.layer_decay null"
+        )
+    last = _LAYERS[sum(VARIANTS[name].depths) > _DEEP] + 1
+
+    def scale(parameter: str) -> float:
+        parts = parameter.removeprefix("backbone.").removeprefix("model.").split(".")
+        if not parameter.startswith("backbone."):
+            layer = last
+        elif parts[0] == "stem" or "downsample" in parts:
+            layer = 0
+        elif parts[0] == "stages":
+            layer = int(parts[1]) + 1
+        else:
+            layer = last
+        return decay ** (last - layer)
+
+    return scale
+
+
+def _name(config: ModelConfig, checkpoint: Checkpoint | None) -> str:
+    if config.name is not None:
+        return resolve_name(config.name)
+    if checkpoint is None:
+        raise UserError("got no model, expected --model.name (see `spanetv2 models`)")
+    name = checkpoint.model_name
+    if name is None and checkpoint.source != "other":
+        name = describe(checkpoint.state_dict).variant
+    if name is None:
+        raise UserError(f"{checkpoint.path} does not tell its model; give --model.name")
+    return resolve_name(name)
+
+
+def _options(config: ModelConfig, name: str) -> dict[str, Any]:
+    options: dict[str, Any] = dict(config.kwargs)
+    if config.img_size is not None:
+        options["img_size"] = config.img_size
+    if config.drop_path is not None:
+        options["drop_path_rate"] = config.drop_path
+    ours = name in VARIANTS
+    for key in ("stem_stride", "head_order", "gate"):
+        value = getattr(config, key)
+        if value is not None and not ours:
+            raise UserError(
+                f"model.{key} is an option of our own models, {name} has none; give "
+                f"--model.{key} null"
+            )
+        if value is not None:
+            options[key] = value
+    if config.pretrained and ours:
+        raise UserError(
+            "model.pretrained downloads timm's weights for timm's models; use --weights FILE"
+        )
+    if config.pretrained:
+        options["pretrained"] = True
+    return options

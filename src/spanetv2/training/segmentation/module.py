@@ -1,0 +1,92 @@
+"""The training step of semantic segmentation."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from spanetv2.tasks.segmentation.data.source import IGNORED
+from spanetv2.tasks.segmentation.data.transforms import Views
+from spanetv2.tasks.segmentation.evaluate import predict_views
+from spanetv2.tasks.segmentation.metrics import SegmentationMeter
+from spanetv2.tasks.segmentation.model import SegmentationModel
+from spanetv2.training.module import TaskModule
+from spanetv2.training.segmentation.config import RunConfig
+
+__all__ = ["Segmentation", "pixel_loss"]
+
+
+class Segmentation(TaskModule):
+    """A segmentation model with what training it needs.
+
+    Args:
+        net: the model.
+        config: of the run.
+        identity: what its weights file tells about it.
+        lr_scale: factor of the learning rate by parameter name.
+    """
+
+    config: RunConfig
+    net: SegmentationModel
+
+    def __init__(
+        self,
+        net: SegmentationModel,
+        *,
+        config: RunConfig,
+        identity: dict[str, Any],
+        lr_scale: Callable[[str], float] | None = None,
+    ):
+        super().__init__(net, config=config, identity=identity, lr_scale=lr_scale)
+        self.num_classes = net.num_classes
+        self.meter: SegmentationMeter | None = None
+
+    def describe(self) -> str:
+        return f"{self.config.head.name} on {super().describe()}, {self.num_classes} classes"
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        images_BCHW, labels_BHW = batch
+        scores, auxiliary = self.net.forward_train(images_BCHW)
+        loss = pixel_loss(scores, labels_BHW)
+        if auxiliary is not None:
+            loss = loss + self.config.auxiliary_weight * pixel_loss(auxiliary, labels_BHW)
+        return loss
+
+    def begin_validation(self) -> None:
+        self.meter = SegmentationMeter(self.num_classes, device=self.device)
+
+    def validation_step(self, batch: list[Views], batch_idx: int) -> None:
+        assert self.meter is not None
+        for views in batch:
+            predicted = predict_views(
+                self.evaluated_net,
+                views,
+                self.config.preprocessing,
+                self.config.inference,
+                self.device,
+            )
+            self.meter.update(predicted, views.masks)
+
+    def validated(self) -> dict[str, float]:
+        assert self.meter is not None
+        self.sum_over_processes(self.meter.tensors())
+        result = self.meter.compute()
+        self.meter = None
+        return {
+            "miou": result.miou,
+            "pixel_accuracy": result.pixel_accuracy,
+            "mean_accuracy": result.mean_accuracy,
+        }
+
+
+def pixel_loss(scores_BKHW: Tensor, labels_BHW: Tensor) -> Tensor:
+    """Cross-entropy in nats, averaged over the labelled pixels; 0 where there is none.
+
+    Args:
+        scores_BKHW: before the softmax.
+        labels_BHW: classes, 255 for pixels that are not labelled.
+    """
+    labels = labels_BHW.long()
+    total = F.cross_entropy(scores_BKHW.float(), labels, ignore_index=IGNORED, reduction="sum")
+    return total / (labels != IGNORED).sum().clamp(min=1)
