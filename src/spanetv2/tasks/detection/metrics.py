@@ -16,7 +16,7 @@ from torchvision.ops import box_convert
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.masks import RunLengths, encode_masks, encode_pixels
 
-__all__ = ["AveragePrecision", "ClassPrecision", "DetectionMeter", "Found", "Metrics", "True_"]
+__all__ = ["Annotated", "AveragePrecision", "ClassPrecision", "DetectionMeter", "Found", "Metrics"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class Found(NamedTuple):
     masks: list[RunLengths] | None
 
 
-class True_(NamedTuple):  # noqa: N801 - "True" is taken
+class Annotated(NamedTuple):
     """Objects in one image."""
 
     boxes: Tensor
@@ -130,7 +130,7 @@ class DetectionMeter:
         self.num_classes = num_classes
         self.masks = masks
         self.found: list[Found] = []
-        self.true: list[True_] = []
+        self.true: list[Annotated] = []
 
     @torch.no_grad()
     def update(
@@ -236,7 +236,7 @@ def _run_length_metric() -> Any:
     from torchmetrics.detection import MeanAveragePrecision
 
     class RunLengthPrecision(MeanAveragePrecision):
-        def update(self, found: Sequence[Found], true: Sequence[True_]) -> None:  # pyright: ignore
+        def update(self, found: Sequence[Found], true: Sequence[Annotated]) -> None:  # pyright: ignore
             for f, t in zip(found, true, strict=True):
                 self.detection_box.append(box_convert(f.boxes, "xyxy", "xywh"))
                 self.detection_labels.append(f.labels)
@@ -252,13 +252,13 @@ def _run_length_metric() -> Any:
     return RunLengthPrecision
 
 
-def _objects(target: dict[str, Tensor], *, masks: bool) -> True_:
+def _objects(target: dict[str, Tensor], *, masks: bool) -> Annotated:
     boxes, labels = target["boxes"].float().cpu(), target["labels"].cpu()
     pixels = target.get("masks")
     if masks and pixels is None:
         raise UserError("got objects without masks, expected some: the detector predicts masks")
     sides = boxes[:, 2:] - boxes[:, :2]
-    return True_(
+    return Annotated(
         boxes,
         labels,
         target.get("iscrowd", torch.zeros_like(labels)).long().cpu(),

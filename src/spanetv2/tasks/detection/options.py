@@ -133,10 +133,9 @@ class DetectorOptions:
     std: tuple[float, float, float] = IMAGENET_DEFAULT_STD
 
     def __post_init__(self) -> None:
-        for name in ("anchor_sizes", "anchor_ratios", "mean", "std"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        for name in ("cascade_ious", "cascade_weights"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for field in dataclasses.fields(self):  # YAML and JSON have lists
+            if isinstance(getattr(self, field.name), list):
+                object.__setattr__(self, field.name, tuple(getattr(self, field.name)))
         object.__setattr__(self, "cascade_stds", tuple(map(tuple, self.cascade_stds)))
         for name, allowed in (
             ("system", SYSTEMS),
