@@ -134,7 +134,7 @@ def large(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Measure as the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Cost of segmentation models.")
     parser.add_argument("--mode", default="infer", choices=["infer", "train"])
     parser.add_argument("--large", type=int, nargs=2, help="rows, columns of one image")
     parser.add_argument("--backbone", default="s18_pure", help="of --large")
