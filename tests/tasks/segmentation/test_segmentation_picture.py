@@ -64,7 +64,7 @@ def test_sheet_shows_image_truth_and_prediction(tmp_path):
     with Image.open(tmp_path / "new" / "s.png") as drawn:
         pixels = np.asarray(drawn.convert("RGB")).astype(int)
     row = pixels[24 + 40]
-    blue, red = [77, 77, 217], [217, 77, 77]  # 0.7 of the colour over white
+    blue, red = [38, 38, 208], [208, 38, 38]  # 0.85 of the colour over white
     middle = [row[8 + 128 + x] for x in (30, 90)]
     right = [row[8 + 256 + x] for x in (30, 90)]
     assert row[8 + 60].tolist() == [255, 255, 255]

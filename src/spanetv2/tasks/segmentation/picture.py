@@ -130,7 +130,7 @@ def sheet(
         panels = [base]
         for labels in (truth, predicted):
             resized = Image.fromarray(labels).resize(size, Image.Resampling.NEAREST)
-            panels.append(overlay(base, np.asarray(resized), palette, strength=0.7))
+            panels.append(overlay(base, np.asarray(resized), palette, strength=0.85))
         lines.append(panels)
     wide = max((sum(p.width for p in panels) + 2 * gap for panels in lines), default=300)
     seen = np.unique(np.concatenate([x.ravel() for _, a, b in rows for x in (a, b)]))
