@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["describe_environment"]
+__all__ = ["describe_device", "describe_environment"]
 
 _PACKAGES = (
     "spanetv2",
@@ -48,6 +48,25 @@ def describe_environment() -> dict[str, Any]:
         "packages": _packages(),
         "commit": _commit(),
         "hardware": _hardware(),
+    }
+
+
+def describe_device(device: str) -> dict[str, str]:
+    """Where a result was computed, and by which versions, as JSON values.
+
+    Args:
+        device: PyTorch's name of it.
+
+    Example:
+        >>> sorted(describe_device("cpu"))
+        ['device', 'hardware', 'spanetv2', 'torch']
+    """
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
+    return {
+        "device": device,
+        "hardware": name,
+        "torch": str(torch.__version__),
+        "spanetv2": importlib.metadata.version("spanetv2"),
     }
 
 

@@ -4,11 +4,11 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_path", "write_json", "write_text"]
+__all__ = ["atomic_path", "json_rows", "write_json", "write_text"]
 
 
 @contextlib.contextmanager
@@ -57,3 +57,38 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write ``value`` as indented JSON, atomically. Not-a-number is refused, as JSON has none."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextlib.contextmanager
+def json_rows(
+    path: str | os.PathLike[str], *, lines: bool = False
+) -> Iterator[Callable[[Any], None]]:
+    """Write JSON row by row; the file appears when it is whole.
+
+    A name in it that is not valid text becomes the JSON escape of its stray bytes.
+
+    Args:
+        path: where the finished file belongs.
+        lines: one row per line and nothing around them, instead of an array.
+
+    Yields:
+        A function that writes a row.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace") as stream,
+    ):
+        count = 0
+
+        def write(row: Any) -> None:
+            nonlocal count
+            start = "" if lines else (",\n" if count else "[\n")
+            stream.write(start + json.dumps(row, ensure_ascii=False) + ("\n" if lines else ""))
+            count += 1
+
+        yield write
+        if not lines:
+            stream.write("\n]\n" if count else "[]\n")

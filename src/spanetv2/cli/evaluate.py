@@ -130,6 +130,7 @@ def _classification(
     download: bool = False,
 ) -> None:
     from spanetv2.device import choose_device
+    from spanetv2.environment import describe_device
     from spanetv2.files import write_json
     from spanetv2.models import load_model
     from spanetv2.tasks.classification import evaluate as task
@@ -173,7 +174,7 @@ def _classification(
             "split": split,
             "preprocessing": preprocessing.to_dict(),
             "batch_size": batch_size,
-            **_machine(str(chosen)),
+            **describe_device(str(chosen)),
         }
         write_json(json_out, {**about, **result.to_json(), "failed": result.failed + skipped})
     if picture is not None and result.confusion is not None:
@@ -242,19 +243,3 @@ def _draw(result: "EvaluationResult", out: Path) -> None:
     # Classes that neither occur nor are predicted would only make the others smaller.
     used = [i for i, row in enumerate(result.per_class) if row.images or row.predicted]
     confusion_matrix(result.confusion[used][:, used].numpy(), [titles[i] for i in used], out)
-
-
-def _machine(device: str) -> dict[str, str]:
-    import platform
-
-    import torch
-
-    import spanetv2
-
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
-    return {
-        "device": device,
-        "hardware": name,
-        "torch": str(torch.__version__),
-        "spanetv2": spanetv2.__version__,
-    }

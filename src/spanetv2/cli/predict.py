@@ -175,17 +175,17 @@ def printable(text: str) -> str:
 @contextlib.contextmanager
 def _writer(target: str | None, names: list[str], titles: list[str]) -> Iterator[Any]:
     from spanetv2.data.images import Failure
-    from spanetv2.files import atomic_path
+    from spanetv2.files import json_rows
 
-    def as_json(result: "Prediction | Failure") -> str:
+    def facts(result: "Prediction | Failure") -> dict[str, Any]:
         if isinstance(result, Failure):
-            return json.dumps({"path": result.path, "error": result.reason}, ensure_ascii=False)
+            return {"path": result.path, "error": result.reason}
         ranked = zip(result.indices, result.probabilities, strict=True)
         classes = [
             {"class": names[i], "title": titles[i], "index": i, "probability": round(p, 6)}
             for i, p in ranked
         ]
-        return json.dumps({"path": result.path, "predictions": classes}, ensure_ascii=False)
+        return {"path": result.path, "predictions": classes}
 
     def print_table(result: "Prediction | Failure") -> None:
         if isinstance(result, Failure):
@@ -198,26 +198,11 @@ def _writer(target: str | None, names: list[str], titles: list[str]) -> Iterator
         yield print_table
         sys.stdout.flush()
     elif target == "-":
-        yield lambda result: _put(sys.stdout, as_json(result) + "\n")
+        yield lambda result: _put(sys.stdout, json.dumps(facts(result), ensure_ascii=False) + "\n")
         sys.stdout.flush()
     else:
-        lines = target.endswith(".jsonl")
-        with (
-            atomic_path(target) as temporary,
-            # A name that is not valid text becomes the JSON escape of its stray bytes.
-            temporary.open("w", encoding="utf-8", errors="backslashreplace") as stream,
-        ):
-            count = 0
-
-            def put(result: "Prediction | Failure") -> None:
-                nonlocal count
-                start = "" if lines else (",\n" if count else "[\n")
-                stream.write(start + as_json(result) + ("\n" if lines else ""))
-                count += 1
-
-            yield put
-            if not lines:
-                stream.write("\n]\n" if count else "[]\n")
+        with json_rows(target, lines=target.endswith(".jsonl")) as write:
+            yield lambda result: write(facts(result))
 
 
 def _put(stream: IO[str], text: str) -> None:

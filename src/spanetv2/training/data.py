@@ -102,6 +102,15 @@ class TrainingData(LightningDataModule, abc.ABC):
     # for all -------------------------------------------------------------------------------------
 
     @property
+    def loading(self) -> dict[str, Any]:
+        """Arguments that every loader of the run takes."""
+        return {
+            "workers": self.config.workers,
+            "pin_memory": self.pin_memory,
+            "persistent_workers": self.config.persistent_workers,
+        }
+
+    @property
     def val_batch_size(self) -> int:
         """Validation images per device at a time."""
         return self.config.val_batch_size or self.plan.per_device

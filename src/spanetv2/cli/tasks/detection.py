@@ -1,10 +1,7 @@
 """``spanetv2 predict`` and ``spanetv2 evaluate`` with a detector."""
 
-import contextlib
 import itertools
-import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +45,7 @@ def predict(
     from spanetv2.cli.predict import printable
     from spanetv2.data.images import Failure
     from spanetv2.device import choose_device
+    from spanetv2.files import json_rows
     from spanetv2.tasks.detection import predict as task
     from spanetv2.tasks.detection.picture import draw_objects, save_picture
     from spanetv2.tasks.detection.results import coco_results
@@ -64,7 +62,7 @@ def predict(
     )
     read = failed = objects = 0
     ids, files = _Unique(), _Unique()
-    with _array(out / "results.json") as write, tqdm(unit="image", delay=1) as bar:
+    with json_rows(out / "results.json") as write, tqdm(unit="image", delay=1) as bar:
         for entry in entries:
             bar.update()
             if isinstance(entry, Failure):
@@ -134,26 +132,6 @@ class _Unique:
         return number
 
 
-@contextlib.contextmanager
-def _array(path: Path) -> Iterator[Any]:
-    """Write a JSON array row by row; the file appears when it is whole."""
-    from spanetv2.files import atomic_path
-
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("w", encoding="utf-8", errors="backslashreplace") as stream,
-    ):
-        count = 0
-
-        def write(row: dict[str, Any]) -> None:
-            nonlocal count
-            stream.write((",\n" if count else "[\n") + json.dumps(row, ensure_ascii=False))
-            count += 1
-
-        yield write
-        stream.write("\n]\n" if count else "[]\n")
-
-
 def _category_ids(record: "Checkpoint") -> list[int]:
     names = record.classes or []
     known = record.extra.get("category_ids") or [None] * len(names)
@@ -183,7 +161,8 @@ def evaluate(
     """
     from spanetv2.data.loader import eval_batches
     from spanetv2.device import choose_device
-    from spanetv2.files import write_json
+    from spanetv2.environment import describe_device
+    from spanetv2.files import json_rows, write_json
     from spanetv2.tasks.detection import evaluate as task
     from spanetv2.tasks.detection.data.batch import collate
     from spanetv2.tasks.detection.results import coco_results
@@ -227,10 +206,10 @@ def evaluate(
             "min_size": detector.options.min_size,
             "max_size": detector.options.max_size,
             "batch_size": batch_size,
-            **_machine(str(chosen)),
+            **describe_device(str(chosen)),
         }
         write_json(json_out, {**about, **result.to_json()})
-        with _array(json_out.with_name(f"{json_out.stem}.results.json")) as write:
+        with json_rows(json_out.with_name(f"{json_out.stem}.results.json")) as write:
             for row in detections:
                 write(row)
     if picture is not None and rows:
@@ -318,19 +297,3 @@ def _print(result: "EvaluationResult") -> None:
 
 def _percent(value: float | None, width: int = 6) -> str:
     return f"{'-' if value is None else f'{100 * value:.1f}':>{width}}"
-
-
-def _machine(device: str) -> dict[str, str]:
-    import platform
-
-    import torch
-
-    import spanetv2
-
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
-    return {
-        "device": device,
-        "hardware": name,
-        "torch": str(torch.__version__),
-        "spanetv2": spanetv2.__version__,
-    }

@@ -1,10 +1,7 @@
 """``spanetv2 predict`` and ``spanetv2 evaluate`` with a segmentation model."""
 
-import contextlib
 import dataclasses
-import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +45,7 @@ def predict(
     from spanetv2.cli.predict import printable
     from spanetv2.data.images import Failure
     from spanetv2.device import choose_device
+    from spanetv2.files import json_rows
     from spanetv2.tasks.segmentation import predict as task
     from spanetv2.tasks.segmentation.data.transforms import Preprocessing
     from spanetv2.tasks.segmentation.weights import load_segmenter
@@ -70,7 +68,10 @@ def predict(
         workers=workers,
     )
     read = failed = 0
-    with _lines(out / "predictions.jsonl") as write, tqdm(unit="image", delay=1) as bar:
+    with (
+        json_rows(out / "predictions.jsonl", lines=True) as write,
+        tqdm(unit="image", delay=1) as bar,
+    ):
         for entry in entries:
             bar.update()
             if isinstance(entry, Failure):
@@ -115,6 +116,7 @@ def evaluate(
     """
     from spanetv2.data.loader import eval_batches
     from spanetv2.device import choose_device
+    from spanetv2.environment import describe_device
     from spanetv2.files import write_json
     from spanetv2.tasks.segmentation import evaluate as task
     from spanetv2.tasks.segmentation.data.classes import match_classes
@@ -168,7 +170,7 @@ def evaluate(
             "split": split,
             "preprocessing": preprocessing.to_dict(),
             "inference": inference.to_dict(),
-            **_machine(str(chosen)),
+            **describe_device(str(chosen)),
         }
         write_json(json_out, {**about, **result.to_json()})
     if picture is not None:
@@ -226,19 +228,6 @@ def _facts(written: "Written", out: Path) -> dict[str, Any]:
     }
 
 
-@contextlib.contextmanager
-def _lines(path: Path) -> Iterator[Any]:
-    """Write JSON lines; the file appears when it is whole."""
-    from spanetv2.files import atomic_path
-
-    with (
-        atomic_path(path) as temporary,
-        # A name that is not valid text becomes the JSON escape of its stray bytes.
-        temporary.open("w", encoding="utf-8", errors="backslashreplace") as stream,
-    ):
-        yield lambda facts: stream.write(json.dumps(facts, ensure_ascii=False) + "\n")
-
-
 def _print(result: "EvaluationResult") -> None:
     width = min(32, max(len("class"), *(len(name) for name in result.classes)))
     print(f"{'class':{width}}     IoU  recall  precision      pixels")
@@ -275,19 +264,3 @@ def _draw(result: "EvaluationResult", palette: "list[Colour]", out: Path) -> Non
         image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
         rows.append((image, example.truth.numpy(), example.predicted.numpy()))
     sheet(rows, result.classes, palette, out)
-
-
-def _machine(device: str) -> dict[str, str]:
-    import platform
-
-    import torch
-
-    import spanetv2
-
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
-    return {
-        "device": device,
-        "hardware": name,
-        "torch": str(torch.__version__),
-        "spanetv2": spanetv2.__version__,
-    }

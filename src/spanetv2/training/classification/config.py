@@ -4,9 +4,10 @@ Groups that describe images (``preprocessing``, ``augmentation``) are the data p
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from spanetv2.tasks.classification.data.transforms import Augmentation, Preprocessing
+from spanetv2.training.backbone import BackboneConfig
 from spanetv2.training.config import (
     BaseRunConfig,
     LoadingConfig,
@@ -17,7 +18,7 @@ __all__ = ["DataConfig", "MixingConfig", "ModelConfig", "RunConfig"]
 
 
 @dataclass(kw_only=True)
-class ModelConfig:
+class ModelConfig(BackboneConfig):
     """The network.
 
     Args:
@@ -36,18 +37,9 @@ class ModelConfig:
         kwargs: further keyword arguments of the model.
     """
 
-    name: str | None = None
     num_classes: int | None = None
-    img_size: int | tuple[int, int] | None = None
-    stem_stride: int | None = None
-    drop_path: float | None = None
-    head_order: Literal["interleaved", "concatenated"] | None = None
-    gate: Literal["sigmoid", "scaled_sigmoid"] | None = None
-    pretrained: bool = False
-    grad_checkpointing: bool = False
     channels_last: bool = False
     compile: bool = False
-    kwargs: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)

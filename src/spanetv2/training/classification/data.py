@@ -98,9 +98,7 @@ class ClassificationData(TrainingData):
             seed=self.seed,
             rank=rank,
             world=world,
-            workers=self.config.workers,
-            pin_memory=self.pin_memory,
-            persistent_workers=self.config.persistent_workers,
+            **self.loading,
         )
 
     def make_val_loader(self, *, rank: int, world: int, batch_size: int) -> DataLoader[Any]:
@@ -110,9 +108,7 @@ class ClassificationData(TrainingData):
             batch_size=batch_size,
             rank=rank,
             world=world,
-            workers=self.config.workers,
-            pin_memory=self.pin_memory,
-            persistent_workers=self.config.persistent_workers,
+            **self.loading,
         )
 
     def place(self, loader: DataLoader[Any]) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 from torch import nn
 
 from spanetv2.errors import UserError
-from spanetv2.models.factory import create_model, resolve_name
+from spanetv2.models.factory import create_model
 from spanetv2.models.variants import VARIANTS
-from spanetv2.models.weights.describe import describe
 from spanetv2.models.weights.read import Checkpoint, read_checkpoint
+from spanetv2.training.backbone import backbone_name, variant_options
 from spanetv2.training.classification.config import ModelConfig
 
 __all__ = ["build_model"]
@@ -33,7 +33,8 @@ def build_model(
     Raises:
         UserError: no such model or file, an option it does not take, weights that do not fit.
     """
-    name = _name(config, weights)
+    told = None if config.name is not None or weights is None else read_checkpoint(weights)
+    name = backbone_name(config, told)
     ours = name in VARIANTS
     options: dict[str, Any] = {
         "num_classes": num_classes if config.num_classes is None else config.num_classes,
@@ -41,17 +42,7 @@ def build_model(
     }
     if config.img_size is not None or ours:
         options["img_size"] = config.img_size or input_size[1:]
-    if config.drop_path is not None:
-        options["drop_path_rate"] = config.drop_path
-    for key in ("stem_stride", "head_order", "gate"):
-        value = getattr(config, key)
-        if value is not None and not ours:
-            raise UserError(
-                f"model.{key} is an option of our own models, {name} has none; give "
-                f"--model.{key} null"
-            )
-        if value is not None:
-            options[key] = value
+    options |= variant_options(config, name)
     if config.pretrained and (ours or weights):
         raise UserError(
             "model.pretrained downloads timm's weights for timm's models; use --weights FILE for "
@@ -73,20 +64,6 @@ def build_model(
             raise UserError(f"model.grad_checkpointing: {name} has no activation checkpointing")
         model.set_grad_checkpointing(True)  # pyright: ignore[reportCallIssue]
     return model
-
-
-def _name(config: ModelConfig, weights: str | None) -> str:
-    if config.name is not None:
-        return resolve_name(config.name)
-    if weights is None:
-        raise UserError("got no model, expected --model.name (see `spanetv2 models`)")
-    checkpoint = read_checkpoint(weights)
-    name = checkpoint.model_name
-    if name is None and checkpoint.source != "other":
-        name = describe(checkpoint.state_dict).variant
-    if name is None:
-        raise UserError(f"{weights} does not tell which model it is for; give --model.name")
-    return resolve_name(name)
 
 
 def _load_foreign(model: nn.Module, checkpoint: Checkpoint) -> None:

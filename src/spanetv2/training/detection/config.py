@@ -5,17 +5,17 @@ own.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
 
 from spanetv2.tasks.detection.data.transforms import Augmentation
 from spanetv2.tasks.detection.options import DetectorOptions
+from spanetv2.training.backbone import BackboneConfig
 from spanetv2.training.config import BaseRunConfig, LoadingConfig, check
 
 __all__ = ["DataConfig", "ModelConfig", "RunConfig"]
 
 
 @dataclass(kw_only=True)
-class ModelConfig:
+class ModelConfig(BackboneConfig):
     """The backbone.
 
     Args:
@@ -30,16 +30,6 @@ class ModelConfig:
         grad_checkpointing: trade time for memory by recomputing activations.
         kwargs: further keyword arguments of the model.
     """
-
-    name: str | None = None
-    img_size: int | tuple[int, int] | None = None
-    stem_stride: int | None = None
-    drop_path: float | None = None
-    head_order: Literal["interleaved", "concatenated"] | None = None
-    gate: Literal["sigmoid", "scaled_sigmoid"] | None = None
-    pretrained: bool = False
-    grad_checkpointing: bool = False
-    kwargs: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)

@@ -73,9 +73,7 @@ class DetectionData(TrainingData):
             sampler=sampler,
             seed=self.seed,
             collate=collate,
-            workers=self.config.workers,
-            pin_memory=self.pin_memory,
-            persistent_workers=self.config.persistent_workers,
+            **self.loading,
         )
 
     @property
@@ -90,9 +88,7 @@ class DetectionData(TrainingData):
             collate=collate,
             rank=rank,
             world=world,
-            workers=self.config.workers,
-            pin_memory=self.pin_memory,
-            persistent_workers=self.config.persistent_workers,
+            **self.loading,
         )
 
 

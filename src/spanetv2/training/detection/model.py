@@ -5,10 +5,11 @@ from typing import Any
 from spanetv2.errors import UserError
 from spanetv2.models.factory import resolve_name
 from spanetv2.models.variants import VARIANTS
-from spanetv2.models.weights import Checkpoint, describe, read_checkpoint
+from spanetv2.models.weights import read_checkpoint
 from spanetv2.tasks.detection.model import Detector, create_detector
 from spanetv2.tasks.detection.weights import load_matching
-from spanetv2.training.detection.config import ModelConfig, RunConfig
+from spanetv2.training.backbone import backbone_name, backbone_options
+from spanetv2.training.detection.config import RunConfig
 
 __all__ = ["build_detector"]
 
@@ -25,13 +26,13 @@ def build_detector(config: RunConfig, num_classes: int) -> Detector:
     """
     checkpoint = None if config.weights is None else read_checkpoint(config.weights)
     whole = checkpoint is not None and checkpoint.task == "detection"
-    name = _name(config.model, checkpoint)
+    name = backbone_name(config.model, checkpoint)
     if checkpoint is not None and not whole and checkpoint.task != "classification":
         raise UserError(
             f"{checkpoint.path}: weights of task {checkpoint.task!r}, expected a classifier (for "
             "its backbone) or a detector"
         )
-    options = _options(config.model, name)
+    options = backbone_options(config.model, name)
     if whole:
         assert checkpoint is not None
         # What the weights are made of; a filter for another image size would not fit.
@@ -63,41 +64,3 @@ def build_detector(config: RunConfig, num_classes: int) -> Detector:
             raise UserError(f"model.grad_checkpointing: {name} has no activation checkpointing")
         network.set_grad_checkpointing(True)
     return detector
-
-
-def _name(config: ModelConfig, checkpoint: Checkpoint | None) -> str:
-    if config.name is not None:
-        return resolve_name(config.name)
-    if checkpoint is None:
-        raise UserError("got no model, expected --model.name (see `spanetv2 models`)")
-    name = checkpoint.model_name
-    if name is None and checkpoint.source != "other":
-        name = describe(checkpoint.state_dict).variant
-    if name is None:
-        raise UserError(f"{checkpoint.path} does not tell its model; give --model.name")
-    return resolve_name(name)
-
-
-def _options(config: ModelConfig, name: str) -> dict[str, Any]:
-    ours = name in VARIANTS
-    options: dict[str, Any] = dict(config.kwargs)
-    if config.img_size is not None:
-        options["img_size"] = config.img_size
-    if config.drop_path is not None:
-        options["drop_path_rate"] = config.drop_path
-    for key in ("stem_stride", "head_order", "gate"):
-        value = getattr(config, key)
-        if value is not None and not ours:
-            raise UserError(
-                f"model.{key} is an option of our own models, {name} has none; give "
-                f"--model.{key} null"
-            )
-        if value is not None:
-            options[key] = value
-    if config.pretrained and ours:
-        raise UserError(
-            "model.pretrained downloads timm's weights for timm's models; use --weights FILE"
-        )
-    if config.pretrained:
-        options["pretrained"] = True
-    return options

@@ -87,9 +87,7 @@ class SegmentationData(TrainingData):
             sampler=sampler,
             seed=self.seed,
             collate=collate,
-            workers=self.config.workers,
-            pin_memory=self.pin_memory,
-            persistent_workers=self.config.persistent_workers,
+            **self.loading,
         )
 
     def make_val_loader(self, *, rank: int, world: int, batch_size: int) -> DataLoader[Any]:
@@ -100,7 +98,5 @@ class SegmentationData(TrainingData):
             collate=collate_views,
             rank=rank,
             world=world,
-            workers=self.config.workers,
-            pin_memory=self.pin_memory,
-            persistent_workers=self.config.persistent_workers,
+            **self.loading,
         )

@@ -1,15 +1,14 @@
 """The segmentation model of a run, and how its learning rate falls with depth."""
 
 from collections.abc import Callable
-from typing import Any
 
 from spanetv2.errors import UserError
-from spanetv2.models.factory import resolve_name
 from spanetv2.models.variants import VARIANTS
-from spanetv2.models.weights import Checkpoint, describe, read_checkpoint
+from spanetv2.models.weights import read_checkpoint
 from spanetv2.tasks.segmentation.model import SegmentationModel, create_segmenter
 from spanetv2.tasks.segmentation.weights import start_from
-from spanetv2.training.segmentation.config import ModelConfig, RunConfig
+from spanetv2.training.backbone import backbone_name, backbone_options
+from spanetv2.training.segmentation.config import RunConfig
 
 __all__ = ["build_segmenter", "stage_scale"]
 
@@ -35,8 +34,8 @@ def build_segmenter(config: RunConfig, num_classes: int) -> SegmentationModel:
             f"{checkpoint.path}: weights of task {checkpoint.task!r}, expected a classifier (for "
             "its backbone) or a segmentation model"
         )
-    name = _name(config.model, checkpoint)
-    options = {"in_chans": config.preprocessing.channels, **_options(config.model, name)}
+    name = backbone_name(config.model, checkpoint)
+    options = {"in_chans": config.preprocessing.channels, **backbone_options(config.model, name)}
     if whole:
         assert checkpoint is not None
         # What the weights are made of; filters for another image size would not fit.
@@ -100,41 +99,3 @@ def stage_scale(name: str, decay: float) -> Callable[[str], float]:
         return decay ** (last - layer)
 
     return scale
-
-
-def _name(config: ModelConfig, checkpoint: Checkpoint | None) -> str:
-    if config.name is not None:
-        return resolve_name(config.name)
-    if checkpoint is None:
-        raise UserError("got no model, expected --model.name (see `spanetv2 models`)")
-    name = checkpoint.model_name
-    if name is None and checkpoint.source != "other":
-        name = describe(checkpoint.state_dict).variant
-    if name is None:
-        raise UserError(f"{checkpoint.path} does not tell its model; give --model.name")
-    return resolve_name(name)
-
-
-def _options(config: ModelConfig, name: str) -> dict[str, Any]:
-    options: dict[str, Any] = dict(config.kwargs)
-    if config.img_size is not None:
-        options["img_size"] = config.img_size
-    if config.drop_path is not None:
-        options["drop_path_rate"] = config.drop_path
-    ours = name in VARIANTS
-    for key in ("stem_stride", "head_order", "gate"):
-        value = getattr(config, key)
-        if value is not None and not ours:
-            raise UserError(
-                f"model.{key} is an option of our own models, {name} has none; give "
-                f"--model.{key} null"
-            )
-        if value is not None:
-            options[key] = value
-    if config.pretrained and ours:
-        raise UserError(
-            "model.pretrained downloads timm's weights for timm's models; use --weights FILE"
-        )
-    if config.pretrained:
-        options["pretrained"] = True
-    return options

@@ -1,0 +1,96 @@
+"""The backbone of a run, as every task's configuration names it."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from spanetv2.errors import UserError
+from spanetv2.models.factory import resolve_name
+from spanetv2.models.variants import VARIANTS
+from spanetv2.models.weights import Checkpoint, describe
+
+__all__ = ["BackboneConfig", "backbone_name", "backbone_options", "variant_options"]
+
+
+@dataclass(kw_only=True)
+class BackboneConfig:
+    """The backbone.
+
+    Args:
+        name: one of ours (see `spanetv2 models`) or a timm model.
+        img_size: height and width the spectral filters are made for.
+        stem_stride: stride of our models' stem, 1, 2 or 4; null is the variant's.
+        drop_path: stochastic depth, the largest rate; null is the model's default.
+        head_order: how an authors' checkpoint orders its heads, interleaved or concatenated.
+        gate: the spectral gate, sigmoid or scaled_sigmoid.
+        pretrained: download timm's weights (timm's models only).
+        grad_checkpointing: trade time for memory by recomputing activations.
+        kwargs: further keyword arguments of the model.
+    """
+
+    name: str | None = None
+    img_size: int | tuple[int, int] | None = None
+    stem_stride: int | None = None
+    drop_path: float | None = None
+    head_order: Literal["interleaved", "concatenated"] | None = None
+    gate: Literal["sigmoid", "scaled_sigmoid"] | None = None
+    pretrained: bool = False
+    grad_checkpointing: bool = False
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+def backbone_name(config: BackboneConfig, checkpoint: Checkpoint | None) -> str:
+    """The timm name that is asked for, or that the weights tell.
+
+    Raises:
+        UserError: neither, or no such model.
+    """
+    if config.name is not None:
+        return resolve_name(config.name)
+    if checkpoint is None:
+        raise UserError("got no model, expected --model.name (see `spanetv2 models`)")
+    name = checkpoint.model_name
+    if name is None and checkpoint.source != "other":
+        name = describe(checkpoint.state_dict).variant
+    if name is None:
+        raise UserError(f"{checkpoint.path} does not tell which model it is for; give --model.name")
+    return resolve_name(name)
+
+
+def variant_options(config: BackboneConfig, name: str) -> dict[str, Any]:
+    """What is given of stochastic depth and of the options that only our models have.
+
+    Raises:
+        UserError: an option of ours for another model.
+    """
+    options: dict[str, Any] = {}
+    if config.drop_path is not None:
+        options["drop_path_rate"] = config.drop_path
+    for key in ("stem_stride", "head_order", "gate"):
+        value = getattr(config, key)
+        if value is not None and name not in VARIANTS:
+            raise UserError(
+                f"model.{key} is an option of our own models, {name} has none; give "
+                f"--model.{key} null"
+            )
+        if value is not None:
+            options[key] = value
+    return options
+
+
+def backbone_options(config: BackboneConfig, name: str) -> dict[str, Any]:
+    """Keyword arguments of the backbone of a dense model.
+
+    Raises:
+        UserError: an option that the model has not.
+    """
+    options: dict[str, Any] = dict(config.kwargs)
+    if config.img_size is not None:
+        options["img_size"] = config.img_size
+    options |= variant_options(config, name)
+    if config.pretrained and name in VARIANTS:
+        raise UserError(
+            "model.pretrained downloads timm's weights for timm's models; use --weights FILE"
+        )
+    if config.pretrained:
+        options["pretrained"] = True
+    return options
