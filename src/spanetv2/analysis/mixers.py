@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from spanetv2.analysis.arrays import Gap
 from spanetv2.errors import UserError
-from spanetv2.mixers import SPAM
+from spanetv2.mixers import SPAM, ChannelsFirst
 
 __all__ = ["MixerCall", "TokenMixer", "find_mixers", "record_calls", "sequence_grid", "stage_of"]
 
@@ -210,7 +210,8 @@ def _plain(name: str, module: nn.Module) -> TokenMixer:
 
 
 def _kind(name: str, module: nn.Module) -> str:
-    kind = type(module).__name__.lower()
+    inner = module.inner if isinstance(module, ChannelsFirst) else module
+    kind = type(inner).__name__.lower()
     if isinstance(module, SPAM):
         return "spam"
     if "attn" in kind or "attention" in kind or "attn" in name.rpartition(".")[2]:
@@ -355,7 +356,9 @@ def sequence_grid(
 
 
 def _layout(module: nn.Module, x: Tensor) -> str | None:
-    """NCHW or NHWC, by the first layer whose width is that of one of the axes."""
+    """NCHW or NHWC, as the module says or by the first layer as wide as one of the axes."""
+    if isinstance(module, ChannelsFirst):
+        return module.layout
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d) and layer.in_channels == x.shape[1]:
             return "NCHW"

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from spanetv2.analysis.arrays import NamedArray
 from spanetv2.analysis.mixers import MixerCall
 from spanetv2.errors import UserError
-from spanetv2.mixers import SPAM
+from spanetv2.mixers import SPAM, SpectralRescale
 from spanetv2.theory.response import radial_profile
 
 __all__ = ["SpamBank", "gate_gain", "kernel_gain", "spam_bank"]
@@ -100,7 +100,12 @@ def spam_bank(calls: Iterable[MixerCall]) -> list[SpamBank]:
         mixer = call.mixer.module
         if not isinstance(mixer, SPAM):
             continue
-        gates = gate_gain(mixer.spectral, call.x.shape[1], call.grid).chunk(len(mixer.local_convs))
+        channels, heads_of = call.x.shape[1], len(mixer.local_convs)
+        if isinstance(mixer.spectral, SpectralRescale):
+            gate_CHW = gate_gain(mixer.spectral, channels, call.grid)
+        else:
+            gate_CHW = torch.ones(channels, *call.grid, dtype=torch.float64)
+        gates = gate_CHW.chunk(heads_of)
         heads, names, radius = [], [], np.zeros(0)
         for conv, gate in zip(mixer.local_convs, gates, strict=True):
             assert isinstance(conv, nn.Conv2d)
@@ -119,6 +124,8 @@ def spam_bank(calls: Iterable[MixerCall]) -> list[SpamBank]:
             curve[[0, -1]] = np.sqrt(curve[[0, -1]])  # squares were averaged
             heads.append(curve)
             names.append(f"{conv.kernel_size[0]}x{conv.kernel_size[1]}")
+        if len(set(names)) < heads_of:
+            names = [f"{name}, head {i}" for i, name in enumerate(names, 1)]
         coords = {"head": names, "quantity": list(QUANTITIES), "radius": radius.tolist()}
         banks.append(
             SpamBank(

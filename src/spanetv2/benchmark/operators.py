@@ -22,7 +22,7 @@ from spanetv2.benchmark.settings import DTYPES, Cell
 from spanetv2.benchmark.timing import Step, timed
 from spanetv2.errors import UserError
 from spanetv2.layers import Stem, conv_output_size
-from spanetv2.mixers import SPAM, Attention
+from spanetv2.mixers import SPAM, Attention, SpectralRescale
 from spanetv2.models.variants import VARIANTS
 from spanetv2.ops.multiscale_spectral import (
     LARGEST_GRID,
@@ -70,7 +70,7 @@ class FusedLocalMixing(nn.Module):
         self.kernels = nn.Parameter(pack_kernels([conv.weight.detach() for conv in convs]))
         biases = [cast(Tensor, conv.bias).detach() for conv in convs]
         self.bias = nn.Parameter(torch.cat(biases))
-        self.theta = nn.Parameter(mixer.spectral.theta.detach().clone())
+        self.theta = nn.Parameter(cast(SpectralRescale, mixer.spectral).theta.detach().clone())
         self.function = function
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ def make_operator(name: str, channels: int, side: int) -> tuple[nn.Module, bool]
     if how == "fused" and side > LARGEST_GRID:
         raise UserError(f"got {side} tokens a side, expected at most {LARGEST_GRID} for {name}")
     mixer = SPAM(channels, (side, side))
-    mixer.spectral.implementation = how or "auto"
+    cast(SpectralRescale, mixer.spectral).implementation = how or "auto"
     if kind == "spam":
         return mixer, True
     if how == "fused":
@@ -155,7 +155,7 @@ def cost_of(name: str, channels: int, side: int, *, batch: int, dtype: str, work
     kind = name.partition("@")[0]
     module, last = make_operator(kind, channels, side)
     if isinstance(module, SPAM | LocalMixing):
-        module.spectral.implementation = "reference"
+        cast(SpectralRescale, module.spectral).implementation = "reference"
     shape = (1, side, side, channels) if last else (1, channels, side, side)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         module.to("meta")(torch.empty(shape, device="meta"))

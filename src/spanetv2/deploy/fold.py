@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from spanetv2.errors import UserError
 from spanetv2.layers import Mlp, StarReLU
-from spanetv2.mixers import SPAM, Attention
+from spanetv2.mixers import SPAM, Attention, SpectralRescale
 from spanetv2.models.backbone import SPANetV2
 from spanetv2.models.block import Block
 from spanetv2.ops.spectral_rescale import spectral_rescale_products
@@ -77,8 +77,10 @@ def optimize_for_inference(
 def _fold_block(block: Block) -> None:
     mixer = block.token_mixer
     if isinstance(mixer, SPAM):
-        _absorb_norm(block, "norm1", mixer.query, mixer.context)
-        block.token_mixer = FoldedSPAM(mixer)
+        readers = [mixer.context] if mixer.query is None else [mixer.query, mixer.context]
+        _absorb_norm(block, "norm1", *readers)
+        if isinstance(mixer.spectral, SpectralRescale):
+            block.token_mixer = FoldedSPAM(mixer)
     elif isinstance(mixer, Attention):
         _absorb_norm(block, "norm1", mixer.qkv)
     _absorb_norm(block, "norm2", block.mlp.fc1)
@@ -116,9 +118,10 @@ class FoldedSPAM(SPAM):
 
     def __init__(self, mixer: SPAM) -> None:
         nn.Module.__init__(self)  # the layers are the mixer's, none is made
+        assert mixer.grid is not None
         self.query, self.context, self.out = mixer.query, mixer.context, mixer.out
         self.proj, self.proj_drop = mixer.proj, mixer.proj_drop
-        self.interleaved = mixer.interleaved
+        self.interleaved, self.fusible = mixer.interleaved, mixer.fusible
         dense = max(mixer.grid) <= LARGEST_DENSE_GRID
         self.local_convs = nn.ModuleList() if dense else mixer.local_convs
         self.spectral = cast(Any, DenseLocal(mixer) if dense else ConstantFilter(mixer))
@@ -126,6 +129,7 @@ class FoldedSPAM(SPAM):
     def forward(self, x_BHWC: Tensor) -> Tensor:
         if not torch.jit.is_tracing() and tuple(x_BHWC.shape[1:3]) != self.grid:
             got = f"{x_BHWC.shape[1]} x {x_BHWC.shape[2]}"
+            assert self.grid is not None
             raise UserError(
                 f"got a grid of {got} tokens, expected {self.grid[0]} x {self.grid[1]}: this "
                 "network was optimised for one input size; call optimize_for_inference with yours"
@@ -144,8 +148,9 @@ class ConstantFilter(nn.Module):
 
     def __init__(self, mixer: SPAM) -> None:
         super().__init__()
-        self.grid = mixer.grid
-        gain_CHK = mixer.spectral.gain(*mixer.grid).to(mixer.query.weight.dtype)
+        spectral = cast(SpectralRescale, mixer.spectral)
+        self.grid = spectral.grid
+        gain_CHK = spectral.gain(*self.grid).to(mixer.context.weight.dtype)
         self.register_buffer("gain_HKC", gain_CHK.permute(1, 2, 0).contiguous())
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -161,10 +166,10 @@ class DenseLocal(nn.Module):
 
     def __init__(self, mixer: SPAM) -> None:
         super().__init__()
-        self.grid = mixer.grid
-        rows, columns = mixer.grid
+        self.grid = cast(SpectralRescale, mixer.spectral).grid
+        rows, columns = self.grid
         tokens = rows * columns
-        weight = mixer.query.weight
+        weight = mixer.context.weight
         channels = weight.shape[0]
         exact = copy.deepcopy(mixer).double()
         exact.spectral = cast(Any, ConstantFilter(exact))

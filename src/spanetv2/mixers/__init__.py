@@ -1,7 +1,15 @@
 """Token mixers: modules that exchange information between the tokens of a grid."""
 
 from spanetv2.mixers.attention import Attention
+from spanetv2.mixers.channels_first import ChannelsFirst, pooling, separable_convolution
 from spanetv2.mixers.spam import SPAM
 from spanetv2.mixers.spectral import SpectralRescale
 
-__all__ = ["SPAM", "Attention", "SpectralRescale"]
+__all__ = [
+    "SPAM",
+    "Attention",
+    "ChannelsFirst",
+    "SpectralRescale",
+    "pooling",
+    "separable_convolution",
+]

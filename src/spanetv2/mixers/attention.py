@@ -1,7 +1,7 @@
 """Self-attention over all tokens of a grid, plain or with a convolution of the values.
 
 Shape suffixes: B batch, C channels, H and W the grid in tokens, N = H * W, A attention heads,
-E = 32 channels per head.
+E channels per head.
 """
 
 import torch
@@ -16,16 +16,17 @@ HEAD_WIDTH = 32
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, heads of 32 channels, no biases; (B, H, W, C) to the same.
+    """Multi-head self-attention, no biases; (B, H, W, C) to the same.
 
     Args:
-        dim: channels C, a multiple of 32.
+        dim: channels C, a multiple of the head width.
         convolutional: add a depthwise 7x7 convolution of the values to the attention's output
             before the projection (stage 3 of the hybrid networks).
         proj_drop: dropout of the output.
+        head_width: channels per head; 32 in every published network.
 
     Raises:
-        UserError: ``dim`` is not a multiple of 32.
+        UserError: ``dim`` is not a multiple of the head width.
 
     Source: SPANetV2, hybrid networks.
     """
@@ -36,13 +37,14 @@ class Attention(nn.Module):
         *,
         convolutional: bool = False,
         proj_drop: float = 0.0,
+        head_width: int = HEAD_WIDTH,
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if dim % HEAD_WIDTH:
-            raise UserError(f"got dim={dim}, expected a multiple of {HEAD_WIDTH} (the head width)")
-        self.num_heads, self.head_width = dim // HEAD_WIDTH, HEAD_WIDTH
+        if dim % head_width:
+            raise UserError(f"got dim={dim}, expected a multiple of {head_width} (the head width)")
+        self.num_heads, self.head_width = dim // head_width, head_width
         self.qkv = nn.Linear(dim, 3 * dim, bias=False, device=device, dtype=dtype)
         self.local_conv = (
             nn.Conv2d(dim, dim, 7, padding=3, groups=dim, bias=False, device=device, dtype=dtype)

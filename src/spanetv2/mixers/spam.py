@@ -4,6 +4,7 @@ Shape suffixes: B batch, C channels, H and W the grid in tokens, N = H W. D stan
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -15,10 +16,11 @@ from spanetv2.mixers.spectral import SpectralRescale
 from spanetv2.ops.grouped_mix import grouped_mix_packed, prefer_packed
 from spanetv2.ops.multiscale_spectral import can_fuse, pack_kernels
 
-__all__ = ["HEAD_ORDERS", "NUM_HEADS", "SPAM"]
+__all__ = ["HEAD_ORDERS", "KERNELS", "NUM_HEADS", "SPAM"]
 
 HEAD_ORDERS = ("interleaved", "concatenated")
-NUM_HEADS = 4
+KERNELS = (3, 5, 7, 9)
+NUM_HEADS = len(KERNELS)
 _EXPANSION = 2
 
 
@@ -40,9 +42,14 @@ class SPAM(nn.Module):
         head_order: "interleaved" (the published checkpoints) or "concatenated".
         gate: gate of the spectral filter, "sigmoid" or "scaled_sigmoid".
         proj_drop: dropout of the output.
+        kernels: side of every head's kernel in tokens, odd; other than the paper's for studies.
+        spectral: re-scale the spectrum; False leaves the filter out.
+        modulation: multiply the query; False leaves the query out, so that the modulator itself
+            goes through the last layer.
 
     Raises:
-        UserError: ``dim`` is not a multiple of 4, or an unknown head order or gate.
+        UserError: ``dim`` is not a multiple of 4, an unknown head order or gate, or kernels that
+            are not four odd numbers.
 
     Source: SPANetV2, spectral-adaptive modulation.
     """
@@ -57,6 +64,9 @@ class SPAM(nn.Module):
         head_order: str = "interleaved",
         gate: str = "sigmoid",
         proj_drop: float = 0.0,
+        kernels: Sequence[int] = KERNELS,
+        spectral: bool = True,
+        modulation: bool = True,
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -68,23 +78,35 @@ class SPAM(nn.Module):
         if head_order not in HEAD_ORDERS:
             expected = ", ".join(map(repr, HEAD_ORDERS))
             raise UserError(f"got head_order={head_order!r}, expected one of {expected}")
+        if len(kernels) != NUM_HEADS or any(side < 1 or side % 2 == 0 for side in kernels):
+            raise UserError(
+                f"got kernels={tuple(kernels)}, expected {NUM_HEADS} odd numbers, one per head"
+            )
         self.interleaved = head_order == "interleaved"
+        # The fused operator is written for the paper's kernels with a filter behind them.
+        self.fusible = tuple(kernels) == KERNELS and spectral
         head_dim, expanded = dim // NUM_HEADS, _EXPANSION * dim
-        self.query = nn.Linear(dim, dim, bias=False, device=device, dtype=dtype)
+        self.query = (
+            nn.Linear(dim, dim, bias=False, device=device, dtype=dtype) if modulation else None
+        )
         self.context = nn.Linear(dim, dim, bias=False, device=device, dtype=dtype)
         self.local_convs = nn.ModuleList(
             nn.Conv2d(
                 head_dim,
                 head_dim,
-                kernel_size=3 + 2 * head,
-                padding=1 + head,
+                kernel_size=side,
+                padding=side // 2,
                 groups=head_dim,
                 device=device,
                 dtype=dtype,
             )
-            for head in range(NUM_HEADS)
+            for side in kernels
         )
-        self.spectral = SpectralRescale(dim, grid, gate=gate, device=device, dtype=dtype)
+        self.spectral = (
+            SpectralRescale(dim, grid, gate=gate, device=device, dtype=dtype)
+            if spectral
+            else nn.Identity()
+        )
         grouped = nn.Conv2d(
             dim, expanded, 1, groups=head_dim, bias=False, device=device, dtype=dtype
         )
@@ -109,31 +131,33 @@ class SPAM(nn.Module):
     @property
     def gate(self) -> str:
         """Gate of the spectral filter."""
-        return "sigmoid" if self.spectral.alpha is None else "scaled_sigmoid"
+        scaled = getattr(self.spectral, "alpha", None) is not None
+        return "scaled_sigmoid" if scaled else "sigmoid"
 
     @property
     def implementation(self) -> str:
         """What computes the mixer; see ``spanetv2.set_implementation``."""
-        return self.spectral.implementation
+        return getattr(self.spectral, "implementation", "auto")
 
     @property
-    def grid(self) -> tuple[int, int]:
-        """Grid (H, W) in tokens that the spectral filter's parameters are made for."""
-        return self.spectral.grid
+    def grid(self) -> tuple[int, int] | None:
+        """Grid (H, W) in tokens that the filter's parameters are made for; None without one."""
+        return getattr(self.spectral, "grid", None)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         # Lists of tokens wherever the grid does not matter: see Block.
         x_BNC = x_BHWC.flatten(1, 2)
-        query_BNC = F.gelu(self.query(x_BNC))
         grid = x_BHWC.shape[1:3]
         context_BCHW = self.context(x_BNC).transpose(1, 2).unflatten(2, grid)
         scale_BCHW = self._project(self._mix_tokens(context_BCHW))
-        scale_BNC = scale_BCHW.flatten(2).transpose(1, 2)
-        return self.proj_drop(self.out(query_BNC * scale_BNC)).view(x_BHWC.shape)
+        y_BNC = scale_BCHW.flatten(2).transpose(1, 2)
+        if self.query is not None:
+            y_BNC = F.gelu(self.query(x_BNC)) * y_BNC
+        return self.proj_drop(self.out(y_BNC)).view(x_BHWC.shape)
 
     def _mix_tokens(self, x_BCHW: Tensor) -> Tensor:
         if not torch.jit.is_scripting():  # noqa: SIM102 - scripting wants the bare condition
-            if self.implementation == "fused" and can_fuse(x_BCHW):
+            if self.implementation == "fused" and self.fusible and can_fuse(x_BCHW):
                 return self._mix_tokens_fused(x_BCHW)
         heads = x_BCHW.chunk(4, dim=1)
         local = []
@@ -148,7 +172,8 @@ class SPAM(nn.Module):
         convs = [cast(nn.Conv2d, conv) for conv in self.local_convs]
         kernels_CTT = pack_kernels([conv.weight for conv in convs])
         bias_C = torch.cat([cast(Tensor, conv.bias) for conv in convs])
-        gain_CHK = self.spectral.kept_gain(x_BCHW.shape[2], x_BCHW.shape[3])
+        spectral = cast(SpectralRescale, self.spectral)
+        gain_CHK = spectral.kept_gain(x_BCHW.shape[2], x_BCHW.shape[3])
         return multiscale_spectral(x_BCHW, kernels_CTT, bias_C, gain_CHK)
 
     def _project(self, y_BCHW: Tensor) -> Tensor:

@@ -37,7 +37,8 @@ class SPANetV2(nn.Module):
     Args:
         depths: blocks per stage.
         dims: channels per stage.
-        mixers: token mixer per stage: "spam", "mixed_attention" or "attention".
+        mixers: token mixer per stage, names of ``MIXERS``: "spam", "mixed_attention", "attention",
+            or one of those for studies.
         residual_scale: per stage, whether the residual branches are scaled.
         in_chans: channels of the input image.
         num_classes: classes; 0 leaves the classifier out.
@@ -91,6 +92,7 @@ class SPANetV2(nn.Module):
             )
         if unknown := set(mixers) - set(MIXERS):
             raise UserError(f"got mixers {sorted(unknown)}, expected some of {', '.join(MIXERS)}")
+        self.architecture = {"depths": list(depths), "dims": list(dims), "mixers": list(mixers)}
         self.num_classes = num_classes
         self.in_chans = in_chans
         self.num_features = self.head_hidden_size = dims[-1]

@@ -3,7 +3,8 @@
 Shape suffixes: B batch, C channels, H and W the grid in tokens, N = H W.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from timm.layers import DropPath
@@ -11,12 +12,41 @@ from timm.models import checkpoint_seq
 from torch import Tensor, nn
 
 from spanetv2.layers import Downsampling, Mlp, ResidualScale
-from spanetv2.mixers import SPAM, Attention
+from spanetv2.mixers import SPAM, Attention, pooling, separable_convolution
 
-__all__ = ["MIXERS", "Block", "Stage"]
+__all__ = ["MIXERS", "Block", "MixerBuilder", "Stage"]
 
-# What a stage can mix tokens with. "mixed_attention" is the convolutional attention of stage 3.
-MIXERS = ("spam", "mixed_attention", "attention")
+MixerBuilder = Callable[[int, tuple[int, int], dict[str, Any], dict[str, Any]], nn.Module]
+"""From channels, grid, SPAM's head order and gate, and what every mixer takes (proj_drop, device,
+dtype) to a mixer of maps (B, H, W, C)."""
+
+
+def _spam(**options: Any) -> MixerBuilder:
+    return lambda dim, grid, heads, rest: SPAM(dim, grid, **heads, **options, **rest)
+
+
+def _attention(**options: Any) -> MixerBuilder:
+    return lambda dim, grid, heads, rest: Attention(dim, **options, **rest)
+
+
+# What a stage can mix tokens with. The published networks have "spam", "mixed_attention" (the
+# convolutional attention of stage 3) and "attention"; the others are for controlled studies.
+MIXERS: Mapping[str, MixerBuilder] = {
+    "spam": _spam(),
+    "mixed_attention": _attention(convolutional=True),
+    "attention": _attention(),
+    "spam_no_srf": _spam(spectral=False),
+    "spam_no_modulation": _spam(modulation=False),
+    "spam_3": _spam(kernels=(3, 3, 3, 3)),
+    "spam_5": _spam(kernels=(5, 5, 5, 5)),
+    "spam_7": _spam(kernels=(7, 7, 7, 7)),
+    "spam_9": _spam(kernels=(9, 9, 9, 9)),
+    "mixed_attention_16": _attention(convolutional=True, head_width=16),
+    "attention_16": _attention(head_width=16),
+    "sepconv": lambda dim, grid, heads, rest: separable_convolution(dim, **rest),
+    "pooling": lambda dim, grid, heads, rest: pooling(proj_drop=rest["proj_drop"]),
+    "identity": lambda dim, grid, heads, rest: nn.Identity(),
+}
 
 
 class Block(nn.Module):
@@ -63,24 +93,12 @@ class Block(nn.Module):
             return DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
         self.norm1 = norm()
-        if mixer == "spam":
-            self.token_mixer: nn.Module = SPAM(
-                dim,
-                grid,
-                head_order=head_order,
-                gate=gate,
-                proj_drop=proj_drop,
-                device=device,
-                dtype=dtype,
-            )
-        else:
-            self.token_mixer = Attention(
-                dim,
-                convolutional=mixer == "mixed_attention",
-                proj_drop=proj_drop,
-                device=device,
-                dtype=dtype,
-            )
+        self.token_mixer = MIXERS[mixer](
+            dim,
+            grid,
+            {"head_order": head_order, "gate": gate},
+            {"proj_drop": proj_drop, "device": device, "dtype": dtype},
+        )
         self.res_scale1 = scale()
         self.drop_path1 = path()
         self.norm2 = norm()

@@ -50,8 +50,7 @@ def _entrypoint(variant: Variant) -> Callable[..., SPANetV2]:
             pretrained,
             pretrained_filter_fn=checkpoint_filter_fn,
             feature_cfg={"out_indices": (0, 1, 2, 3), "feature_cls": "getter"},
-            **architecture,
-            **kwargs,
+            **(architecture | kwargs),
         )
 
     build.__name__ = build.__qualname__ = variant.name

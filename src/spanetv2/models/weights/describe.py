@@ -53,6 +53,22 @@ class Description:
         return None
 
 
+def _mixer(parts: Mapping[str, Tensor]) -> str:
+    """Name of the token mixer that these are the weights of; head widths do not show."""
+    if "context.weight" not in parts:
+        if "inner.pwconv1.weight" in parts:
+            return "sepconv"
+        if "qkv.weight" not in parts:
+            return "identity"  # or pooling: neither has weights
+        return "mixed_attention" if "local_conv.weight" in parts else "attention"
+    if "query.weight" not in parts:
+        return "spam_no_modulation"
+    if "spectral.theta" not in parts:
+        return "spam_no_srf"
+    kernels = {v.shape[-1] for k, v in parts.items() if re.match(r"local_convs\.\d\.weight", k)}
+    return f"spam_{kernels.pop()}" if len(kernels) == 1 else "spam"
+
+
 def describe(state: Mapping[str, Tensor]) -> Description:
     """Read the architecture and its options off a state dict with this package's names.
 
@@ -74,9 +90,8 @@ def describe(state: Mapping[str, Tensor]) -> Description:
 
     def mixer(stage: int) -> str:
         base = f"stages.{stage}.blocks.0.token_mixer."
-        if base + "context.weight" in state:
-            return "spam"
-        return "mixed_attention" if base + "local_conv.weight" in state else "attention"
+        inside = {k.removeprefix(base): v for k, v in state.items() if k.startswith(base)}
+        return _mixer(inside)
 
     theta = state.get("stages.0.blocks.0.token_mixer.spectral.theta")
     kernel = stem.shape[-1]

@@ -142,11 +142,13 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise UserError(f"{path}: {error}") from error
     if dense:
         return Checkpoint(path=path, state_dict=state, source="spanetv2", **known)
-    source = "spanetv2" if is_native(state) else "authors"
     name = record.get("model_name")
-    if (name is not None and name not in VARIANTS) or not is_spanetv2(state):
+    # With mixers other than SPAM the names are those of other networks: the record decides.
+    native = is_native(state) or name in VARIANTS
+    source = "spanetv2" if native else "authors"
+    if (name is not None and name not in VARIANTS) or not (native or is_spanetv2(state)):
         source = "other"
-    else:
+    elif not native:
         try:
             state = to_native(state)
         except UserError as error:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from spanetv2.errors import UserError
 from spanetv2.files import atomic_path
 from spanetv2.models.backbone import SPANetV2
+from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights.read import METADATA_KEY
 
 __all__ = ["model_record", "save_state_dict", "save_weights"]
@@ -38,6 +39,10 @@ def model_record(model: nn.Module) -> dict[str, Any]:
             "head_order": model.head_order,
             "gate": model.gate,
         }
+        variant = VARIANTS[name]
+        for key, value in model.architecture.items():
+            if value != list(getattr(variant, key)):
+                kwargs[key] = value
         if model.head.pool != "avg":
             kwargs["global_pool"] = model.head.pool
         if len(model.feature_norms):

@@ -7,14 +7,14 @@ Shapes: C channels, H x W the stage's grid of tokens, K = W // 2 + 1 half-spectr
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 from torch import nn
 
 from spanetv2.errors import UserError
-from spanetv2.mixers import SPAM
+from spanetv2.mixers import SPAM, SpectralRescale
 from spanetv2.tasks.classification.canvas import GREY, LINE_COLOURS, new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -182,14 +182,15 @@ def _collect(model: nn.Module) -> list[_Stage]:
     """Gather the gains of all SPAM mixers, one entry per stage, from fine to coarse."""
     groups: dict[str, list[SPAM]] = {}
     for name, module in model.named_modules():
-        if isinstance(module, SPAM):
+        if isinstance(module, SPAM) and isinstance(module.spectral, SpectralRescale):
             stage = re.search(r"stages[._](\d+)", name)
             groups.setdefault(stage.group(1) if stage else "0", []).append(module)
     stages = []
     for number, group in groups.items():
         height, width = _grid(group[0])
         with torch.no_grad():
-            gains = [mixer.spectral.gain(height, width).float().cpu().numpy() for mixer in group]
+            filters = [cast(SpectralRescale, mixer.spectral) for mixer in group]
+            gains = [one.gain(height, width).float().cpu().numpy() for one in filters]
         stages.append(
             _Stage(
                 number=int(number) + 1,
@@ -206,7 +207,7 @@ def _collect(model: nn.Module) -> list[_Stage]:
 
 def _grid(mixer: SPAM) -> tuple[int, int]:
     """Give the grid the filter is stored for; of the two widths that fit, the square one."""
-    _, height, half = mixer.spectral.theta.shape
+    _, height, half = cast(SpectralRescale, mixer.spectral).theta.shape
     return (height, height) if height // 2 + 1 == half else (height, max(1, 2 * half - 2))
 
 
