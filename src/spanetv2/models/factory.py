@@ -15,6 +15,7 @@ from spanetv2.models.variants import PREFIX, VARIANTS
 from spanetv2.models.weights.describe import Description, describe
 from spanetv2.models.weights.load import load_weights
 from spanetv2.models.weights.read import Checkpoint, read_checkpoint
+from spanetv2.models.weights.shipped import ShippedWeights, find_shipped
 
 __all__ = ["create_model", "load_model", "resolve_name"]
 
@@ -23,7 +24,7 @@ def resolve_name(name: str) -> str:
     """The timm name of a model: ours with or without ``spanetv2_``, or any other timm model.
 
     Raises:
-        UserError: no such model; the message suggests close names.
+        UserError: no such model; the message suggests close names. Or the name of weights of ours.
 
     Example:
         >>> resolve_name("s18_pure")
@@ -31,6 +32,11 @@ def resolve_name(name: str) -> str:
     """
     if PREFIX + name in VARIANTS:
         return PREFIX + name
+    if (weights := find_shipped(name)) is not None:
+        raise UserError(
+            f"got {weights.name}, which are weights, expected a model: give {weights.variant}, and "
+            f"{weights.name} where weights are taken"
+        )
     if is_model(name):
         return name
     known = [*VARIANTS, *(variant.removeprefix(PREFIX) for variant in VARIANTS), *list_models()]
@@ -62,6 +68,20 @@ def _options(found: Description, checkpoint: Checkpoint, given: dict[str, Any]) 
     return options
 
 
+def _classifier_name(shipped: ShippedWeights, checkpoint: object) -> str:
+    """timm's name of weights in the package."""
+    if shipped.task != "classification":
+        raise UserError(
+            f"got {shipped.name}, weights of a {shipped.task} model, expected a classifier or a "
+            "variant alone; load_segmenter and load_detector take such names"
+        )
+    if checkpoint is not None:
+        raise UserError(
+            f"got {shipped.name} and a checkpoint, expected {shipped.variant} for the latter"
+        )
+    return shipped.name
+
+
 def create_model(
     name: str,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -77,7 +97,9 @@ def create_model(
     """Build a model by name, with weights from a checkpoint if one is given.
 
     Args:
-        name: a variant ("s18_pure", "spanetv2_s18_pure"; see ``spanetv2 models``) or a timm model.
+        name: a variant ("s18_pure", "spanetv2_s18_pure"; see ``spanetv2 models``), a classifier in
+            the package ("pico_pure.fashion_mnist", with its weights if ``pretrained`` is true), or
+            a timm model.
         checkpoint: file or run folder; head order, gate, classes, channels and image size come from
             it unless they are given here.
         head_order: "interleaved" (default) or "concatenated".
@@ -101,7 +123,8 @@ def create_model(
         >>> tuple(model(torch.zeros(2, 3, 28, 28)).shape)
         (2, 10)
     """
-    name = resolve_name(name)
+    shipped = find_shipped(name)
+    name = resolve_name(name) if shipped is None else _classifier_name(shipped, checkpoint)
     given = {
         "head_order": head_order,
         "gate": gate,

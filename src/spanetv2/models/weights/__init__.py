@@ -5,15 +5,18 @@ from spanetv2.models.weights.describe import Description, describe
 from spanetv2.models.weights.load import LoadReport, load_weights
 from spanetv2.models.weights.read import Checkpoint, read_checkpoint
 from spanetv2.models.weights.save import save_state_dict, save_weights
+from spanetv2.models.weights.shipped import ShippedWeights, shipped_weights
 
 __all__ = [
     "Checkpoint",
     "Description",
     "LoadReport",
+    "ShippedWeights",
     "describe",
     "load_weights",
     "read_checkpoint",
     "save_state_dict",
     "save_weights",
+    "shipped_weights",
     "to_native",
 ]

@@ -19,6 +19,7 @@ from spanetv2.ops.spectral_rescale import resize_theta
 __all__ = [
     "checkpoint_filter_fn",
     "grid_to_image",
+    "in_single_precision",
     "is_native",
     "is_spanetv2",
     "resize_filters",
@@ -101,6 +102,20 @@ def strip_wrapping(
         else:
             break
     return tensors
+
+
+def in_single_precision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict whose half precision numbers are float32, as small files store them.
+
+    Example:
+        >>> state = {"a": torch.zeros(1, dtype=torch.float16), "n": torch.zeros(1, dtype=torch.int)}
+        >>> [value.dtype for value in in_single_precision(state).values()]
+        [torch.float32, torch.int32]
+    """
+    halves = (torch.float16, torch.bfloat16)
+    return {
+        name: value.float() if value.dtype in halves else value for name, value in state.items()
+    }
 
 
 def is_native(state: Mapping[str, Tensor]) -> bool:
@@ -205,7 +220,7 @@ def checkpoint_filter_fn(content: Mapping[str, Any], model: nn.Module) -> dict[s
     Norms that a dense backbone adds to a classification checkpoint keep their initial values.
     """
     expected = model.state_dict()
-    state, _ = resize_filters(to_native(content), expected)
+    state, _ = resize_filters(in_single_precision(to_native(content)), expected)
     for name, value in expected.items():
         if name.startswith("feature_norms."):
             state.setdefault(name, value)

@@ -17,15 +17,17 @@ from torch import Tensor
 from spanetv2.errors import UserError
 from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights.convert import (
+    in_single_precision,
     is_native,
     is_spanetv2,
     strip_wrapping,
     to_native,
 )
+from spanetv2.models.weights.record import METADATA_KEY, record_of
+from spanetv2.models.weights.shipped import find_shipped
 
-__all__ = ["METADATA_KEY", "RUN_WEIGHTS", "Checkpoint", "read_checkpoint"]
+__all__ = ["RUN_WEIGHTS", "Checkpoint", "read_checkpoint"]
 
-METADATA_KEY = "spanetv2"
 # What PyTorch's reader raises on bytes that are not, or no longer, a checkpoint.
 _DAMAGED = (
     RuntimeError,
@@ -50,7 +52,7 @@ class Checkpoint:
     path: Path
     """the file that was read"""
     state_dict: dict[str, Tensor]
-    """name -> tensor, on the CPU"""
+    """name -> tensor, on the CPU; half precision is read as float32"""
     source: str
     """"spanetv2" (written by this package), "authors", or "other" (another network)"""
     task: str = "classification"
@@ -71,13 +73,12 @@ class Checkpoint:
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
+            record = record_of(file.metadata())
             content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise UserError(
             f"{path}: truncated or not a safetensors file ({error}); fetch or write it again"
         ) from error
-    record = json.loads(metadata[METADATA_KEY]) if METADATA_KEY in metadata else {}
     return content, record
 
 
@@ -111,7 +112,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
     Args:
         path: a safetensors file, a PyTorch file (the authors', or a training checkpoint of this
-            package), or a run folder with ``weights.safetensors``.
+            package), a run folder with ``weights.safetensors``, or the name of weights in the
+            package, such as "spanetv2_pico_pure.fashion_mnist" (see `spanetv2 models`).
 
     Returns:
         The weights, with this package's names if they are a SPANetV2's, and what the file records
@@ -121,6 +123,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         UserError: no such file, truncated, no weights in it, or it needs an arbitrary pickle.
     """
     path = Path(path)
+    if not path.exists() and (shipped := find_shipped(path)) is not None:
+        path = shipped.path
     if path.is_dir():
         if not (path / RUN_WEIGHTS).is_file():
             raise UserError(f"{path}: a folder without {RUN_WEIGHTS}, expected a finished run")
@@ -140,6 +144,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         state = strip_wrapping(content, _TRAINING_PREFIXES) if dense else strip_wrapping(content)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+    state = in_single_precision(state)
     if dense:
         return Checkpoint(path=path, state_dict=state, source="spanetv2", **known)
     name = record.get("model_name")

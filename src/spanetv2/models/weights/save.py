@@ -12,7 +12,7 @@ from spanetv2.errors import UserError
 from spanetv2.files import atomic_path
 from spanetv2.models.backbone import SPANetV2
 from spanetv2.models.variants import VARIANTS
-from spanetv2.models.weights.read import METADATA_KEY
+from spanetv2.models.weights.record import METADATA_KEY
 
 __all__ = ["model_record", "save_state_dict", "save_weights"]
 
