@@ -36,7 +36,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-def test_wheel_holds_every_module_and_recipe(wheel: Path) -> None:
+def test_wheel_holds_every_module_recipe_and_weight(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     sources = {p.relative_to(ROOT / "src").as_posix() for p in (ROOT / "src").rglob("*.py")}
     recipes = {p.relative_to(ROOT).as_posix() for p in (ROOT / "recipes").rglob("*.yaml")}
@@ -44,6 +44,13 @@ def test_wheel_holds_every_module_and_recipe(wheel: Path) -> None:
     assert len(recipes) > 0
     assert sources <= names
     assert {f"spanetv2/{name}" for name in recipes} <= names
+    weights = {
+        p.relative_to(ROOT / "src").as_posix()
+        for p in (ROOT / "src" / "spanetv2" / "weights").iterdir()
+        if p.suffix in (".safetensors", ".md")
+    }
+    assert len(weights) >= 4
+    assert weights <= names
     assert "spanetv2/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
@@ -63,6 +70,7 @@ def test_wheel_works_without_the_source_tree(wheel: Path, tmp_path: Path) -> Non
         "print(spanetv2.__file__, find_recipe('imagenet/s18_pure'), sep='\\n')\n"
         "print(*list_recipes(), sep='\\n')\n"
         "timm.create_model('spanetv2_pico_pure')\n"
+        "timm.create_model('spanetv2_pico_pure.fashion_mnist', pretrained=True)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -12,7 +12,8 @@ def export(
     checkpoint: Annotated[
         str,
         typer.Argument(
-            help="Weights: .safetensors, a run folder, the authors' .pth, or a training .ckpt."
+            help="Weights: .safetensors, a run folder, the authors' .pth, a training .ckpt, or a "
+            "name of weights in the package (see `spanetv2 models`)."
         ),
     ],
     format: Annotated[str, typer.Option(help="onnx, torch (torch.export) or torchscript.")] = (

@@ -1,4 +1,4 @@
-"""``spanetv2 models``: the table of variants."""
+"""``spanetv2 models``: the table of variants, and the weights in the package."""
 
 from typing import Annotated
 
@@ -10,14 +10,23 @@ __all__ = ["models"]
 def models(
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
 ) -> None:
-    """List the variants: parameters, multiply-adds, published accuracy."""
-    from spanetv2.models.variants import VARIANTS
+    """List the variants (parameters, multiply-adds, published accuracy) and the weights that ship.
 
+    A name of weights stands for a checkpoint in every command that takes one, and for timm.
+    """
+    from spanetv2.models.variants import VARIANTS
+    from spanetv2.models.weights.shipped import shipped_weights
+
+    shipped = shipped_weights().values()
     if json_output:
         import dataclasses
         import json
 
-        rows = [dataclasses.asdict(variant) for variant in VARIANTS.values()]
+        rows = [
+            dataclasses.asdict(variant)
+            | {"weights": [found.name for found in shipped if found.variant == variant.name]}
+            for variant in VARIANTS.values()
+        ]
         typer.echo(json.dumps(rows, indent=2))
         return
     typer.echo(
@@ -33,6 +42,8 @@ def models(
         )
     typer.echo(
         "\n1000 classes, 224 x 224 pixels; multiply-adds leave out the FFT. Top-1 on ImageNet-1K\n"
-        'as published (arXiv 2503.23947); "ours" marks small variants of this project, which\n'
-        "have no published weights."
+        'as published (arXiv 2503.23947); "ours" marks small variants of this project.\n'
+        "\nWeights in the package, for predict, evaluate, analyze model, export and --weights:"
     )
+    for found in shipped:
+        typer.echo(f"  {found.name:36}{found.task:16}{found.record['extra']['summary']}")

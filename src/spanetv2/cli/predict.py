@@ -23,7 +23,8 @@ def predict(
     checkpoint: Annotated[
         str,
         typer.Argument(
-            help="Weights: .safetensors, a run folder, the authors' .pth, or a training .ckpt."
+            help="Weights: .safetensors, a run folder, the authors' .pth, a training .ckpt, or a "
+            "name of weights in the package (see `spanetv2 models`)."
         ),
     ],
     paths: Annotated[

@@ -28,7 +28,8 @@ def model(
     name: Annotated[
         str,
         typer.Argument(
-            help="A checkpoint (.safetensors, a run folder, the authors' .pth) or a timm model."
+            help="A checkpoint (.safetensors, a run folder, the authors' .pth), a name of weights "
+            "in the package (see `spanetv2 models`), or a timm model."
         ),
     ],
     images: Annotated[
@@ -227,10 +228,12 @@ def _load(
     """A checkpoint's or a named model, its class names and preprocessing."""
     from spanetv2.models import create_model, load_model
     from spanetv2.models.factory import resolve_name
+    from spanetv2.models.weights.shipped import find_shipped
     from spanetv2.tasks.classification.data.transforms import Preprocessing
 
     # timm's names have dots too (convnext_atto.d2_in1k)
-    if Path(which).exists() or Path(which).suffix in _WEIGHTS or "/" in which:
+    is_file = Path(which).exists() or Path(which).suffix in _WEIGHTS or "/" in which
+    if is_file or find_shipped(which) is not None:
         network, record = load_model(which, device=device)
         return network, record.classes, Preprocessing.of_checkpoint(network, record.preprocessing)
     name = resolve_name(which)
