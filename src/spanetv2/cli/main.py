@@ -11,6 +11,7 @@ from spanetv2.cli.benchmark import benchmark
 from spanetv2.cli.check_data import app as check_data
 from spanetv2.cli.convert import convert
 from spanetv2.cli.evaluate import evaluate
+from spanetv2.cli.evidence import app as evidence
 from spanetv2.cli.export import export
 from spanetv2.cli.models import models
 from spanetv2.cli.predict import predict
@@ -72,6 +73,7 @@ app.add_typer(check_data, name="check-data")
 app.command()(models)
 app.command()(recipes)
 app.add_typer(analyze, name="analyze")
+app.add_typer(evidence, name="evidence")
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Controlled experiments: one skeleton, many token mixers, the same recipe, several seeds."""

@@ -1,0 +1,195 @@
+"""What a row costs, and the widths at which it has as many parameters as the reference.
+
+Nothing is computed: networks are built on the meta device, where only shapes exist.
+"""
+
+import itertools
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from spanetv2.errors import UserError
+from spanetv2.evidence.rows import REFERENCE, ROWS, Row
+from spanetv2.mixers import SpectralRescale
+from spanetv2.models import set_implementation
+from spanetv2.models.backbone import SPANetV2
+
+__all__ = ["LARGEST_MISMATCH", "Cost", "Skeleton", "cost_of", "match_widths"]
+
+LARGEST_MISMATCH = 0.05
+"""Share by which a matched row's parameters may differ from the reference's."""
+_UNEVENNESS = 3.0  # weight against the other two differences
+_NARROWEST, _WIDEST = 0.75, 1.5  # of the skeleton's widths
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skeleton:
+    """What all rows share.
+
+    Args:
+        depths: blocks per stage.
+        dims: channels per stage of the reference.
+        stem_stride: 1, 2 or 4.
+        image: channels, height, width.
+        num_classes: classes; 0 for a backbone.
+    """
+
+    depths: tuple[int, int, int, int]
+    dims: tuple[int, int, int, int]
+    stem_stride: int
+    image: tuple[int, int, int]
+    num_classes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Size of a network for one image."""
+
+    parameters: int
+    multiply_adds: float
+
+
+def _divisor(mixer: str) -> int:
+    """What a mixer's channels must be a multiple of."""
+    if "attention" in mixer:
+        return 16 if mixer.endswith("_16") else 32
+    return 4
+
+
+def _build(row: Row, skeleton: Skeleton, dims: tuple[int, ...]) -> SPANetV2:
+    return SPANetV2(
+        skeleton.depths,
+        dims,
+        row.mixers,
+        in_chans=skeleton.image[0],
+        num_classes=skeleton.num_classes,
+        img_size=skeleton.image[1:],
+        stem_stride=skeleton.stem_stride,
+        head_order=row.head_order,
+        gate=row.gate,
+        device=torch.device("meta"),
+    )
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@cache
+def cost_of(row: Row, skeleton: Skeleton, dims: tuple[int, ...]) -> Cost:
+    """Parameters, and multiply-adds of one image.
+
+    Counted are convolutions and matrix products, attention's included, and for a spectral filter
+    the two real FFTs and the gain: 2.5 n log2 n + n per channel of n tokens.
+
+    Args:
+        row: which mixers.
+        skeleton: everything else.
+        dims: channels per stage.
+    """
+    model = _build(row, skeleton, dims).eval()
+    filters: list[float] = []
+
+    def count(_: nn.Module, given: tuple[torch.Tensor, ...], __: torch.Tensor) -> None:
+        tokens = given[0].shape[2] * given[0].shape[3]
+        filters.append(given[0].shape[1] * (2.5 * tokens * math.log2(tokens) + tokens))
+
+    if any(isinstance(module, SpectralRescale) for module in model.modules()):
+        set_implementation(model, "reference")
+    for module in model.modules():
+        if isinstance(module, SpectralRescale):
+            module.register_forward_hook(count)
+    image = torch.empty(1, *skeleton.image, device="meta")
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model(image)
+    return Cost(
+        parameters=_parameters(model),
+        multiply_adds=counter.get_total_flops() / 2 + sum(filters),
+    )
+
+
+def _terms(dims_KS: np.ndarray) -> np.ndarray:
+    """The monomials that costs are made of, (K, 12): every layer joins a stage to itself or to the
+    next one, so that parameters and multiply-adds are quadratic in the widths."""
+    ones = np.ones((len(dims_KS), 1))
+    return np.hstack([ones, dims_KS, dims_KS**2, dims_KS[:, :-1] * dims_KS[:, 1:]])
+
+
+def _costs(row: Row, skeleton: Skeleton, dims_KS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Parameters and multiply-adds for many widths, (K,) each, from a few networks."""
+    divisors = np.array([_divisor(mixer) for mixer in row.mixers])
+    ones = np.ones(4, dtype=int)
+    steps = [ones, *(ones + k * np.eye(4, dtype=int)[i] for i in range(4) for k in (1, 2))]
+    steps += [ones + np.eye(4, dtype=int)[i] + np.eye(4, dtype=int)[i + 1] for i in range(3)]
+    known_KS = np.stack(steps) * divisors
+    counted = [cost_of(row, skeleton, tuple(map(int, dims))) for dims in known_KS]
+    values = np.array([[one.parameters, one.multiply_adds] for one in counted])
+    scale = divisors.astype(float)
+    factors = np.linalg.solve(_terms(known_KS / scale), values)
+    found = _terms(dims_KS / scale) @ factors
+    return found[:, 0], found[:, 1]
+
+
+@cache
+def match_widths(row: Row, skeleton: Skeleton) -> tuple[int, int, int, int]:
+    """Channels per stage at which a row has the reference's parameters.
+
+    Of all widths that the mixers take (multiples of their heads) between 0.75 and 1.5 times the
+    skeleton's, those that bring the parameters within 5 % of the reference's are considered, and
+    the one is taken for which parameters and multiply-adds differ least and the stages grow most
+    evenly: the smallest sum of the two logarithms of ratios and of three standard deviations of
+    the stages' logarithmic growth. A row that is not to be matched keeps the skeleton's widths,
+    rounded up where its mixers ask for it.
+
+    Args:
+        row: which mixers.
+        skeleton: everything else.
+
+    Returns:
+        The widths.
+
+    Raises:
+        UserError: none is within 5 % of the reference.
+
+    Example:
+        >>> tiny = Skeleton(
+        ...     depths=(1, 1, 1, 1), dims=(16, 32, 64, 96), stem_stride=2, image=(1, 28, 28),
+        ...     num_classes=10,
+        ... )
+        >>> match_widths(ROWS["spam"], tiny)
+        (16, 32, 64, 96)
+    """
+    divisors = [_divisor(mixer) for mixer in row.mixers]
+    pairs = list(zip(skeleton.dims, divisors, strict=True))
+    if not row.matched:
+        first, second, third, fourth = (-(-dim // by) * by for dim, by in pairs)
+        return first, second, third, fourth
+    reference = cost_of(ROWS[REFERENCE], skeleton, skeleton.dims)
+    choices = [
+        range(math.ceil(_NARROWEST * dim / by) * by, math.floor(_WIDEST * dim / by) * by + 1, by)
+        for dim, by in pairs
+    ]
+    dims_KS = np.array(list(itertools.product(*choices)))
+    parameters, multiply_adds = _costs(row, skeleton, dims_KS)
+    mismatch = np.abs(parameters / reference.parameters - 1)
+    growth = np.log(dims_KS / np.array(skeleton.dims))
+    distance = (
+        np.abs(np.log(parameters / reference.parameters))
+        + np.abs(np.log(multiply_adds / reference.multiply_adds))
+        + _UNEVENNESS * growth.std(axis=1)
+    )
+    distance[mismatch > LARGEST_MISMATCH] = np.inf
+    best = int(distance.argmin())
+    if not np.isfinite(distance[best]):
+        raise UserError(
+            f"row {row.name}: got no widths within {LARGEST_MISMATCH:.0%} of "
+            f"{reference.parameters:,} parameters, expected a wider skeleton"
+        )
+    first, second, third, fourth = map(int, dims_KS[best])
+    return first, second, third, fourth
