@@ -207,3 +207,12 @@ def test_weights_are_not_taken_for_models() -> None:
         resolve_name("pico_pure.fashion_mnist")
     with pytest.raises(UserError, match="expected spanetv2_pico_pure for the latter"):
         spanetv2.create_model(PURE, "mine.pth")
+
+
+def test_the_guide_lists_every_file_with_its_figures() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "weights.md").read_text(encoding="utf-8")
+    for name, found in SHIPPED.items():
+        (row,) = (line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
+        assert f"| {found.task} |" in row
+        assert found.record["extra"]["summary"] in row
+        assert f"{found.path.stat().st_size / 1e6:.1f} MB" in row
