@@ -40,6 +40,8 @@ class About:
     example: str
     """an argument for `spanetv2 predict`"""
     limits: str
+    start: str = ""
+    """what training started from, if it did not start from scratch"""
 
 
 _SCENES = (
@@ -78,6 +80,10 @@ ABOUT = {
         summary="mIoU {miou} on {images} held-out scenes",
         example="data/scenes/images/validation",
         limits=_SCENES_LIMITS,
+        start=(
+            "a classifier of the training scenes' digits, by `spanetv2 scenes data/scenes --crops` "
+            "and `spanetv2 train classification --config scenes/digits --data data/scenes/crops`"
+        ),
     ),
     "scenes_mask_rcnn": About(
         recipe="scenes/mask_rcnn",
@@ -98,6 +104,20 @@ FIGURES = {
         "mask_ap50": "mask AP50",
     },
 }
+
+
+def check_scenes(data: str | None) -> None:
+    """The scenes that cards speak of.
+
+    Raises:
+        UserError: none, or others.
+    """
+    if data is None:
+        raise UserError("got no --data, expected the folder that `spanetv2 scenes FOLDER` makes")
+    made = json.loads((Path(data) / "scenes.json").read_text(encoding="utf-8"))
+    found = [made[key] for key in ("train", "val", "seed")]
+    if found != [2000, 200, 0] or made["settings"]["size"] != 256:
+        raise UserError(f"got {data} of {found}, expected 2000 + 200 scenes of seed 0, 256 pixels")
 
 
 def rounded(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -154,7 +174,10 @@ def card(name: str, checkpoint: Checkpoint, about: About, found: dict[str, Any],
     override = "" if config["model"]["name"] in recipe_text(about) else f" --model.name {variant}"
     scenes = "spanetv2 scenes data/scenes\n" if made else ""
     task = checkpoint.task
-    length = f"{training['epochs']} epochs, " if "epochs" in training else ""
+    started = f"| started from | {about.start} |\n" if config["weights"] else ""
+    length = f"{training['updates']:,} updates, {training['seconds'] / 60:.0f} minutes"
+    if "epochs" in training:
+        length = f"{training['epochs']} epochs, {length}"
     return f"""# {name}
 
 {variant} for {task}: {summary(about, task, found)}.
@@ -177,7 +200,7 @@ spanetv2 evaluate {name}{options}
 | classes | {", ".join(checkpoint.classes or [])} |
 | data | {about.data} |
 | training | `spanetv2 train {task} --config {about.recipe}{override}`, seed {config["seed"]} |
-| length | {length}{training["updates"]:,} updates, {training["seconds"] / 60:.0f} minutes |
+{started}| length | {length} |
 | hardware | {hardware["processor"]}, {hardware["machine"]}; threads: {hardware["threads"]} |
 | versions | torch {packages["torch"]}, timm {packages["timm"]}, Python {versions["python"]} |
 | commit | {versions["commit"]} |
@@ -207,11 +230,19 @@ def summary(about: About, task: str, found: dict[str, Any]) -> str:
 
 
 def inputs(checkpoint: Checkpoint) -> str:
-    """Size and colours of images."""
-    options = checkpoint.model_kwargs
-    height, width = options["img_size"]
+    """Size and colours of images, and what the network is made for."""
+    options, images = checkpoint.model_kwargs, checkpoint.preprocessing or {}
+    detector = checkpoint.extra.get("detector", {})
+    if checkpoint.task == "classification":
+        size = f"{options['img_size'][0]} x {options['img_size'][1]} pixels"
+    elif detector:
+        size = f"any size, shown with a short side of {detector['min_size']} pixels"
+    elif images.get("size"):
+        size = f"any size, shown as {images['size'][0]} x {images['size'][1]} pixels"
+    else:
+        size = "any size"
     colours = {1: "grey", 3: "RGB"}[options["in_chans"]]
-    return f"{height} x {width} pixels, {colours}; stem of stride {options['stem_stride']}"
+    return f"{colours}, {size}; stem of stride {options['stem_stride']}"
 
 
 def python_example(name: str, task: str) -> str:
@@ -242,6 +273,8 @@ def ship(run: Path, name: str, data: str | None) -> None:
     if variant not in VARIANTS or tag not in ABOUT:
         raise UserError(f"got {name}, expected a variant and one of {', '.join(ABOUT)}")
     about = ABOUT[tag]
+    if about.dataset is None:
+        check_scenes(data)
     checkpoint = read_checkpoint(run)
     if checkpoint.model_name != variant:
         raise UserError(f"got a run of {checkpoint.model_name}, expected {variant}")
