@@ -217,6 +217,12 @@ def test_bad_data_is_refused_before_training(scenes: Path, tmp_path: Path) -> No
         train(tmp_path / "out", broken)
     with pytest.raises(UserError, match="got one image per device, expected two or more"):
         train(tmp_path / "out", scenes, "--data.batch_size=1")
+    with pytest.raises(
+        UserError, match=r"class_weights of sky, expected names of .*background, 0, 1"
+    ):
+        train(tmp_path / "out", scenes, "--class_weights={sky: 2.0}")
+    with pytest.raises(UserError, match=r"class_weights\.background.*above 0"):
+        train(tmp_path / "out", scenes, "--class_weights={background: 0}")
     with pytest.raises(UserError, match=r"model\.stem_stride is an option of our own models"):
         train(tmp_path / "out", scenes, "--model.name=resnet10t")
 
@@ -234,6 +240,42 @@ def test_loss_is_a_mean_over_labelled_pixels() -> None:
     nothing.backward()
     assert scores.grad is not None
     assert not scores.grad.any()
+
+
+def test_class_weights_count_pixels() -> None:
+    torch.manual_seed(0)
+    scores = torch.randn(2, 3, 4, 5)
+    labels = torch.randint(0, 3, (2, 4, 5), dtype=torch.uint8)
+    labels[0, :, 2:] = 255
+    torch.testing.assert_close(
+        pixel_loss(scores, labels, torch.ones(3)), pixel_loss(scores, labels)
+    )
+    weights = torch.tensor([0.1, 1.0, 3.0])
+    shifted = scores + weights.log()[:, None, None]
+    log = shifted.log_softmax(1).gather(1, labels.long().clamp(max=2)[:, None])[:, 0]
+    known = labels != 255
+    weight = weights[labels[known].long()]
+    expected = -(weight * log[known]).sum() / weight.sum()
+    torch.testing.assert_close(pixel_loss(scores, labels, weights), expected)
+    assert pixel_loss(scores, torch.full_like(labels, 255), weights).item() == 0
+
+
+def test_class_weights_leave_the_best_scores_as_they_are() -> None:
+    """Where nothing tells pixels apart, the best scores are the log frequencies of the labels."""
+    labels = torch.tensor([0] * 90 + [1] * 8 + [2] * 2, dtype=torch.uint8).view(1, 10, 10)
+    for weights in (None, torch.tensor([0.05, 1.0, 4.0])):
+        bias = torch.zeros(3, requires_grad=True)
+        solver = torch.optim.LBFGS([bias], max_iter=100, line_search_fn="strong_wolfe")
+
+        def closure(bias=bias, solver=solver, weights=weights) -> float:
+            solver.zero_grad()
+            loss = pixel_loss(bias.view(1, 3, 1, 1).expand(1, 3, 10, 10), labels, weights)
+            loss.backward()
+            return loss.item()
+
+        solver.step(closure)
+        expected = torch.tensor([0.90, 0.08, 0.02])
+        torch.testing.assert_close(bias.detach().softmax(0), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_stages_learn_slower_the_earlier_they_are() -> None:

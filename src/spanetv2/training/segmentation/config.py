@@ -4,6 +4,7 @@ Groups that describe the head and the images are the task's own.
 """
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal
 
 from spanetv2.tasks.segmentation.data.transforms import Augmentation, Preprocessing
@@ -73,6 +74,9 @@ class RunConfig(BaseRunConfig):
         weights: checkpoint to start from: a classifier's (the backbone), or a segmentation model's.
         log_every: updates between two lines of the log.
         auxiliary_weight: share of the auxiliary head's loss.
+        class_weights: weights in the loss by class name, such as {background: 0.1}; classes left
+            out weigh 1. For classes that cover most pixels or few of them. The scores stay those
+            of the unweighted problem: what a weight does to them is taken out again.
         model: the backbone.
         head: the head.
         data: the images.
@@ -86,6 +90,7 @@ class RunConfig(BaseRunConfig):
     """
 
     auxiliary_weight: float = 0.4
+    class_weights: dict[str, float] = field(default_factory=dict)
     model: ModelConfig = field(default_factory=ModelConfig)
     head: HeadOptions = field(default_factory=HeadOptions)
     data: DataConfig = field(default_factory=DataConfig)
@@ -96,3 +101,5 @@ class RunConfig(BaseRunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check(self.auxiliary_weight >= 0, "auxiliary_weight", self.auxiliary_weight, "0 or more")
+        for name, weight in self.class_weights.items():
+            check(0 < weight < inf, f"class_weights.{name}", weight, "a finite number above 0")

@@ -25,6 +25,7 @@ class Segmentation(TaskModule):
         config: of the run.
         identity: what its weights file tells about it.
         lr_scale: factor of the learning rate by parameter name.
+        class_weights: of the classes in the loss, (K,); None is 1 for each.
     """
 
     config: RunConfig
@@ -37,9 +38,12 @@ class Segmentation(TaskModule):
         config: RunConfig,
         identity: dict[str, Any],
         lr_scale: Callable[[str], float] | None = None,
+        class_weights: Tensor | None = None,
     ):
         super().__init__(net, config=config, identity=identity, lr_scale=lr_scale)
         self.num_classes = net.num_classes
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", class_weights, persistent=False)
         self.meter: SegmentationMeter | None = None
 
     def describe(self) -> str:
@@ -48,9 +52,10 @@ class Segmentation(TaskModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images_BCHW, labels_BHW = batch
         scores, auxiliary = self.net.forward_train(images_BCHW)
-        loss = pixel_loss(scores, labels_BHW)
+        loss = pixel_loss(scores, labels_BHW, self.class_weights)
         if auxiliary is not None:
-            loss = loss + self.config.auxiliary_weight * pixel_loss(auxiliary, labels_BHW)
+            extra = pixel_loss(auxiliary, labels_BHW, self.class_weights)
+            loss = loss + self.config.auxiliary_weight * extra
         return loss
 
     def begin_validation(self) -> None:
@@ -80,13 +85,29 @@ class Segmentation(TaskModule):
         }
 
 
-def pixel_loss(scores_BKHW: Tensor, labels_BHW: Tensor) -> Tensor:
+def pixel_loss(
+    scores_BKHW: Tensor, labels_BHW: Tensor, class_weights_K: Tensor | None = None
+) -> Tensor:
     """Cross-entropy in nats, averaged over the labelled pixels; 0 where there is none.
+
+    With weights, every pixel counts as much as its class weighs. That alone would teach the
+    network the probabilities of a world in which heavy classes are more frequent, and it would
+    find them too often. So the loss sees the scores plus the log weights: its minimum is then at
+    the probabilities of the world as it is (weight w_y times p(y | x), normalised, is what the
+    weighted loss asks for, and what scores of p with log w added give).
 
     Args:
         scores_BKHW: before the softmax.
         labels_BHW: classes, 255 for pixels that are not labelled.
+        class_weights_K: above 0; None is 1 for each class.
     """
-    labels = labels_BHW.long()
-    total = F.cross_entropy(scores_BKHW.float(), labels, ignore_index=IGNORED, reduction="sum")
-    return total / (labels != IGNORED).sum().clamp(min=1)
+    scores, labels = scores_BKHW.float(), labels_BHW.long()
+    if class_weights_K is None:
+        total = F.cross_entropy(scores, labels, ignore_index=IGNORED, reduction="sum")
+        return total / (labels != IGNORED).sum().clamp(min=1)
+    scores = scores + class_weights_K.log()[:, None, None]
+    total = F.cross_entropy(
+        scores, labels, weight=class_weights_K, ignore_index=IGNORED, reduction="sum"
+    )
+    weighed = class_weights_K[labels.clamp(max=len(class_weights_K) - 1)] * (labels != IGNORED)
+    return total / weighed.sum().clamp(min=class_weights_K.min())

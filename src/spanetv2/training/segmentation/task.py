@@ -1,5 +1,6 @@
 """Semantic segmentation, as the run sees it."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,10 @@ class SegmentationTask(Task):
         )
         decay = config.optimizer.layer_decay
         scale = None if decay is None else stage_scale(identity["model_name"], decay)
-        return Segmentation(net, config=config, identity=identity, lr_scale=scale)
+        weights = _class_weights(config.class_weights, data.classes)
+        return Segmentation(
+            net, config=config, identity=identity, lr_scale=scale, class_weights=weights
+        )
 
     def image_size(self, config: RunConfig) -> str:
         return "x".join(map(str, config.augmentation.crop_size))
@@ -78,6 +82,17 @@ class SegmentationTask(Task):
     ) -> None:
         record = {**identity, "extra": {**identity["extra"], **extra}}
         save_state_dict(net.state_dict(), path, record)
+
+
+def _class_weights(weights: Mapping[str, float], classes: Sequence[str]) -> torch.Tensor | None:
+    if not weights:
+        return None
+    if unknown := sorted(set(weights) - set(classes)):
+        raise UserError(
+            f"got class_weights of {', '.join(unknown)}, expected names of the data set's classes "
+            f"({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''})"
+        )
+    return torch.tensor([weights.get(name, 1.0) for name in classes])
 
 
 TASK = SegmentationTask()
