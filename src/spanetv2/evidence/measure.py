@@ -24,7 +24,7 @@ from spanetv2.tasks.classification.data.sources import DatasetSpec, open_dataset
 from spanetv2.tasks.classification.data.transforms import Preprocessing, eval_transform
 from spanetv2.tasks.classification.evaluate import evaluate
 
-__all__ = ["RADII", "learning_curve", "measure_classifier"]
+__all__ = ["RADII", "learning_curve", "measure_classifier", "measure_segmenter"]
 
 RADII = tuple(float(np.pi * f) for f in (1 / 8, 1 / 4, 1 / 2, 3 / 4))
 """Radii of the filtered test images, radians per pixel."""
@@ -107,5 +107,23 @@ def measure_classifier(
         ],
         "curve": learning_curve(folder / "logs" / "metrics.csv"),
         "training": json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["training"],
+        "environment": describe_environment(),
+    }
+
+
+def measure_segmenter(folder: Path) -> dict[str, Any]:
+    """What a finished segmentation run reached on the held-out images, as it measured them itself.
+
+    Args:
+        folder: of the run.
+
+    Returns:
+        JSON values: mean intersection over union, loss curve.
+    """
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return {
+        **{name: metrics[name] for name in ("images", "miou", "pixel_accuracy")},
+        "curve": learning_curve(folder / "logs" / "metrics.csv"),
+        "training": metrics["training"],
         "environment": describe_environment(),
     }

@@ -21,7 +21,7 @@ from spanetv2.files import write_json
 __all__ = ["run_plan"]
 
 _POLL = 0.5  # seconds
-_LOG = "log.txt"
+_LOG, _SCENES = "log.txt", "scenes"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -35,7 +35,8 @@ def run_plan(
     Args:
         plan: what to run.
         out: folder with one folder per run.
-        data: folder of the data set; None where the reader looks by itself.
+        data: folder of the data set; None where the reader looks by itself, and for scenes that
+            are made here, in ``out``.
         device: cpu or cuda.
         progress: show a bar.
 
@@ -48,6 +49,8 @@ def run_plan(
     """
     from tqdm import tqdm
 
+    if plan.task == "segmentation" and data is None:
+        data = str(_scenes(out / _SCENES, progress=progress))
     runs = plan.runs()
     folders = {run.name: out / run.name for run in runs}
     waiting = [run for run in runs if _prepare(run, folders[run.name], data, device)]
@@ -76,6 +79,15 @@ def run_plan(
             f"with: {_last_line(first / _LOG)}"
         )
     return list(folders.values())
+
+
+def _scenes(folder: Path, *, progress: bool) -> Path:
+    """The built-in scenes, made where they are not there yet."""
+    from spanetv2.scenes import write_scenes
+
+    if not folder.is_dir():
+        write_scenes(folder, train=2000, val=200, progress=progress)
+    return folder
 
 
 def _prepare(run: Run, folder: Path, data: str | None, device: str) -> bool:

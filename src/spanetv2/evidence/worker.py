@@ -58,12 +58,15 @@ def _plain(value: Any) -> Any:
 
 def main(folder: Path) -> None:
     """Train what is not trained yet, measure it, and write the result."""
-    from spanetv2.evidence.measure import measure_classifier
+    from spanetv2.evidence.measure import measure_classifier, measure_segmenter
 
     job = json.loads((folder / JOB).read_text(encoding="utf-8"))
     if not (folder / "metrics.json").is_file():
         train(job["task"], job["config"], folder)
-    found = measure_classifier(folder, **job["measure"])
+    if job["task"] == "segmentation":
+        found = measure_segmenter(folder)
+    else:
+        found = measure_classifier(folder, **job["measure"])
     write_json(folder / RESULT, _plain({**job["facts"], **found}))
 
 
