@@ -40,8 +40,6 @@ class About:
     example: str
     """an argument for `spanetv2 predict`"""
     limits: str
-    start: str = ""
-    """what training started from, if it did not start from scratch"""
 
 
 _SCENES = (
@@ -80,10 +78,6 @@ ABOUT = {
         summary="mIoU {miou} on {images} held-out scenes",
         example="data/scenes/images/validation",
         limits=_SCENES_LIMITS,
-        start=(
-            "a classifier of the training scenes' digits, by `spanetv2 scenes data/scenes --crops` "
-            "and `spanetv2 train classification --config scenes/digits --data data/scenes/crops`"
-        ),
     ),
     "scenes_mask_rcnn": About(
         recipe="scenes/mask_rcnn",
@@ -174,7 +168,6 @@ def card(name: str, checkpoint: Checkpoint, about: About, found: dict[str, Any],
     override = "" if config["model"]["name"] in recipe_text(about) else f" --model.name {variant}"
     scenes = "spanetv2 scenes data/scenes\n" if made else ""
     task = checkpoint.task
-    started = f"| started from | {about.start} |\n" if config["weights"] else ""
     length = f"{training['updates']:,} updates, {training['seconds'] / 60:.0f} minutes"
     if "epochs" in training:
         length = f"{training['epochs']} epochs, {length}"
@@ -200,7 +193,7 @@ spanetv2 evaluate {name}{options}
 | classes | {", ".join(checkpoint.classes or [])} |
 | data | {about.data} |
 | training | `spanetv2 train {task} --config {about.recipe}{override}`, seed {config["seed"]} |
-{started}| length | {length} |
+| length | {length} |
 | hardware | {hardware["processor"]}, {hardware["machine"]}; threads: {hardware["threads"]} |
 | versions | torch {packages["torch"]}, timm {packages["timm"]}, Python {versions["python"]} |
 | commit | {versions["commit"]} |

@@ -49,7 +49,7 @@ def test_wheel_holds_every_module_recipe_and_weight(wheel: Path) -> None:
         for p in (ROOT / "src" / "spanetv2" / "weights").iterdir()
         if p.suffix in (".safetensors", ".md")
     }
-    assert len(weights) >= 4
+    assert len(weights) == 8
     assert weights <= names
     assert "spanetv2/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)

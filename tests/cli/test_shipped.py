@@ -20,6 +20,7 @@ from spanetv2.tasks.classification.data.arrays import FASHION_MNIST_CLASSES
 
 SLICE = Path(__file__).parents[1] / "data" / "fashion_mnist" / "first_500_test_images.npz"
 NAME = "spanetv2_pico_pure.fashion_mnist"
+SEGMENTER = "spanetv2_pico_pure.scenes_semantic_fpn"
 DETECTOR = "spanetv2_pico_pure.scenes_mask_rcnn"
 COUNT = 100  # 93 of them are recognised
 
@@ -92,6 +93,25 @@ def test_predict_finds_digits_in_scenes(tmp_path):
     both = (found & there).total()
     assert both >= 0.7 * there.total()
     assert both >= 0.7 * found.total()
+
+
+def test_predict_labels_the_pixels_of_scenes(tmp_path):
+    scenes = write_scenes(tmp_path / "scenes", train=0, val=4, seed=3)
+    out = tmp_path / "labelled"
+    result = run("predict", SEGMENTER, scenes / "images", "--out", out, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    lines = (out / "predictions.jsonl").read_text().splitlines()
+    right, digits = 0, 0
+    for line in lines:
+        row = json.loads(line)
+        found = np.asarray(Image.open(out / row["labels"])).astype(int)
+        name = Path(row["path"]).with_suffix(".png").name
+        # in the files 0 is not labelled and 1 the background, in predictions 0 is the background
+        there = np.asarray(Image.open(scenes / "annotations" / "validation" / name)).astype(int) - 1
+        digits += (there > 0).sum()
+        right += ((there > 0) & (found == there)).sum()
+    assert len(lines) == 4
+    assert right >= 0.6 * digits
 
 
 def test_models_lists_them():

@@ -45,5 +45,6 @@ def models(
         'as published (arXiv 2503.23947); "ours" marks small variants of this project.\n'
         "\nWeights in the package, for predict, evaluate, analyze model, export and --weights:"
     )
+    width = max((len(found.name) for found in shipped), default=0) + 2
     for found in shipped:
-        typer.echo(f"  {found.name:36}{found.task:16}{found.record['extra']['summary']}")
+        typer.echo(f"  {found.name:{width}}{found.task:16}{found.record['extra']['summary']}")
