@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from tiny_plan import RECIPE, TINY
 
+from spanetv2.cli.recipes import find_recipe
 from spanetv2.errors import UserError
 from spanetv2.evidence import worker
 from spanetv2.evidence.plan import PLANS, find_plan, run_config
@@ -129,7 +131,8 @@ def test_plans_choose() -> None:
 @pytest.mark.parametrize("name", PLANS)
 def test_one_recipe_for_all_rows_of_a_plan(name: str) -> None:
     plan = PLANS[name]
-    configs = [run_config(run, out="x", data=None, device="cpu") for run in plan.runs()]
+    few = plan.chosen(["spam", "spam_scaled_sigmoid", "pooling"], [0, 1])
+    configs = [run_config(run, out="x", data=None, device="cpu") for run in few.runs()]
     for config in configs:
         del config["seed"]
         for key in ("kwargs", "head_order", "gate"):
@@ -140,3 +143,23 @@ def test_one_recipe_for_all_rows_of_a_plan(name: str) -> None:
     else:
         schedule = configs[0]["schedule"]
         assert schedule["validate_every"] == schedule["updates"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shipped"),
+    [
+        ("cpu", "fashion_mnist"),
+        ("gpu", "fashion_mnist"),
+        ("gpu_scenes", "scenes/segmentation"),
+    ],
+)
+def test_recipes_are_the_shipped_ones_but_for_their_length(name: str, shipped: str) -> None:
+    known = yaml.safe_load(find_recipe(shipped).read_text(encoding="utf-8"))
+    recipe = PLANS[name].recipe
+    groups = ["preprocessing", "augmentation", "optimizer"]
+    groups += [group for group in ("mixing", "head", "class_weights") if group in known]
+    for group in groups:
+        assert recipe[group] == known[group]
+    assert recipe["data"]["total_batch"] == known["data"]["total_batch"]
+    assert recipe["trainer"]["gradient_clip_val"] == known["trainer"]["gradient_clip_val"]
+    assert recipe["schedule"]["min_lr"] == known["schedule"]["min_lr"]

@@ -175,7 +175,7 @@ def match_widths(row: Row, skeleton: Skeleton) -> tuple[int, int, int, int]:
         range(math.ceil(_NARROWEST * dim / by) * by, math.floor(_WIDEST * dim / by) * by + 1, by)
         for dim, by in pairs
     ]
-    dims_KS = np.array(list(itertools.product(*choices)))
+    dims_KS = np.array(list(itertools.product(*choices))).reshape(-1, len(choices))
     parameters, multiply_adds = _costs(row, skeleton, dims_KS)
     mismatch = np.abs(parameters / reference.parameters - 1)
     growth = np.log(dims_KS / np.array(skeleton.dims))
@@ -185,11 +185,10 @@ def match_widths(row: Row, skeleton: Skeleton) -> tuple[int, int, int, int]:
         + _UNEVENNESS * growth.std(axis=1)
     )
     distance[mismatch > LARGEST_MISMATCH] = np.inf
-    best = int(distance.argmin())
-    if not np.isfinite(distance[best]):
+    if not np.isfinite(distance).any():
         raise UserError(
             f"row {row.name}: got no widths within {LARGEST_MISMATCH:.0%} of "
             f"{reference.parameters:,} parameters, expected a wider skeleton"
         )
-    first, second, third, fourth = map(int, dims_KS[best])
+    first, second, third, fourth = map(int, dims_KS[distance.argmin()])
     return first, second, third, fourth
