@@ -59,9 +59,21 @@ def test_every_check_runs_on_a_pure_and_a_hybrid_variant(plugin: ModuleType) -> 
     assert plugin.LARGE_CHECKS < plugin.CHECKS
 
 
+def test_weights_in_the_package_get_their_own_checks(plugin: ModuleType) -> None:
+    trained = plugin.only_ours(timm.list_models)(pretrained=True)
+    assert {plugin.base_name(name) for name in trained} == {
+        "spanetv2_pico_hybrid",
+        "spanetv2_pico_pure",
+    }
+    for name in trained:
+        assert plugin.checks_for(name) == plugin.CHECKS | plugin.TRAINED_CHECKS
+
+
 def test_the_documentation_says_which_checks_run(plugin: ModuleType) -> None:
     text = (Path(__file__).parents[2] / "docs" / "timm.md").read_text(encoding="utf-8")
     rows = [[cell.strip() for cell in line.split("|")] for line in text.splitlines()]
     listed = {row[1].strip("`"): row[-2] for row in rows if len(row) > 4}
     for check in plugin.CHECKS:
         assert listed[check] == ("yes" if check in plugin.LARGE_CHECKS else "no"), check
+    for check in plugin.TRAINED_CHECKS:
+        assert f"`{check}`" in text, check

@@ -46,6 +46,9 @@ CHECKS = frozenset(
     }
 )
 
+# What timm checks for each set of weights besides.
+TRAINED_CHECKS = frozenset({"test_model_load_pretrained", "test_model_features_pretrained"})
+
 # Tracing a large variant, or pruning it at every stage, takes most of the time of all checks and
 # goes through the code of S18, only more often: that is left to the smaller variants
 # (--every-check runs it anyway).
@@ -74,9 +77,13 @@ def checks_for(model_name: str) -> frozenset[str]:
     True
     >>> "test_model_backward_fx" in checks_for("spanetv2_b36_hybrid")
     False
+    >>> "test_model_load_pretrained" in checks_for("spanetv2_pico_pure.fashion_mnist")
+    True
     """
-    large = any(fnmatch.fnmatch(base_name(model_name), pattern) for pattern in LARGE)
-    return LARGE_CHECKS if large else CHECKS
+    name = base_name(model_name)
+    large = any(fnmatch.fnmatch(name, pattern) for pattern in LARGE)
+    checks = LARGE_CHECKS if large else CHECKS
+    return checks if name == model_name else checks | TRAINED_CHECKS
 
 
 def only_ours(list_models: Callable[..., list[str]]) -> Callable[..., list[str]]:
@@ -131,8 +138,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             (kept if wanted else dropped).append(item)
         else:
             dropped.append(item)
-    unknown = {check for _, check in seen} - CHECKS
-    missing = {(name, check) for name in timm.list_models() for check in CHECKS} - seen
+    unknown = {check for _, check in seen} - CHECKS - TRAINED_CHECKS
+    expected = {(name, check) for name in timm.list_models() for check in CHECKS}
+    trained = timm.list_pretrained(f"{PREFIX}*")
+    expected |= {(base_name(name), check) for name in trained for check in TRAINED_CHECKS}
+    missing = expected - seen
     if config.option.keyword or config.option.markexpr or "::" in " ".join(config.args):
         missing = set()
     if unknown or missing or not kept:
