@@ -36,7 +36,8 @@ def _results(top1: dict[str, tuple[float, ...]] = TOP1) -> Results:
             for stage in (1, 2):
                 mixer = {**key, "mixer": f"stages.{stage}", "stage": stage}
                 centroid = 0.5 if row == "attention" else 1.0 + 0.01 * seed
-                found.mixers.append({**mixer, "lambda_c": centroid, "leakage": 0.1})
+                level = {"dc_gain": 2.0 if row == "attention" else 0.2, "rms_gain": 0.2}
+                found.mixers.append({**mixer, "lambda_c": centroid, "leakage": 0.1, **level})
                 found.responses += [{**mixer, "radius": r, "gain": 2.0 - r} for r in (0.0, 1.0)]
                 if row == "spam":
                     found.bank += [
@@ -46,6 +47,13 @@ def _results(top1: dict[str, tuple[float, ...]] = TOP1) -> Results:
                         for r in (0.0, 1.0)
                     ]
             times = {"batch": 128, "seconds": 0.1 if row == "spam" else 0.05}
+            if seed == 0:
+                dims = "16 48" if row == "attention" else "16 32"
+                cost = {"parameters": 1900 if row == "attention" else 2000, "multiply_adds": 5e6}
+                found.costs += [
+                    {**key, "widths": "matched", "dims": dims, **cost},
+                    {**key, "widths": "unmatched", "dims": "16 32", **cost},
+                ]
             found.speed += [
                 {**key, "pass": work, "round": seed, **times} for work in ("inference", "training")
             ]
@@ -64,6 +72,10 @@ def test_verdicts_follow_from_the_paired_differences() -> None:
     spectrum = verdicts["Trained SPAM passes higher frequencies than trained self-attention"]
     assert spectrum.text == "supported"
     assert spectrum.difference.mean == pytest.approx(0.51)
+    level = verdicts[
+        "Trained self-attention raises the mean over all else more than trained SPAM does"
+    ]
+    assert level.difference.mean == pytest.approx(20.0)
     assert not any("SepConv" in text for text in verdicts)  # not run
 
 
@@ -72,9 +84,19 @@ def test_tables_say_what_was_measured() -> None:
     accuracy = tables["Accuracy"]
     assert accuracy.rows[0] == ["SPAM", "3", "90.50", "0.50", "89.26 to 91.74", "\u2013"]
     assert accuracy.rows[1][5] == "-0.10 (-0.96 to 0.76)"
+    sizes = tables["Size, for one image"].rows
+    assert [row[:5] for row in sizes] == [
+        ["SPAM", "the skeleton's, which match", "16, 32", "2,000", "100.0%"],
+        ["SPAM without SRF", "the skeleton's, which match", "16, 32", "2,000", "100.0%"],
+        ["self-attention", "matched", "16, 48", "1,900", "95.0%"],
+        ["self-attention", "unmatched", "16, 32", "1,900", "95.0%"],
+    ]
     speed = tables["Throughput, in turns"].rows
     assert speed[1] == ["SPAM without SRF", "2,560", "2.00", "2,560", "2.00"]
-    assert tables["Frequency responses of the trained mixers"].rows[2][1:3] == ["0.50", "0.50"]
+    assert tables["Frequency responses of the trained mixers"].rows[2][1:3] == [
+        "0.50, +20.0",
+        "0.50, +20.0",
+    ]
 
 
 def test_figures_are_made_from_the_csv_files_alone(tmp_path: Path) -> None:

@@ -4,15 +4,16 @@ A verdict follows from the 95 % interval of the paired differences alone: above 
 supported; below 0, it is not (the opposite was seen); with 0 inside, it is within the noise.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from spanetv2.errors import UserError
-from spanetv2.evidence.results import Results
+from spanetv2.evidence.results import Record, Results
 from spanetv2.evidence.rows import REFERENCE
 from spanetv2.evidence.statistics import Estimate, paired
 
-__all__ = ["CLAIMS", "Claim", "Verdict", "judge"]
+__all__ = ["CLAIMS", "Claim", "Verdict", "judge", "mean_level"]
 
 Figure = Callable[[Results, str], dict[int, float]]
 """From the results and a row's name to a figure by seed."""
@@ -39,6 +40,20 @@ def _centroid(results: Results, row: str) -> dict[int, float]:
     for one in results.mixers:
         if one["row"] == row and one["lambda_c"] is not None:
             found.setdefault(one["seed"], []).append(one["lambda_c"])
+    return {seed: sum(values) / len(values) for seed, values in found.items()}
+
+
+def mean_level(mixer: Record) -> float:
+    """Gain at frequency 0 over the root mean square of all others, in decibels."""
+    return 20 * math.log10(max(mixer["dc_gain"], 1e-9) / max(mixer["rms_gain"], 1e-9))
+
+
+def _low_pass(results: Results, row: str) -> dict[int, float]:
+    """The same, mean over a network's mixers."""
+    found: dict[int, list[float]] = {}
+    for one in results.mixers:
+        if one["row"] == row:
+            found.setdefault(one["seed"], []).append(mean_level(one))
     return {seed: sum(values) / len(values) for seed, values in found.items()}
 
 
@@ -121,6 +136,13 @@ CLAIMS: tuple[Claim, ...] = (
         less="attention",
         figure=_centroid,
         unit="centroid",
+    ),
+    Claim(
+        text="Trained self-attention raises the mean over all else more than trained SPAM does",
+        more="attention",
+        less=REFERENCE,
+        figure=_low_pass,
+        unit="dB",
     ),
     Claim(
         text="Without SRF the mixers pass higher frequencies",

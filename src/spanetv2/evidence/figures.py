@@ -20,6 +20,7 @@ __all__ = ["FIGURES", "draw_figures"]
 _STYLES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _SMALL = 8
+_STEEP = 75  # updates
 
 
 def _style(place: int) -> dict[str, str]:
@@ -88,7 +89,10 @@ def _curves(results: Results) -> "Figure":
         axes.plot(step, loss, **style, label=find_row(name).title)  # pyright: ignore[reportArgumentType]
     axes.set_xlabel("update", fontsize=_SMALL)
     axes.set_ylabel("training loss (band: sd over seeds)", fontsize=_SMALL)
-    axes.set_yscale("log")
+    # the first lines fall so steeply that the rest would be one band
+    rest = [row["loss"] for row in results.curves if row["step"] >= _STEEP]
+    if rest:
+        axes.set_ylim(0.98 * min(rest), 1.02 * max(rest))
     _legend(axes)
     return figure
 

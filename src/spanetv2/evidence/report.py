@@ -5,7 +5,7 @@ from pathlib import Path
 
 from spanetv2.benchmark.tables import Table
 from spanetv2.errors import UserError
-from spanetv2.evidence.claims import judge
+from spanetv2.evidence.claims import judge, mean_level
 from spanetv2.evidence.figures import draw_figures
 from spanetv2.evidence.results import Results
 from spanetv2.evidence.rows import REFERENCE, find_row
@@ -69,26 +69,33 @@ def _claims(results: Results) -> Table:
 
 def _costs(results: Results) -> Table:
     header = ["mixer", "widths", "channels", "parameters", "of SPAM's", "multiply-adds M"]
-    matched = {c["row"]: c["parameters"] for c in results.costs if c["widths"] == "matched"}
+    matched = {c["row"]: c for c in results.costs if c["widths"] == "matched"}
     reference = matched.get(REFERENCE)
-    lines = [
-        [
-            find_row(cost["row"]).title,
-            cost["widths"],
-            ", ".join(cost["dims"].split()),
-            f"{cost['parameters']:,}",
-            DASH if reference is None else f"{cost['parameters'] / reference:.1%}",
-            _number(cost["multiply_adds"] / 1e6),
-        ]
-        for cost in results.costs
-    ]
+    lines = []
+    for cost in results.costs:
+        same = cost["dims"] == matched[cost["row"]]["dims"]
+        if same and cost["widths"] == "unmatched":
+            continue
+        others = [c for c in results.costs if c["row"] == cost["row"] and c is not cost]
+        both = any(other["dims"] == cost["dims"] for other in others)
+        share = None if reference is None else cost["parameters"] / reference["parameters"]
+        lines.append(
+            [
+                find_row(cost["row"]).title,
+                "the skeleton's, which match" if both else cost["widths"],
+                ", ".join(cost["dims"].split()),
+                f"{cost['parameters']:,}",
+                DASH if share is None else f"{share:.1%}",
+                _number(cost["multiply_adds"] / 1e6),
+            ]
+        )
     return Table("Size, for one image", header, lines)
 
 
 def _spectra(results: Results) -> Table:
-    """Mean centroid and leakage by stage."""
+    """Mean centroid, and the gain at frequency 0 over that elsewhere, by stage."""
     stages = sorted({row["stage"] for row in results.mixers})
-    header = ["mixer", *(f"centroid, stage {stage}" for stage in stages), "leakage, all"]
+    header = ["mixer", *(f"stage {stage}: centroid, dB at 0" for stage in stages), "leakage"]
     lines = []
     for name in results.rows():
         mixers = [one for one in results.mixers if one["row"] == name]
@@ -98,7 +105,9 @@ def _spectra(results: Results) -> Table:
         for stage in stages:
             values = [m["lambda_c"] for m in mixers if m["stage"] == stage]
             known = [value for value in values if value is not None]
-            cells.append(_number(medians.mean(known)) if known else DASH)
+            level = [mean_level(m) for m in mixers if m["stage"] == stage]
+            centroid = _number(medians.mean(known)) if known else DASH
+            cells.append(f"{centroid}, {medians.mean(level):+.1f}")
         leakage = [m["leakage"] for m in mixers if m["leakage"] is not None]
         lines.append([find_row(name).title, *cells, _number(medians.mean(leakage))])
     return Table("Frequency responses of the trained mixers", header, lines)

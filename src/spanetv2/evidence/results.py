@@ -140,8 +140,7 @@ def _add(found: Results, record: Record) -> None:
     for one in record["bank"]:
         mixer = {**key, "mixer": one["mixer"], "stage": one["stage"]}
         for place, value in _values(one["curves"]):
-            if place["quantity"] in ("kernel", "gate", "composed"):
-                found.bank.append({**mixer, **place, "gain": value})
+            found.bank.append({**mixer, **place, "gain": value})
 
 
 def _values(array: Record) -> Iterator[tuple[Record, Any]]:
