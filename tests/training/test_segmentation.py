@@ -124,7 +124,7 @@ def test_a_run_leaves_a_model_and_its_figures(finished: Path, scenes: Path) -> N
     assert [row["step"] for row in validated] == ["3", "6"]
     assert float(validated[-1]["val/miou"]) == pytest.approx(result.miou, abs=1e-4)
     rates = [float(row["lr"]) for row in rows if row["lr"]]
-    assert max(rates) == pytest.approx(2e-3, rel=0.1)
+    assert max(rates) == pytest.approx(5e-3, rel=0.1)
     assert rates[-1] < 0.3 * max(rates)
 
 
@@ -160,7 +160,8 @@ def test_two_processes_share_the_images(scenes: Path, tmp_path: Path) -> None:
     # Each process counted a part of the 3 images; the sum is what one process finds in all.
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["images"] == 3
-    assert float(validated["val/pixel_accuracy"]) == pytest.approx(metrics["pixel_accuracy"])
+    logged = float(validated["val/pixel_accuracy"])
+    assert logged == pytest.approx(metrics["pixel_accuracy"], abs=1e-6), "six digits are logged"
 
 
 def test_a_run_in_epochs(scenes: Path, tmp_path: Path) -> None:

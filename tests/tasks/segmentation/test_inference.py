@@ -62,12 +62,15 @@ def test_windows_are_averaged_as_defined(size, window, stride):
     with torch.no_grad():
         expected = slid(model, x, window, stride)
         got = torch.full_like(expected, torch.nan)
-        tops = []
-        for top, part in average_windows(model, x, window=window, stride=stride):
-            tops.append(top)
-            assert part.shape[2] <= window
-            got[:, :, top : top + part.shape[2]] = part
-    assert tops == window_starts(size[0], window, stride)
+        corners = []
+        for top, left, part in average_windows(model, x, window=window, stride=stride):
+            corners.append((top, left))
+            rows, columns = part.shape[-2:]
+            assert max(rows, columns) <= window
+            assert got[:, :, top : top + rows, left : left + columns].isnan().all(), "twice"
+            got[:, :, top : top + rows, left : left + columns] = part
+    tops, lefts = (window_starts(side, window, stride) for side in size)
+    assert corners == [(top, left) for top in tops for left in lefts]
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
     settings = Inference(window=window, stride=stride)
     labels = segment(model, [images(*size)], size=size, preprocessing=PLAIN, inference=settings)

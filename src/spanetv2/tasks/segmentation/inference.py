@@ -130,10 +130,10 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
 
 def average_windows(
     score: Score, image_BCHW: Tensor, *, window: int, stride: int
-) -> Iterator[tuple[int, Tensor]]:
-    """Scores averaged over all windows that cover a pixel, some rows at a time.
+) -> Iterator[tuple[int, int, Tensor]]:
+    """Scores averaged over all windows that cover a pixel, some of the image at a time.
 
-    At most one window's height of scores is held.
+    What is held: sums over one window, and over the rows that the windows below reach, too.
 
     Args:
         score: images (B, C, H, W) to scores (B, K, H, W).
@@ -142,34 +142,49 @@ def average_windows(
         stride: its step.
 
     Yields:
-        First row, and scores (B, K, rows, W); valid until the next step.
+        First row, first column, and scores (B, K, rows, columns).
     """
     height, width = image_BCHW.shape[-2:]
     high, wide = min(window, height), min(window, width)
     tops, lefts = window_starts(height, window, stride), window_starts(width, window, stride)
-    per_column = torch.zeros(width)
-    for left in lefts:
-        per_column[left : left + wide] += 1
-    per_row = torch.zeros(height)
-    for top in tops:
-        per_row[top : top + high] += 1
-    band: Tensor | None = None
-    for i, top in enumerate(tops):
-        if band is not None:
-            kept = high - (top - tops[i - 1])
-            if kept:
-                band[:, :, :kept] = band[:, :, -kept:].clone()
-            band[:, :, kept:] = 0
-        for left in lefts:
+    per_row, per_column = _covering(tops, high, height), _covering(lefts, wide, width)
+    carried: Tensor | None = None  # sums of the first rows, from the windows above
+    for top, next_top in zip(tops, [*tops[1:], height], strict=True):
+        done = next_top - top
+        sums: Tensor | None = None
+        below: Tensor | None = None
+        known = 0  # columns that the window to the left has in common with this one
+        for left, next_left in zip(lefts, [*lefts[1:], width], strict=True):
             part = score(image_BCHW[:, :, top : top + high, left : left + wide])
-            if band is None:
-                band = part.new_zeros(*part.shape[:2], high, width)
-            band[:, :, :, left : left + wide] += part
-        assert band is not None
-        done = (tops[i + 1] if i + 1 < len(tops) else height) - top
-        counts = per_row[top : top + done, None] * per_column
-        finished = band[:, :, :done].div_(counts.to(band.device))
-        yield top, finished
+            if sums is None:
+                sums = torch.zeros_like(part)
+            if carried is not None:
+                rows = carried.shape[2]
+                sums[:, :, :rows, known:] = carried[..., left + known : left + wide]
+            sums += part
+            if done < high:
+                if below is None:
+                    # In place where it fits: columns to the left of the window are used up.
+                    fits = carried is not None and carried.shape[2] == high - done
+                    shape = (*part.shape[:2], high - done, width)
+                    below = carried if fits else part.new_empty(shape)
+                assert below is not None
+                below[..., left:next_left] = sums[:, :, done:, : next_left - left]
+            counts = per_row[top:next_top, None] * per_column[left:next_left]
+            finished = sums[:, :, :done, : next_left - left] / counts.to(sums.device)
+            known = wide - (next_left - left)
+            sums[..., :known] = sums[..., wide - known :].clone()
+            sums[..., known:] = 0
+            yield top, left, finished
+        carried = below
+
+
+def _covering(starts: list[int], window: int, length: int) -> Tensor:
+    """How many windows cover each place along a side."""
+    counts = torch.zeros(length)
+    for start in starts:
+        counts[start : start + window] += 1
+    return counts
 
 
 def resized_rows(scores_BKHW: Tensor, size: tuple[int, int], rows: range) -> Tensor:
@@ -202,16 +217,18 @@ def _strips(score: Score, image_BCHW: Tensor, inference: Inference) -> Iterator[
     options = {"window": inference.window, "stride": inference.step}
     height, width = image_BCHW.shape[-2:]
     if height >= width:
-        for top, part in average_windows(score, image_BCHW, **options):
-            yield (slice(None), slice(top, top + part.shape[2]), slice(None)), part
+        for top, left, part in average_windows(score, image_BCHW, **options):
+            rows, columns = part.shape[-2:]
+            yield (slice(None), slice(top, top + rows), slice(left, left + columns)), part
         return
 
-    # A band across the shorter side holds fewer scores.
+    # Rows across the shorter side hold fewer scores.
     def turned(x: Tensor) -> Tensor:
         return score(x.transpose(-1, -2)).transpose(-1, -2)
 
-    for left, part in average_windows(turned, image_BCHW.transpose(-1, -2), **options):
-        place = (slice(None), slice(None), slice(left, left + part.shape[2]))
+    for left, top, part in average_windows(turned, image_BCHW.transpose(-1, -2), **options):
+        columns, rows = part.shape[-2:]
+        place = (slice(None), slice(top, top + rows), slice(left, left + columns))
         yield place, part.transpose(-1, -2)
 
 
