@@ -13,7 +13,7 @@ from spanetv2.files import atomic_path
 from spanetv2.tasks.segmentation.data.classes import Colour
 from spanetv2.tasks.segmentation.data.source import IGNORED
 
-__all__ = ["SheetRow", "label_image", "overlay", "sheet", "with_legend"]
+__all__ = ["SheetRow", "label_counts", "label_image", "overlay", "sheet", "with_legend"]
 
 _STRENGTH = 0.6
 _BACK, _TEXT, _SOFT, _FRAME = (255, 255, 255), (28, 30, 33), (91, 100, 112), (120, 120, 120)
@@ -55,8 +55,13 @@ def overlay(
     base = image.convert("RGB")
     colours = Image.fromarray(_table(palette)[labels])
     blended = Image.blend(base, colours, strength)
-    blended.paste(base, mask=Image.fromarray(np.where(labels == IGNORED, 255, 0).astype(np.uint8)))
+    blended.paste(base, mask=Image.fromarray(labels == IGNORED))
     return blended
+
+
+def label_counts(labels: np.ndarray) -> np.ndarray:
+    """Pixels of every label, (256,) for (H, W) uint8; without a wider copy, as NumPy would make."""
+    return np.array(Image.fromarray(labels).histogram())
 
 
 def with_legend(
@@ -70,7 +75,7 @@ def with_legend(
         classes: their names.
         palette: their colours.
     """
-    counts = np.bincount(labels.ravel(), minlength=256)[: len(classes)]
+    counts = label_counts(labels)[: len(classes)]
     order = [int(k) for k in np.argsort(-counts, kind="stable") if counts[k]]
     entries = [
         (palette[k], classes[k], f"{100 * counts[k] / labels.size:.1f} %")

@@ -16,7 +16,12 @@ from spanetv2.files import atomic_path
 from spanetv2.tasks.segmentation.data.classes import Colour
 from spanetv2.tasks.segmentation.data.transforms import EvalTransform, Preprocessing
 from spanetv2.tasks.segmentation.inference import Inference, segment
-from spanetv2.tasks.segmentation.picture import label_image, overlay, with_legend
+from spanetv2.tasks.segmentation.picture import (
+    label_counts,
+    label_image,
+    overlay,
+    with_legend,
+)
 
 __all__ = ["FolderWriter", "Prediction", "Written", "predict"]
 
@@ -148,7 +153,7 @@ class FolderWriter:
         over = self.folder / "overlays" / f"{name}.jpg"
         with atomic_path(over) as temporary:
             picture.save(temporary, format="JPEG", quality=_QUALITY)
-        counts = np.bincount(prediction.labels.ravel(), minlength=len(self.classes))
+        counts = label_counts(prediction.labels)[: len(self.classes)]
         order = np.argsort(-counts, kind="stable")
         shares = {
             self.classes[k]: float(counts[k]) / prediction.labels.size for k in order if counts[k]
