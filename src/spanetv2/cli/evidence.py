@@ -106,8 +106,9 @@ def report(
         results, target = read_results(tables), out or tables
     else:
         assert runs is not None
-        results, target = gather(runs), out or runs / "report"
-        write_results(results, target)
+        target = out or runs / "report"
+        write_results(gather(runs), target)
+        results = read_results(target)  # rounded as they are kept
     for line in [] if against is None else compare(results, read_results(against)):
         typer.echo(line)
     for table in tables_of(results) if against is None else []:

@@ -43,8 +43,13 @@ def _centroid(results: Results, row: str) -> dict[int, float]:
     return {seed: sum(values) / len(values) for seed, values in found.items()}
 
 
-def mean_level(mixer: Record) -> float:
-    """Gain at frequency 0 over the root mean square of all others, in decibels."""
+def mean_level(mixer: Record) -> float | None:
+    """Gain at frequency 0 over the root mean square of all others, in decibels.
+
+    None on a grid of one token, which has no others.
+    """
+    if mixer["dc_gain"] is None or mixer["rms_gain"] is None:
+        return None
     return 20 * math.log10(max(mixer["dc_gain"], 1e-9) / max(mixer["rms_gain"], 1e-9))
 
 
@@ -52,8 +57,8 @@ def _low_pass(results: Results, row: str) -> dict[int, float]:
     """The same, mean over a network's mixers."""
     found: dict[int, list[float]] = {}
     for one in results.mixers:
-        if one["row"] == row:
-            found.setdefault(one["seed"], []).append(mean_level(one))
+        if one["row"] == row and (level := mean_level(one)) is not None:
+            found.setdefault(one["seed"], []).append(level)
     return {seed: sum(values) / len(values) for seed, values in found.items()}
 
 

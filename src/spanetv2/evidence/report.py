@@ -105,9 +105,11 @@ def _spectra(results: Results) -> Table:
         for stage in stages:
             values = [m["lambda_c"] for m in mixers if m["stage"] == stage]
             known = [value for value in values if value is not None]
-            level = [mean_level(m) for m in mixers if m["stage"] == stage]
+            levels = [mean_level(m) for m in mixers if m["stage"] == stage]
+            decibels = [level for level in levels if level is not None]
             centroid = _number(medians.mean(known)) if known else DASH
-            cells.append(f"{centroid}, {medians.mean(level):+.1f}")
+            level = f"{medians.mean(decibels):+.1f}" if decibels else DASH
+            cells.append(f"{centroid}, {level}")
         leakage = [m["leakage"] for m in mixers if m["leakage"] is not None]
         lines.append([find_row(name).title, *cells, _number(medians.mean(leakage))])
     return Table("Frequency responses of the trained mixers", header, lines)
