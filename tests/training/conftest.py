@@ -1,10 +1,8 @@
 """Tiny runs: 8x8 digits, a 1 M parameter network, a handful of batches."""
 
 import json
-import os
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +11,10 @@ import pytest
 import torch
 
 from spanetv2.cli.train import run_training
+from spanetv2.scenes import SceneSettings, write_scenes
 
-HERE = Path(__file__).resolve().parent
-COMMAND = Path(sysconfig.get_path("scripts")) / "spanetv2"
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from training_runs import HERE, spawn_training
 
 TINY = [
     "classification",
@@ -60,21 +59,8 @@ class Runs:
         self, name: str, *options: str, launcher: tuple[str, ...] = ()
     ) -> subprocess.CompletedProcess[str]:
         """Run ``spanetv2 train`` in a process of its own."""
-        environment = {
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(HERE),
-            "CUDA_VISIBLE_DEVICES": "",
-        }
         arguments = [*TINY, f"--out={self.folder / name}", *options]
-        return subprocess.run(
-            [sys.executable, *launcher, str(COMMAND), "train", *arguments],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        return spawn_training(arguments, launcher=launcher)
 
     @staticmethod
     def stopper(**arguments: Any) -> str:
@@ -114,3 +100,10 @@ def runs(tmp_path: Path) -> Runs:
 def shared_runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """The same, in a folder for the whole session."""
     return Runs(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """14 scenes to train on and 3 held out, of 96 x 96 pixels."""
+    folder = tmp_path_factory.mktemp("data") / "scenes"
+    return write_scenes(folder, train=14, val=3, settings=SceneSettings(size=96))

@@ -2,23 +2,19 @@
 
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from training_runs import SceneRuns
 
 from spanetv2.cli.recipes import find_recipe, list_recipes, recipe_task
 from spanetv2.cli.train import _parse, _prepare, run_training
 from spanetv2.errors import UserError
 from spanetv2.models import create_model
 from spanetv2.models.weights import save_weights
-from spanetv2.scenes import SceneSettings, write_scenes
 from spanetv2.tasks.detection.data.coco import CocoDetection
 from spanetv2.tasks.detection.data.layout import find_coco
 from spanetv2.tasks.detection.evaluate import evaluate
@@ -26,8 +22,6 @@ from spanetv2.tasks.detection.weights import load_detector
 from spanetv2.training.detection.model import build_detector
 from spanetv2.training.optimizer import build_optimizer
 
-HERE = Path(__file__).resolve().parent
-COMMAND = Path(sysconfig.get_path("scripts")) / "spanetv2"
 TINY = [
     "detection",
     "--config=scenes/cascade_mask_rcnn",
@@ -63,39 +57,13 @@ TINY = [
 """2 epochs of 3 updates of 2 x 2 images."""
 
 
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "scenes"
-    return write_scenes(folder, train=14, val=3, settings=SceneSettings(size=96))
-
-
-def train(out: Path, scenes: Path, *options: str) -> Any:
-    return run_training([*TINY, f"--data={scenes}", f"--out={out}", *options])
-
-
-def spawn(
-    out: Path, scenes: Path, *options: str, launcher: tuple[str, ...] = ()
-) -> subprocess.CompletedProcess[str]:
-    arguments = [*TINY, f"--data={scenes}", f"--out={out}", *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
-    return subprocess.run(
-        [sys.executable, *launcher, str(COMMAND), "train", *arguments],
-        env={**environment, "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+RUNS = SceneRuns(TINY)
+train, spawn = RUNS.train, RUNS.spawn
 
 
 @pytest.fixture(scope="module")
 def finished(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    out = tmp_path_factory.mktemp("runs") / "finished"
-    train(out, scenes)
-    torch.set_num_threads(before)
-    return out
+    return RUNS.finished(scenes, tmp_path_factory)
 
 
 def test_a_run_leaves_a_detector_and_its_figures(finished: Path, scenes: Path) -> None:

@@ -2,26 +2,22 @@
 
 import csv
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
+from training_runs import SceneRuns
 
 from spanetv2.cli.recipes import find_recipe, list_recipes, recipe_task
-from spanetv2.cli.train import _parse, _prepare, run_training
+from spanetv2.cli.train import _parse, _prepare
 from spanetv2.data.loader import eval_batches
 from spanetv2.errors import UserError
 from spanetv2.models import create_model
 from spanetv2.models.weights import read_checkpoint, save_weights
-from spanetv2.scenes import SceneSettings, write_scenes
 from spanetv2.tasks.segmentation.data.folder import DatasetSpec, open_dataset
 from spanetv2.tasks.segmentation.data.transforms import EvalTransform, Preprocessing, collate_views
 from spanetv2.tasks.segmentation.evaluate import evaluate
@@ -31,8 +27,6 @@ from spanetv2.training.optimizer import build_optimizer
 from spanetv2.training.segmentation.model import build_segmenter, stage_scale
 from spanetv2.training.segmentation.module import pixel_loss
 
-HERE = Path(__file__).resolve().parent
-COMMAND = Path(sysconfig.get_path("scripts")) / "spanetv2"
 TINY = [
     "segmentation",
     "--config=scenes/segmentation",
@@ -62,39 +56,13 @@ TINY = [
 """6 updates of 2 x 4 images, validated after 3."""
 
 
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "scenes"
-    return write_scenes(folder, train=14, val=3, settings=SceneSettings(size=96))
-
-
-def train(out: Path, scenes: Path, *options: str) -> Any:
-    return run_training([*TINY, f"--data={scenes}", f"--out={out}", *options])
-
-
-def spawn(
-    out: Path, scenes: Path, *options: str, launcher: tuple[str, ...] = ()
-) -> subprocess.CompletedProcess[str]:
-    arguments = [*TINY, f"--data={scenes}", f"--out={out}", *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
-    return subprocess.run(
-        [sys.executable, *launcher, str(COMMAND), "train", *arguments],
-        env={**environment, "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+RUNS = SceneRuns(TINY)
+train, spawn = RUNS.train, RUNS.spawn
 
 
 @pytest.fixture(scope="module")
 def finished(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    out = tmp_path_factory.mktemp("runs") / "finished"
-    train(out, scenes)
-    torch.set_num_threads(before)
-    return out
+    return RUNS.finished(scenes, tmp_path_factory)
 
 
 def test_a_run_leaves_a_model_and_its_figures(finished: Path, scenes: Path) -> None:
