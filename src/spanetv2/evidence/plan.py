@@ -203,6 +203,14 @@ def _scenes(updates: int) -> dict[str, Any]:
     }
 
 
+_PICO = Skeleton(
+    depths=(2, 2, 4, 1),
+    dims=(24, 48, 96, 128),
+    stem_stride=2,
+    image=(1, 28, 28),
+    num_classes=10,
+)
+
 PLANS: dict[str, Plan] = {
     plan.name: plan
     for plan in (
@@ -224,13 +232,7 @@ PLANS: dict[str, Plan] = {
         Plan(
             name="gpu",
             title="Fashion-MNIST, all mixers, pico, thirty epochs, for one GPU",
-            skeleton=Skeleton(
-                depths=(2, 2, 4, 1),
-                dims=(24, 48, 96, 128),
-                stem_stride=2,
-                image=(1, 28, 28),
-                num_classes=10,
-            ),
+            skeleton=_PICO,
             rows=tuple(ROWS),
             seeds=(0, 1, 2, 3, 4),
             recipe=_fashion_mnist(30, warmup_updates=469),
@@ -241,13 +243,7 @@ PLANS: dict[str, Plan] = {
             name="gpu_scenes",
             title="segmentation of the built-in scenes, all mixers, pico, for one GPU",
             task="segmentation",
-            skeleton=Skeleton(
-                depths=(2, 2, 4, 1),
-                dims=(24, 48, 96, 128),
-                stem_stride=4,
-                image=(3, 192, 192),
-                num_classes=0,
-            ),
+            skeleton=replace(_PICO, stem_stride=4, image=(3, 192, 192), num_classes=0),
             rows=tuple(ROWS),
             seeds=(0, 1, 2, 3, 4),
             recipe=_scenes(2500),
