@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 import spanetv2
 from spanetv2.cli.analyze.model import model as command
+from spanetv2.data.preprocessing import Preprocessing
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.data.transforms import Preprocessing
 
 pytest.importorskip("pytorch_grad_cam")
 
@@ -79,7 +79,7 @@ def test_labels_are_matched_by_name(checkpoint: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     found = json.loads((tmp_path / "out" / "analysis.json").read_text())["models"][0]
     network, _ = spanetv2.load_model(checkpoint)
-    from spanetv2.tasks.classification.data.transforms import eval_transform
+    from spanetv2.data.preprocessing import eval_transform
 
     transform = eval_transform(SETTINGS)
     batch = torch.stack([transform(Image.open(p)) for p in sorted((images / "dog").iterdir())])

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 import spanetv2
 from spanetv2.cli.evaluate import evaluate
+from spanetv2.data.classes import imagenet_classes
+from spanetv2.data.preprocessing import Preprocessing, eval_transform
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.sources import DatasetSpec, open_dataset
-from spanetv2.tasks.classification.data.transforms import Preprocessing, eval_transform
-from spanetv2.tasks.classification.labels import imagenet_classes
 
 SETTINGS = Preprocessing(input_size=(3, 16, 16), mean=(0.5,) * 3, std=(0.25,) * 3)
 DIGITS = Preprocessing(input_size=(1, 8, 8), mean=(0.5,), std=(0.25,))

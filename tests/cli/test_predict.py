@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 import spanetv2
 from spanetv2.cli.predict import predict, printable
+from spanetv2.data.preprocessing import Preprocessing, eval_transform
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.data.transforms import Preprocessing, eval_transform
 
 CLASSES = ["n01440764", "my cat", "dög"]
 TITLES = ["tench", "my cat", "dög"]

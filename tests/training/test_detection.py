@@ -15,11 +15,11 @@ from spanetv2.cli.train import _parse, _prepare, run_training
 from spanetv2.errors import UserError
 from spanetv2.models import create_model
 from spanetv2.models.weights import save_weights
+from spanetv2.tasks.detection.build import build_detector
 from spanetv2.tasks.detection.data.coco import CocoDetection
 from spanetv2.tasks.detection.data.layout import find_coco
 from spanetv2.tasks.detection.evaluate import evaluate
 from spanetv2.tasks.detection.weights import load_detector
-from spanetv2.training.detection.model import build_detector
 from spanetv2.training.optimizer import build_optimizer
 
 TINY = [

@@ -10,10 +10,10 @@ from torch import nn
 
 import spanetv2
 from spanetv2.errors import UserError
+from spanetv2.tasks.classification.build import build_model
+from spanetv2.tasks.classification.config import ModelConfig
 from spanetv2.training.batching import plan_batches
 from spanetv2.training.checkpoints import SafeCheckpointIO, find_checkpoint
-from spanetv2.training.classification.config import ModelConfig
-from spanetv2.training.classification.model import build_model
 from spanetv2.training.config import OptimizerConfig, ScheduleConfig
 from spanetv2.training.finite import LossWatch, all_finite
 from spanetv2.training.freezing import freeze, hold_frozen_in_eval

@@ -18,14 +18,14 @@ from spanetv2.data.loader import eval_batches
 from spanetv2.errors import UserError
 from spanetv2.models import create_model
 from spanetv2.models.weights import read_checkpoint, save_weights
+from spanetv2.tasks.segmentation.build import build_segmenter, stage_scale
 from spanetv2.tasks.segmentation.data.folder import DatasetSpec, open_dataset
 from spanetv2.tasks.segmentation.data.transforms import EvalTransform, Preprocessing, collate_views
 from spanetv2.tasks.segmentation.evaluate import evaluate
 from spanetv2.tasks.segmentation.inference import Inference
+from spanetv2.tasks.segmentation.learning import pixel_loss
 from spanetv2.tasks.segmentation.weights import load_segmenter
 from spanetv2.training.optimizer import build_optimizer
-from spanetv2.training.segmentation.model import build_segmenter, stage_scale
-from spanetv2.training.segmentation.module import pixel_loss
 
 TINY = [
     "segmentation",

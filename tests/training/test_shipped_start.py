@@ -5,14 +5,14 @@ import torch
 
 import spanetv2
 from spanetv2 import UserError
+from spanetv2.tasks.classification.build import build_model
+from spanetv2.tasks.classification.config import ModelConfig
+from spanetv2.tasks.detection.build import build_detector
+from spanetv2.tasks.detection.config import RunConfig as DetectionConfig
 from spanetv2.tasks.detection.options import DetectorOptions
 from spanetv2.tasks.detection.weights import load_detector
-from spanetv2.training.classification.config import ModelConfig
-from spanetv2.training.classification.model import build_model
-from spanetv2.training.detection.config import RunConfig as DetectionConfig
-from spanetv2.training.detection.model import build_detector
-from spanetv2.training.segmentation.config import RunConfig as SegmentationConfig
-from spanetv2.training.segmentation.model import build_segmenter
+from spanetv2.tasks.segmentation.build import build_segmenter
+from spanetv2.tasks.segmentation.config import RunConfig as SegmentationConfig
 
 CLASSIFIER = "spanetv2_pico_pure.fashion_mnist"
 DETECTOR = "spanetv2_pico_pure.scenes_mask_rcnn"

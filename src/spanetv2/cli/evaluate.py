@@ -130,6 +130,7 @@ def _classification(
     num_samples: int | None = None,
     download: bool = False,
 ) -> None:
+    from spanetv2.data.preprocessing import Preprocessing, eval_transform
     from spanetv2.device import choose_device
     from spanetv2.environment import describe_device
     from spanetv2.files import write_json
@@ -137,7 +138,6 @@ def _classification(
     from spanetv2.tasks.classification import evaluate as task
     from spanetv2.tasks.classification.data.loader import eval_loader
     from spanetv2.tasks.classification.data.sources import DatasetSpec
-    from spanetv2.tasks.classification.data.transforms import Preprocessing, eval_transform
 
     chosen = choose_device(device)
     model, record = load_model(record, device=chosen)
@@ -194,8 +194,8 @@ def _open(
     """The data, the names of the model's outputs, and the output that each label means."""
     import dataclasses
 
+    from spanetv2.data.classes import match_classes, model_classes
     from spanetv2.tasks.classification.data.sources import open_dataset
-    from spanetv2.tasks.classification.labels import match_classes, model_classes
 
     nameless = spec.name.partition("/")[0] in ("wds", "hfids") and spec.class_file is None
     if nameless:
@@ -206,7 +206,7 @@ def _open(
 
 
 def _print(result: "EvaluationResult") -> None:
-    from spanetv2.tasks.classification.labels import class_titles
+    from spanetv2.data.classes import class_titles
 
     titles = class_titles(result.classes)
     present = [i for i, row in enumerate(result.per_class) if row.images]
@@ -236,7 +236,7 @@ def _percent(value: float | None) -> str:
 
 
 def _draw(result: "EvaluationResult", out: Path) -> None:
-    from spanetv2.tasks.classification.labels import class_titles
+    from spanetv2.data.classes import class_titles
     from spanetv2.tasks.classification.picture import confusion_matrix
 
     assert result.confusion is not None

@@ -37,10 +37,10 @@ def export(
 
     The file describes its classes and the pre-processing of images in its metadata.
     """
+    from spanetv2.data.preprocessing import Preprocessing
     from spanetv2.deploy.export import FORMATS, export_model
     from spanetv2.errors import UserError
     from spanetv2.models import SPANetV2, load_model
-    from spanetv2.tasks.classification.data.transforms import Preprocessing
 
     if format not in FORMATS:
         raise UserError(f"got --format {format}, expected one of {', '.join(FORMATS)}")

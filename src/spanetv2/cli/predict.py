@@ -115,12 +115,12 @@ def _classify(
 ) -> None:
     from tqdm import tqdm
 
+    from spanetv2.data.classes import class_titles, model_classes
     from spanetv2.data.images import Failure
+    from spanetv2.data.preprocessing import Preprocessing, eval_transform
     from spanetv2.device import choose_device
     from spanetv2.models import load_model
     from spanetv2.tasks.classification import predict as task
-    from spanetv2.tasks.classification.data.transforms import Preprocessing, eval_transform
-    from spanetv2.tasks.classification.labels import class_titles, model_classes
 
     json_out, picture = options.get("json"), options.get("picture")
     chosen = choose_device(device)

@@ -60,9 +60,9 @@ def quickstart(
 
 def show(result: "RunResult") -> None:
     """Draw the pictures of a finished run on the digits, and write its page."""
+    from spanetv2.data.preprocessing import Preprocessing
     from spanetv2.models import load_model
     from spanetv2.tasks.classification.data.sources import DatasetSpec, ImageSource, open_dataset
-    from spanetv2.tasks.classification.data.transforms import Preprocessing
     from spanetv2.tasks.classification.picture import spectral_filters, training_curves
     from spanetv2.tasks.classification.report import html_report
 
@@ -115,7 +115,7 @@ def _draw_predictions(
     import numpy as np
     import torch
 
-    from spanetv2.tasks.classification.data.transforms import eval_transform
+    from spanetv2.data.preprocessing import eval_transform
     from spanetv2.tasks.classification.picture import SheetRow, confusion_matrix, prediction_sheet
 
     transform = eval_transform(preprocessing)

@@ -196,8 +196,8 @@ def run_training(argv: list[str]) -> "RunResult | None":
     if config is None:
         print(resolved, end="")
         return None
+    from spanetv2.tasks import find_task
     from spanetv2.training.run import run_task
-    from spanetv2.training.task import find_task
 
     return run_task(
         find_task(name),
@@ -282,8 +282,8 @@ def _parse(arguments: list[str], *, task: str) -> tuple[Any, dict[str, Any], str
     """(configuration, Trainer options, YAML); no configuration where only text was asked for."""
     from jsonargparse import ArgumentError, set_parsing_settings
 
+    from spanetv2.tasks import find_task
     from spanetv2.training.parser import TaskCLI
-    from spanetv2.training.task import find_task
 
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     output = io.StringIO()

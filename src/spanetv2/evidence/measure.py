@@ -16,12 +16,12 @@ from spanetv2.analysis.filtered import filtered_accuracy
 from spanetv2.analysis.jacobian import jacobian_response
 from spanetv2.analysis.mixers import find_mixers, record_calls
 from spanetv2.analysis.spam_bank import spam_bank
+from spanetv2.data.preprocessing import Preprocessing, eval_transform
 from spanetv2.environment import describe_environment
 from spanetv2.errors import UserError
 from spanetv2.models.factory import load_model
 from spanetv2.tasks.classification.data.loader import eval_loader
 from spanetv2.tasks.classification.data.sources import DatasetSpec, open_dataset
-from spanetv2.tasks.classification.data.transforms import Preprocessing, eval_transform
 from spanetv2.tasks.classification.evaluate import evaluate
 
 __all__ = ["RADII", "learning_curve", "measure_classifier", "measure_segmenter"]

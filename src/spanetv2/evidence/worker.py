@@ -29,9 +29,9 @@ def train(task: str, config: dict[str, Any], folder: Path) -> None:
         UserError: wrong input.
         spanetv2.training.stopping.Interrupted: a signal stopped it, after saving.
     """
+    from spanetv2.tasks import find_task
     from spanetv2.training.parser import TaskCLI
     from spanetv2.training.run import run_task
-    from spanetv2.training.task import find_task
 
     recipe = folder / "recipe.yaml"
     write_json(recipe, config)  # JSON is YAML

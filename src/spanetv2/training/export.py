@@ -11,13 +11,13 @@ from spanetv2.training.config import BaseRunConfig
 from spanetv2.training.data import TrainingData
 from spanetv2.training.logs import TrainingLog
 from spanetv2.training.module import TaskModule
-from spanetv2.training.task import Task
+from spanetv2.training.task import TrainingTask
 
 __all__ = ["export_weights"]
 
 
 def export_weights(
-    task: Task,
+    task: TrainingTask,
     module: TaskModule,
     data: TrainingData,
     config: BaseRunConfig,

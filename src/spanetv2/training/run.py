@@ -28,7 +28,7 @@ from spanetv2.training.progress import RunProgress
 from spanetv2.training.record import describe_run
 from spanetv2.training.seeding import seed_all
 from spanetv2.training.stopping import Interrupted, Watch
-from spanetv2.training.task import Task
+from spanetv2.training.task import TrainingTask
 
 __all__ = ["RunResult", "rank", "run_task", "say"]
 
@@ -65,7 +65,7 @@ def say(text: str) -> None:
 
 
 def run_task(
-    task: Task,
+    task: TrainingTask,
     config: BaseRunConfig,
     *,
     trainer_options: dict[str, Any],
@@ -171,7 +171,7 @@ def run_task(
     return RunResult(folder=folder, weights=weights, metrics=metrics)
 
 
-def _monitor(task: Task, config: BaseRunConfig) -> str:
+def _monitor(task: TrainingTask, config: BaseRunConfig) -> str:
     wanted = config.checkpoints.monitor
     if wanted is not None and wanted not in task.figures:
         raise UserError(
@@ -244,7 +244,7 @@ def _write_versions(folder: Path, command: list[str], step: int | None) -> None:
 
 
 def _interrupted(
-    task: Task, number: int, folder: Path, saver: RunCheckpoints, reason: str | None = None
+    task: TrainingTask, number: int, folder: Path, saver: RunCheckpoints, reason: str | None = None
 ) -> Interrupted:
     name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
     last = saver.folder / "last.ckpt"

@@ -1,25 +1,27 @@
-"""What a task provides so that it can be trained: the run asks for it in this order."""
+"""What a task provides so that it can be trained: the run asks for it in this order.
+
+All that the engine knows of a task. Tasks are imported by commands that only want to know what
+there is, so this module does not import Lightning.
+"""
 
 import abc
-import importlib
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
 
-from spanetv2.errors import UserError
 from spanetv2.training.batching import BatchPlan
 from spanetv2.training.config import BaseRunConfig
-from spanetv2.training.data import TrainingData
-from spanetv2.training.module import TaskModule
 
-__all__ = ["TASKS", "Task", "find_task"]
+if TYPE_CHECKING:
+    from spanetv2.training.data import TrainingData
+    from spanetv2.training.module import TaskModule
 
-TASKS = ("classification", "segmentation", "detection")
+__all__ = ["TrainingTask"]
 
 
-class Task(abc.ABC):
+class TrainingTask(abc.ABC):
     """A kind of run.
 
     Attributes:
@@ -42,7 +44,7 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def open_data(
         self, config: Any, *, plan: BatchPlan, pin_memory: bool, limit: int | float
-    ) -> TrainingData:
+    ) -> "TrainingData":
         """Open the training and the validation data.
 
         Args:
@@ -56,7 +58,7 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def make_module(self, config: Any, data: TrainingData) -> TaskModule:
+    def make_module(self, config: Any, data: "TrainingData") -> "TaskModule":
         """Build the network, with the weights to start from, and its training step.
 
         Raises:
@@ -69,7 +71,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def measure(
-        self, module: TaskModule, data: TrainingData, config: Any, *, device: torch.device
+        self, module: "TaskModule", data: "TrainingData", config: Any, *, device: torch.device
     ) -> dict[str, Any]:
         """Measure ``module.evaluated_net`` on the whole validation data, in this process.
 
@@ -91,15 +93,3 @@ class Task(abc.ABC):
             identity: the module's.
             extra: figures to record.
         """
-
-
-def find_task(name: str) -> Task:
-    """The task of a name.
-
-    Raises:
-        UserError: there is none.
-    """
-    if name not in TASKS:
-        raise UserError(f"got task {name!r}, expected {', '.join(TASKS[:-1])} or {TASKS[-1]}")
-    module = importlib.import_module(f"spanetv2.training.{name}.task")
-    return module.TASK

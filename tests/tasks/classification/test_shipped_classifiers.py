@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 import spanetv2
+from spanetv2.data.preprocessing import Preprocessing, eval_transform
 from spanetv2.models.weights import shipped_weights
 from spanetv2.tasks.classification.data.arrays import FASHION_MNIST_CLASSES
-from spanetv2.tasks.classification.data.transforms import Preprocessing, eval_transform
 
 SLICE = Path(__file__).parents[2] / "data" / "fashion_mnist" / "first_500_test_images.npz"
 NAMES = [name for name in shipped_weights() if name.endswith(".fashion_mnist")]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from spanetv2.analysis.cue_conflict import CueImage
     from spanetv2.analysis.model_study import ModelInput
-    from spanetv2.tasks.classification.data.transforms import Preprocessing
+    from spanetv2.data.preprocessing import Preprocessing
 
 __all__ = ["model"]
 
@@ -191,9 +191,9 @@ def _subject(
     import torch
 
     from spanetv2.analysis.model_study import ModelInput
+    from spanetv2.data.classes import class_titles, match_classes, model_classes
     from spanetv2.data.images import read_image
-    from spanetv2.tasks.classification.data.transforms import eval_transform
-    from spanetv2.tasks.classification.labels import class_titles, match_classes, model_classes
+    from spanetv2.data.preprocessing import eval_transform
 
     network, names, preprocessing = _load(which, device=device, pretrained=pretrained)
     transform = eval_transform(preprocessing)
@@ -226,10 +226,10 @@ def _load(
     which: str, *, device: "torch.device", pretrained: bool
 ) -> "tuple[nn.Module, list[str] | None, Preprocessing]":
     """A checkpoint's or a named model, its class names and preprocessing."""
+    from spanetv2.data.preprocessing import Preprocessing
     from spanetv2.models import create_model, load_model
     from spanetv2.models.factory import resolve_name
     from spanetv2.models.weights.shipped import find_shipped
-    from spanetv2.tasks.classification.data.transforms import Preprocessing
 
     # timm's names have dots too (convnext_atto.d2_in1k)
     is_file = Path(which).exists() or Path(which).suffix in _WEIGHTS or "/" in which

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from spanetv2.data.classes import class_titles
 from spanetv2.data.images import Failure
-from spanetv2.tasks.classification.labels import class_titles
 from spanetv2.tasks.classification.metrics import ClassificationMeter, Metrics
 
 __all__ = ["EvaluationResult", "evaluate"]

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from spanetv2.data.images import Failure, read_image
 from spanetv2.data.paths import path_batches
+from spanetv2.data.preprocessing import Transform
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.data.source import Transform
 
 __all__ = ["Prediction", "predict"]
 

@@ -6,16 +6,12 @@ import torch
 from PIL import Image
 
 from spanetv2.data.images import ImageError
+from spanetv2.data.preprocessing import Preprocessing, eval_transform
 from spanetv2.data.sampler import EpochSampler
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.loader import Batch, eval_loader, train_loader
 from spanetv2.tasks.classification.data.sources import DatasetSpec, ImageSource, open_dataset
-from spanetv2.tasks.classification.data.transforms import (
-    Augmentation,
-    Preprocessing,
-    eval_transform,
-    train_transform,
-)
+from spanetv2.tasks.classification.data.transforms import Augmentation, train_transform
 
 SETTINGS = Preprocessing(input_size=(3, 16, 16))
 HEAVY = Augmentation(auto_augment="rand-m9-mstd0.5-inc1", re_prob=0.5)

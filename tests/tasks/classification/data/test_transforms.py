@@ -7,14 +7,10 @@ import torch
 from PIL import Image
 from timm.data.transforms_factory import create_transform
 
+from spanetv2.data.preprocessing import Preprocessing, eval_transform
 from spanetv2.data.seeded import seeded
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.data.transforms import (
-    Augmentation,
-    Preprocessing,
-    eval_transform,
-    train_transform,
-)
+from spanetv2.tasks.classification.data.transforms import Augmentation, train_transform
 
 IMAGENET = Augmentation(
     auto_augment="rand-m9-mstd0.5-inc1", re_prob=0.25, re_mode="pixel", re_count=1, hflip=0.5

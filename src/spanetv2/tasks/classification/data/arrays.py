@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from spanetv2.data.preprocessing import Transform
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.data.source import ImageSource, Transform
+from spanetv2.tasks.classification.data.source import ImageSource
 
 __all__ = ["FASHION_MNIST_CLASSES", "ArraySource", "digits", "fashion_mnist"]
 

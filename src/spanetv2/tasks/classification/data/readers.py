@@ -13,14 +13,11 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from spanetv2.data.classes import label_table
 from spanetv2.data.images import ImageError, read_image, to_eight_bit
+from spanetv2.data.preprocessing import Transform
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.data.source import (
-    ImageSource,
-    StreamSource,
-    Transform,
-    label_table,
-)
+from spanetv2.tasks.classification.data.source import ImageSource, StreamSource
 
 __all__ = [
     "ReaderSource",

@@ -1,17 +1,15 @@
 """What every source of labelled images has in common."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset
 
-from spanetv2.errors import UserError
+from spanetv2.data.preprocessing import Transform
 
-__all__ = ["ImageSource", "StreamSource", "Transform", "label_table"]
-
-Transform = Callable[[Image.Image], Any]
+__all__ = ["ImageSource", "StreamSource"]
 
 
 class ImageSource(Dataset[tuple[Any, int]]):
@@ -84,25 +82,3 @@ class StreamSource(IterableDataset[tuple[Any, int]]):
 
     def __iter__(self) -> Iterator[tuple[Any, int]]:
         raise NotImplementedError
-
-
-def label_table(own: Sequence[str], wanted: Sequence[str], *, where: str) -> list[int]:
-    """The index in ``wanted`` of every name in ``own``.
-
-    Raises:
-        UserError: a name in ``own`` is not in ``wanted``.
-
-    Example:
-        >>> label_table(["cat", "dog"], ["ant", "dog", "cat"], where="pets")
-        [2, 1]
-    """
-    index = {name: i for i, name in enumerate(wanted)}
-    unknown = [name for name in own if name not in index]
-    if unknown:
-        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-        raise UserError(
-            f"got unknown classes {', '.join(map(repr, unknown[:5]))}{more} in {where}, expected "
-            f"only the {len(wanted)} known ones ({', '.join(map(repr, wanted[:5]))}"
-            f"{', ...' if len(wanted) > 5 else ''}); rename or remove them"
-        )
-    return [index[name] for name in own]

@@ -4,16 +4,13 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
+from spanetv2.data.classes import label_table
+from spanetv2.data.preprocessing import Transform
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data import readers
 from spanetv2.tasks.classification.data.arrays import digits, fashion_mnist
 from spanetv2.tasks.classification.data.folder import FolderSource, split_folder
-from spanetv2.tasks.classification.data.source import (
-    ImageSource,
-    StreamSource,
-    Transform,
-    label_table,
-)
+from spanetv2.tasks.classification.data.source import ImageSource, StreamSource
 from spanetv2.tasks.classification.data.tar import TarSource
 
 __all__ = ["DatasetSpec", "ImageSource", "StreamSource", "open_dataset"]

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from spanetv2.data.classes import label_table
 from spanetv2.data.images import read_image
+from spanetv2.data.preprocessing import Transform
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.folder import PackedNames, split_folder
-from spanetv2.tasks.classification.data.source import ImageSource, Transform, label_table
+from spanetv2.tasks.classification.data.source import ImageSource
 
 __all__ = ["TarSource"]
 

@@ -8,16 +8,16 @@ from torch import nn
 
 from spanetv2.errors import UserError
 from spanetv2.models.weights.save import model_record, save_weights
+from spanetv2.tasks.classification.build import build_model
+from spanetv2.tasks.classification.config import RunConfig
 from spanetv2.tasks.classification.evaluate import evaluate
+from spanetv2.tasks.classification.learning import ImageClassification
+from spanetv2.tasks.classification.run_data import ClassificationData
+from spanetv2.tasks.task import Task
 from spanetv2.training.batching import BatchPlan
-from spanetv2.training.classification.config import RunConfig
-from spanetv2.training.classification.data import ClassificationData
-from spanetv2.training.classification.model import build_model
-from spanetv2.training.classification.module import ImageClassification
 from spanetv2.training.data import TrainingData
 from spanetv2.training.freezing import freeze
 from spanetv2.training.module import TaskModule
-from spanetv2.training.task import Task
 
 __all__ = ["TASK", "ClassificationTask"]
 

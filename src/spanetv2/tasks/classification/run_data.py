@@ -6,6 +6,8 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from spanetv2.data.preprocessing import eval_transform
+from spanetv2.tasks.classification.config import DataConfig, RunConfig
 from spanetv2.tasks.classification.data.loader import eval_loader, train_loader
 from spanetv2.tasks.classification.data.sources import (
     DatasetSpec,
@@ -13,8 +15,7 @@ from spanetv2.tasks.classification.data.sources import (
     StreamSource,
     open_dataset,
 )
-from spanetv2.tasks.classification.data.transforms import eval_transform, train_transform
-from spanetv2.training.classification.config import DataConfig, RunConfig
+from spanetv2.tasks.classification.data.transforms import train_transform
 from spanetv2.training.data import TrainingData
 
 __all__ = ["ClassificationData"]

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from spanetv2.errors import UserError
 from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights import read_checkpoint
+from spanetv2.tasks.segmentation.config import RunConfig
 from spanetv2.tasks.segmentation.model import SegmentationModel, create_segmenter
 from spanetv2.tasks.segmentation.weights import start_from
 from spanetv2.training.backbone import backbone_name, backbone_options
-from spanetv2.training.segmentation.config import RunConfig
 
 __all__ = ["build_segmenter", "stage_scale"]
 

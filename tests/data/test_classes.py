@@ -1,12 +1,12 @@
 import pytest
 
-from spanetv2.errors import UserError
-from spanetv2.tasks.classification.labels import (
+from spanetv2.data.classes import (
     class_titles,
     imagenet_classes,
     match_classes,
     model_classes,
 )
+from spanetv2.errors import UserError
 
 
 def test_imagenet_classes_are_sorted_wordnet_ids():

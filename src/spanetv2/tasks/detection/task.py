@@ -7,18 +7,18 @@ import torch
 from torch import nn
 
 from spanetv2.errors import UserError
+from spanetv2.tasks.detection.build import build_detector
+from spanetv2.tasks.detection.config import RunConfig
 from spanetv2.tasks.detection.depth import layer_scale
 from spanetv2.tasks.detection.evaluate import evaluate
+from spanetv2.tasks.detection.learning import Detection
 from spanetv2.tasks.detection.model import Detector
+from spanetv2.tasks.detection.run_data import DetectionData
 from spanetv2.tasks.detection.weights import detector_record, save_detector
+from spanetv2.tasks.task import Task
 from spanetv2.training.batching import BatchPlan
 from spanetv2.training.data import TrainingData
-from spanetv2.training.detection.config import RunConfig
-from spanetv2.training.detection.data import DetectionData
-from spanetv2.training.detection.model import build_detector
-from spanetv2.training.detection.module import Detection
 from spanetv2.training.module import TaskModule
-from spanetv2.training.task import Task
 
 __all__ = ["TASK", "DetectionTask"]
 

@@ -9,16 +9,16 @@ from torch import nn
 
 from spanetv2.errors import UserError
 from spanetv2.models.weights.save import save_state_dict
+from spanetv2.tasks.segmentation.build import build_segmenter, stage_scale
+from spanetv2.tasks.segmentation.config import RunConfig
 from spanetv2.tasks.segmentation.evaluate import evaluate
+from spanetv2.tasks.segmentation.learning import Segmentation
+from spanetv2.tasks.segmentation.run_data import SegmentationData
 from spanetv2.tasks.segmentation.weights import segmenter_record
+from spanetv2.tasks.task import Task
 from spanetv2.training.batching import BatchPlan
 from spanetv2.training.data import TrainingData
 from spanetv2.training.module import TaskModule
-from spanetv2.training.segmentation.config import RunConfig
-from spanetv2.training.segmentation.data import SegmentationData
-from spanetv2.training.segmentation.model import build_segmenter, stage_scale
-from spanetv2.training.segmentation.module import Segmentation
-from spanetv2.training.task import Task
 
 __all__ = ["TASK", "SegmentationTask"]
 

@@ -7,6 +7,7 @@ from torch.utils.data import DataLoader
 
 from spanetv2.data.loader import eval_batches, train_batches
 from spanetv2.data.sampler import EpochSampler, IterationSampler
+from spanetv2.tasks.segmentation.config import RunConfig
 from spanetv2.tasks.segmentation.data.check import check_headers
 from spanetv2.tasks.segmentation.data.folder import DatasetSpec, open_dataset
 from spanetv2.tasks.segmentation.data.source import PairSource, collate
@@ -17,7 +18,6 @@ from spanetv2.tasks.segmentation.data.transforms import (
 )
 from spanetv2.training.data import TrainingData
 from spanetv2.training.run import rank
-from spanetv2.training.segmentation.config import RunConfig
 
 __all__ = ["SegmentationData"]
 

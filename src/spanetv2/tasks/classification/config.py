@@ -6,7 +6,8 @@ Groups that describe images (``preprocessing``, ``augmentation``) are the data p
 from dataclasses import dataclass, field
 from typing import Literal
 
-from spanetv2.tasks.classification.data.transforms import Augmentation, Preprocessing
+from spanetv2.data.preprocessing import Preprocessing
+from spanetv2.tasks.classification.data.transforms import Augmentation
 from spanetv2.training.backbone import BackboneConfig
 from spanetv2.training.config import (
     BaseRunConfig,

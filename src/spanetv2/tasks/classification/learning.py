@@ -8,8 +8,8 @@ from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from torch import Tensor, nn
 
 from spanetv2.errors import UserError
+from spanetv2.tasks.classification.config import MixingConfig, RunConfig
 from spanetv2.tasks.classification.metrics import ClassificationMeter
-from spanetv2.training.classification.config import MixingConfig, RunConfig
 from spanetv2.training.module import TaskModule
 
 __all__ = ["ImageClassification"]

@@ -9,8 +9,8 @@ from spanetv2.errors import UserError
 from spanetv2.models.factory import create_model
 from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights.read import Checkpoint, read_checkpoint
+from spanetv2.tasks.classification.config import ModelConfig
 from spanetv2.training.backbone import backbone_name, variant_options
-from spanetv2.training.classification.config import ModelConfig
 
 __all__ = ["build_model"]
 

@@ -6,10 +6,10 @@ from spanetv2.errors import UserError
 from spanetv2.models.factory import resolve_name
 from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights import read_checkpoint
+from spanetv2.tasks.detection.config import RunConfig
 from spanetv2.tasks.detection.model import Detector, create_detector
 from spanetv2.tasks.detection.weights import load_matching
 from spanetv2.training.backbone import backbone_name, backbone_options
-from spanetv2.training.detection.config import RunConfig
 
 __all__ = ["build_detector"]
 

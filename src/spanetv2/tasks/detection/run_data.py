@@ -7,13 +7,13 @@ from torch.utils.data import DataLoader
 
 from spanetv2.data.loader import eval_batches, train_batches
 from spanetv2.errors import UserError
+from spanetv2.tasks.detection.config import DataConfig, RunConfig
 from spanetv2.tasks.detection.data.batch import collate
 from spanetv2.tasks.detection.data.coco import CocoDetection
 from spanetv2.tasks.detection.data.layout import CocoFiles, find_coco
 from spanetv2.tasks.detection.data.sampler import AspectRatioSampler
 from spanetv2.tasks.detection.data.transforms import TrainTransform
 from spanetv2.training.data import TrainingData
-from spanetv2.training.detection.config import DataConfig, RunConfig
 
 __all__ = ["DetectionData"]
 

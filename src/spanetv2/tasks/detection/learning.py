@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spanetv2.tasks.detection.config import RunConfig
 from spanetv2.tasks.detection.data.batch import DetectionBatch
 from spanetv2.tasks.detection.evaluate import figures, measure_batch
 from spanetv2.tasks.detection.metrics import DetectionMeter
 from spanetv2.tasks.detection.model import Detector
-from spanetv2.training.detection.config import RunConfig
 from spanetv2.training.module import TaskModule
 
 __all__ = ["Detection"]

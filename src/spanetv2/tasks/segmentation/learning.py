@@ -6,13 +6,13 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
+from spanetv2.tasks.segmentation.config import RunConfig
 from spanetv2.tasks.segmentation.data.source import IGNORED
 from spanetv2.tasks.segmentation.data.transforms import Views
 from spanetv2.tasks.segmentation.evaluate import predict_views
 from spanetv2.tasks.segmentation.metrics import SegmentationMeter
 from spanetv2.tasks.segmentation.model import SegmentationModel
 from spanetv2.training.module import TaskModule
-from spanetv2.training.segmentation.config import RunConfig
 
 __all__ = ["Segmentation", "pixel_loss"]
 

@@ -11,9 +11,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.data.source import label_table
 
-__all__ = ["class_titles", "imagenet_classes", "match_classes", "model_classes"]
+__all__ = ["class_titles", "imagenet_classes", "label_table", "match_classes", "model_classes"]
 
 _WNID = re.compile(r"n\d{8}")
 
@@ -121,6 +120,28 @@ def match_classes(
     if twice:
         raise UserError(f"got two classes in the data that both mean {twice[0]!r}; merge them")
     return names, table
+
+
+def label_table(own: Sequence[str], wanted: Sequence[str], *, where: str) -> list[int]:
+    """The index in ``wanted`` of every name in ``own``.
+
+    Raises:
+        UserError: a name in ``own`` is not in ``wanted``.
+
+    Example:
+        >>> label_table(["cat", "dog"], ["ant", "dog", "cat"], where="pets")
+        [2, 1]
+    """
+    index = {name: i for i, name in enumerate(wanted)}
+    unknown = [name for name in own if name not in index]
+    if unknown:
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        raise UserError(
+            f"got unknown classes {', '.join(map(repr, unknown[:5]))}{more} in {where}, expected "
+            f"only the {len(wanted)} known ones ({', '.join(map(repr, wanted[:5]))}"
+            f"{', ...' if len(wanted) > 5 else ''}); rename or remove them"
+        )
+    return [index[name] for name in own]
 
 
 def _title(name: str) -> str:
