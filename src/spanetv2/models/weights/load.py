@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from spanetv2.errors import UserError
 from spanetv2.models.backbone import SPANetV2
+from spanetv2.models.weights.compare import compare_states
 from spanetv2.models.weights.convert import resize_filters, to_native
 from spanetv2.models.weights.describe import describe
 from spanetv2.models.weights.read import Checkpoint, read_checkpoint
@@ -19,7 +20,6 @@ from spanetv2.models.weights.read import Checkpoint, read_checkpoint
 __all__ = ["LoadReport", "load_weights"]
 
 _logger = logging.getLogger("spanetv2")
-_FIRST = 5
 _CLASSIFIER = "head.fc.fc2."
 
 
@@ -35,24 +35,6 @@ class LoadReport:
     """spectral filters that were resized to the model's grid"""
     messages: list[str] = field(default_factory=list)
     """the same in sentences"""
-
-
-def _differences(
-    state: Mapping[str, Tensor], expected: Mapping[str, Tensor]
-) -> tuple[list[str], list[str], list[str]]:
-    missing = [name for name in expected if name not in state]
-    unexpected = [name for name in state if name not in expected]
-    shapes = [
-        f"{name} is {tuple(value.shape)}, expected {tuple(expected[name].shape)}"
-        for name, value in state.items()
-        if name in expected and value.shape != expected[name].shape
-    ]
-    return missing, unexpected, shapes
-
-
-def _first(names: list[str]) -> str:
-    more = f" and {len(names) - _FIRST} more" if len(names) > _FIRST else ""
-    return ", ".join(names[:_FIRST]) + more
 
 
 def _explain(model: nn.Module, state: Mapping[str, Tensor]) -> str:
@@ -189,20 +171,10 @@ def load_weights(
                 'the slopes of the spectral filters were ignored (gate="sigmoid")'
             )
     state = _fit(model, state, expected, report)
-    missing, unexpected, shapes = _differences(state, expected)
-    if missing or unexpected or shapes:
-        parts = [
-            f"{label}: {_first(names)}"
-            for label, names in (
-                ("missing", missing),
-                ("unexpected", unexpected),
-                ("other shapes", shapes),
-            )
-            if names
-        ]
+    if difference := compare_states(state, expected):
         raise UserError(
             f"{where}: the weights do not fit the model, which was left as it was; "
-            f"{_explain(model, state)}{'; '.join(parts)}"
+            f"{_explain(model, state)}{difference.explain()}"
         )
     model.load_state_dict(state)
     for message in report.messages:

@@ -1,6 +1,5 @@
 """The network of a run."""
 
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -8,6 +7,7 @@ from torch import nn
 from spanetv2.errors import UserError
 from spanetv2.models.factory import create_model
 from spanetv2.models.variants import VARIANTS
+from spanetv2.models.weights.compare import classifier_prefixes, compare_states
 from spanetv2.models.weights.read import Checkpoint, read_checkpoint
 from spanetv2.tasks.classification.config import ModelConfig
 from spanetv2.training.backbone import backbone_name, variant_options
@@ -69,22 +69,17 @@ def build_model(
 def _load_foreign(model: nn.Module, checkpoint: Checkpoint) -> None:
     """Load another timm model's weights; only a classifier of another size may be missing."""
     expected = model.state_dict()
-    prefix = tuple(_classifier_names(model))
+    classifier = classifier_prefixes(model)
     state = {
         key: value
         for key, value in checkpoint.state_dict.items()
-        if not (key.startswith(prefix) and key in expected and expected[key].shape != value.shape)
+        if not (
+            key.startswith(classifier) and key in expected and expected[key].shape != value.shape
+        )
     }
-    wrong = [k for k, v in state.items() if k not in expected or expected[k].shape != v.shape]
-    missing = [k for k in expected if k not in state and not k.startswith(prefix)]
-    if wrong or missing:
+    needed = {k: v for k, v in expected.items() if k in state or not k.startswith(classifier)}
+    if difference := compare_states(state, needed):
         raise UserError(
-            f"{Path(checkpoint.path)}: weights of another model (first differences: "
-            f"{', '.join([*wrong, *missing][:5])})"
+            f"{checkpoint.path}: weights of another model (first differences: {difference.first()})"
         )
     model.load_state_dict(state, strict=False)
-
-
-def _classifier_names(model: nn.Module) -> list[str]:
-    names = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
-    return [f"{name}." for name in ((names,) if isinstance(names, str) else names)]

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from spanetv2.errors import UserError
 from spanetv2.models.weights import Checkpoint, read_checkpoint, save_state_dict
+from spanetv2.models.weights.compare import compare_states
 from spanetv2.tasks.detection.model import Detector, create_detector
 from spanetv2.tasks.detection.options import DetectorOptions
 
 __all__ = ["detector_record", "load_detector", "load_matching", "save_detector"]
 
 TASK = "detection"
-_FIRST = 5
 
 
 def detector_record(
@@ -115,27 +115,13 @@ def load_detector(
     detector = create_detector(
         checkpoint.model_name, len(checkpoint.classes), options, **checkpoint.model_kwargs
     )
-    expected = detector.state_dict()
-    missing, wrong = _differences(checkpoint.state_dict, expected)
-    if missing or wrong:
+    if difference := compare_states(checkpoint.state_dict, detector.state_dict()):
         raise UserError(
             f"{where}: the weights do not fit the detector they describe (first differences: "
-            f"{', '.join([*missing, *wrong][:_FIRST])})"
+            f"{difference.first()})"
         )
     detector.load_state_dict(checkpoint.state_dict)
     return detector.to(device).eval(), checkpoint
-
-
-def _differences(
-    state: dict[str, Tensor], expected: dict[str, Tensor]
-) -> tuple[list[str], list[str]]:
-    missing = [name for name in expected if name not in state]
-    wrong = [
-        name
-        for name, value in state.items()
-        if name not in expected or expected[name].shape != value.shape
-    ]
-    return missing, wrong
 
 
 # Layers of the heads whose outputs are classes: these may differ when a detector is trained on.
@@ -166,11 +152,10 @@ def load_matching(detector: nn.Module, checkpoint: Checkpoint) -> list[str]:
         and name.split(".")[-2] in _OF_CLASSES
     ]
     state |= {name: expected[name] for name in kept}
-    missing, wrong = _differences(state, expected)
-    if missing or wrong:
+    if difference := compare_states(state, expected):
         raise UserError(
             f"{checkpoint.path}: weights of another detector (first differences: "
-            f"{', '.join([*missing, *wrong][:_FIRST])})"
+            f"{difference.first()})"
         )
     detector.load_state_dict(state)
     return kept

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from spanetv2.errors import UserError
+from spanetv2.models.weights.compare import compare_states
 from spanetv2.models.weights.read import Checkpoint, read_checkpoint
 from spanetv2.models.weights.save import save_state_dict
 from spanetv2.tasks.segmentation.model import HeadOptions, SegmentationModel, create_segmenter
@@ -102,11 +102,10 @@ def load_segmenter(
         head=HeadOptions(**checkpoint.extra.get("head", {})),
         **_tuples(checkpoint.model_kwargs),
     )
-    missing, wrong = _fit(model, checkpoint.state_dict)
-    unexpected = sorted(set(checkpoint.state_dict) - set(model.state_dict()))
-    if missing or wrong or unexpected:
-        first = ", ".join([*missing, *wrong, *unexpected][:5])
-        raise UserError(f"{checkpoint.path}: damaged, its weights do not fit its record ({first})")
+    if difference := compare_states(checkpoint.state_dict, model.state_dict()):
+        raise UserError(
+            f"{checkpoint.path}: damaged, its weights do not fit its record ({difference.first()})"
+        )
     model.load_state_dict(checkpoint.state_dict)
     return model.to(device).eval(), checkpoint
 
@@ -124,17 +123,16 @@ def start_from(model: SegmentationModel, checkpoint: Checkpoint) -> list[str]:
     Raises:
         UserError: the backbones differ.
     """
-    missing, wrong = _fit(model, checkpoint.state_dict)
-    kept = [*missing, *wrong]
+    difference = compare_states(checkpoint.state_dict, model.state_dict())
+    kept = [*difference.missing, *difference.other_shapes]
     if inside := [name for name in kept if name.startswith("backbone.")]:
         raise UserError(
             f"{checkpoint.path}: a model on {checkpoint.model_name}, whose backbone does not fit "
             f"{model.backbone_record.get('model_name')} (first difference: {inside[0]}); give the "
-            "same --model.backbone and image size"
+            "same --model.name and image size"
         )
-    fitting = {
-        k: v for k, v in checkpoint.state_dict.items() if k in model.state_dict() and k not in kept
-    }
+    left_out = {*difference.unexpected, *difference.other_shapes}
+    fitting = {k: v for k, v in checkpoint.state_dict.items() if k not in left_out}
     model.load_state_dict(fitting, strict=False)
     if kept:
         _logger.warning(
@@ -144,14 +142,6 @@ def start_from(model: SegmentationModel, checkpoint: Checkpoint) -> list[str]:
             kept[0],
         )
     return kept
-
-
-def _fit(model: SegmentationModel, state: Mapping[str, Tensor]) -> tuple[list[str], list[str]]:
-    """Names that the state lacks, and those of another shape."""
-    expected = model.state_dict()
-    missing = [name for name in expected if name not in state]
-    wrong = [n for n, v in expected.items() if n in state and state[n].shape != v.shape]
-    return missing, wrong
 
 
 def _tuples(kwargs: Mapping[str, Any]) -> dict[str, Any]:
