@@ -15,6 +15,7 @@ from spanetv2.models.variants import PREFIX, VARIANTS
 from spanetv2.models.weights.describe import Description, describe
 from spanetv2.models.weights.load import load_weights
 from spanetv2.models.weights.read import Checkpoint, read_checkpoint
+from spanetv2.models.weights.record import DEFAULT_TASK
 from spanetv2.models.weights.shipped import ShippedWeights, find_shipped
 
 __all__ = ["create_model", "load_model", "resolve_name"]
@@ -70,10 +71,10 @@ def _options(found: Description, checkpoint: Checkpoint, given: dict[str, Any]) 
 
 def _classifier_name(shipped: ShippedWeights, checkpoint: object) -> str:
     """timm's name of weights in the package."""
-    if shipped.task != "classification":
+    if shipped.task != DEFAULT_TASK:
         raise UserError(
             f"got {shipped.name}, weights of a {shipped.task} model, expected a classifier or a "
-            "variant alone; load_segmenter and load_detector take such names"
+            "variant alone; the loader of its task takes such names"
         )
     if checkpoint is not None:
         raise UserError(
@@ -136,7 +137,7 @@ def create_model(
     given = {key: value for key, value in given.items() if value is not None}
     if name in VARIANTS and checkpoint is not None:
         content = read_checkpoint(checkpoint)
-        if content.task != "classification":
+        if content.task != DEFAULT_TASK:
             raise UserError(
                 f"{content.path}: weights of a {content.task} model, expected {name} alone"
             )
@@ -178,7 +179,7 @@ def load_model(
         UserError: unreadable, or no known architecture.
     """
     checkpoint = path if isinstance(path, Checkpoint) else read_checkpoint(path)
-    if checkpoint.task != "classification":
+    if checkpoint.task != DEFAULT_TASK:
         raise UserError(
             f"{checkpoint.path}: weights of a {checkpoint.task} model, expected a classifier or a "
             "backbone"

@@ -23,7 +23,7 @@ from spanetv2.models.weights.convert import (
     strip_wrapping,
     to_native,
 )
-from spanetv2.models.weights.record import METADATA_KEY, record_of
+from spanetv2.models.weights.record import DEFAULT_TASK, METADATA_KEY, record_of
 from spanetv2.models.weights.shipped import find_shipped
 
 __all__ = ["RUN_WEIGHTS", "Checkpoint", "read_checkpoint"]
@@ -55,9 +55,9 @@ class Checkpoint:
     """name -> tensor, on the CPU; half precision is read as float32"""
     source: str
     """"spanetv2" (written by this package), "authors", or "other" (another network)"""
-    task: str = "classification"
-    """"segmentation" and "detection" files hold a backbone and its heads, with the names of that
-    task's model; "classification" holds what timm's interface knows, backbones included"""
+    task: str = DEFAULT_TASK
+    """what kind of model it is; the default holds what timm's interface knows, backbones included,
+    any other task's file the names of that task's model"""
     model_name: str | None = None
     """timm name the file records, if it does"""
     model_kwargs: dict[str, Any] = field(default_factory=dict)
@@ -138,15 +138,15 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         content = _read_pickle(path)
         if isinstance(content.get(METADATA_KEY), str):
             record = json.loads(content[METADATA_KEY])
-    known = {key: record[key] for key in _RECORDED if key in record}
-    dense = known.get("task", "classification") != "classification"
+    recorded = {key: record[key] for key in _RECORDED if key in record}
+    of_task = recorded.get("task", DEFAULT_TASK) != DEFAULT_TASK
     try:
-        state = strip_wrapping(content, _TRAINING_PREFIXES) if dense else strip_wrapping(content)
+        state = strip_wrapping(content, _TRAINING_PREFIXES if of_task else None)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     state = in_single_precision(state)
-    if dense:
-        return Checkpoint(path=path, state_dict=state, source="spanetv2", **known)
+    if of_task:
+        return Checkpoint(path=path, state_dict=state, source="spanetv2", **recorded)
     name = record.get("model_name")
     # With mixers other than SPAM the names are those of other networks: the record decides.
     native = is_native(state) or name in VARIANTS
@@ -158,4 +158,4 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             state = to_native(state)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
-    return Checkpoint(path=path, state_dict=state, source=source, **known)
+    return Checkpoint(path=path, state_dict=state, source=source, **recorded)
