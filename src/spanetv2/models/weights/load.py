@@ -1,7 +1,6 @@
 """Loading weights into a model: all or nothing."""
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +14,7 @@ from spanetv2.models.backbone import SPANetV2
 from spanetv2.models.weights.compare import compare_states
 from spanetv2.models.weights.convert import resize_filters, to_native
 from spanetv2.models.weights.describe import describe
-from spanetv2.models.weights.read import Checkpoint, read_checkpoint
+from spanetv2.models.weights.read import CheckpointSource, read_checkpoint
 
 __all__ = ["LoadReport", "load_weights"]
 
@@ -120,7 +119,7 @@ def _fit(
 
 def load_weights(
     model: nn.Module,
-    source: str | os.PathLike[str] | Mapping[str, Any] | Checkpoint,
+    source: CheckpointSource | Mapping[str, Any],
     *,
     gate: str | None = None,
 ) -> LoadReport:
@@ -150,8 +149,8 @@ def load_weights(
         if isinstance(model, SPANetV2):
             state = to_native(source)
     else:
-        checkpoint = source if isinstance(source, Checkpoint) else read_checkpoint(source)
-        where, state = str(checkpoint.path), checkpoint.state_dict
+        checkpoint = read_checkpoint(source)
+        where, state = str(checkpoint.path), dict(checkpoint.state_dict)
         if isinstance(model, SPANetV2) and checkpoint.source == "other":
             raise UserError(
                 f"{where}: weights of {checkpoint.model_name or 'another network'} "

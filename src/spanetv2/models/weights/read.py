@@ -26,7 +26,7 @@ from spanetv2.models.weights.convert import (
 from spanetv2.models.weights.record import DEFAULT_TASK, METADATA_KEY, record_of
 from spanetv2.models.weights.shipped import find_shipped
 
-__all__ = ["RUN_WEIGHTS", "Checkpoint", "read_checkpoint"]
+__all__ = ["RUN_WEIGHTS", "Checkpoint", "CheckpointSource", "read_checkpoint"]
 
 # What PyTorch's reader raises on bytes that are not, or no longer, a checkpoint.
 _DAMAGED = (
@@ -70,6 +70,11 @@ class Checkpoint:
     """further facts the file records, such as metrics and the heads of a dense model"""
 
 
+CheckpointSource = str | os.PathLike[str] | Checkpoint
+"""Where weights are taken from: a file, a run folder, a name of weights in the package, or a
+checkpoint that is read already; see ``read_checkpoint``."""
+
+
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
@@ -107,13 +112,14 @@ def _read_pickle(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+def read_checkpoint(source: CheckpointSource) -> Checkpoint:
     """Read a checkpoint without running any code it may contain.
 
     Args:
-        path: a safetensors file, a PyTorch file (the authors', or a training checkpoint of this
+        source: a safetensors file, a PyTorch file (the authors', or a training checkpoint of this
             package), a run folder with ``weights.safetensors``, or the name of weights in the
-            package, such as "spanetv2_pico_pure.fashion_mnist" (see `spanetv2 models`).
+            package, such as "spanetv2_pico_pure.fashion_mnist" (see `spanetv2 models`). A
+            ``Checkpoint`` is given back as it is: what was read once is not read again.
 
     Returns:
         The weights, with this package's names if they are a SPANetV2's, and what the file records
@@ -122,7 +128,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     Raises:
         UserError: no such file, truncated, no weights in it, or it needs an arbitrary pickle.
     """
-    path = Path(path)
+    if isinstance(source, Checkpoint):
+        return source
+    path = Path(source)
     if not path.exists() and (shipped := find_shipped(path)) is not None:
         path = shipped.path
     if path.is_dir():

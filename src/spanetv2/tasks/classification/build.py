@@ -33,8 +33,8 @@ def build_model(
     Raises:
         UserError: no such model or file, an option it does not take, weights that do not fit.
     """
-    told = None if config.name is not None or weights is None else read_checkpoint(weights)
-    name = backbone_name(config, told)
+    checkpoint = None if weights is None else read_checkpoint(weights)
+    name = backbone_name(config, checkpoint)
     ours = name in VARIANTS
     options: dict[str, Any] = {
         "num_classes": num_classes if config.num_classes is None else config.num_classes,
@@ -43,7 +43,7 @@ def build_model(
     if config.img_size is not None or ours:
         options["img_size"] = config.img_size or input_size[1:]
     options |= variant_options(config, name)
-    if config.pretrained and (ours or weights):
+    if config.pretrained and (ours or checkpoint):
         raise UserError(
             "model.pretrained downloads timm's weights for timm's models; use --weights FILE for "
             "others, and not both"
@@ -51,14 +51,12 @@ def build_model(
     if config.pretrained:
         options["pretrained"] = True
     try:
-        if weights is not None and ours:
-            model = create_model(name, weights, **options, **config.kwargs)
-        else:
-            model = create_model(name, **options, **config.kwargs)
+        start = checkpoint if ours else None
+        model = create_model(name, start, **options, **config.kwargs)
     except TypeError as error:
         raise UserError(f"model {name}: {error}") from error
-    if weights is not None and not ours:
-        _load_foreign(model, read_checkpoint(weights))
+    if checkpoint is not None and not ours:
+        _load_foreign(model, checkpoint)
     if config.grad_checkpointing:
         if not hasattr(model, "set_grad_checkpointing"):
             raise UserError(f"model.grad_checkpointing: {name} has no activation checkpointing")
