@@ -48,10 +48,8 @@ def candidates(width: int) -> dict[str, nn.Module]:
     models: dict[str, nn.Module] = {REFERENCE: peer("convformer_s18")}
     models["smp UPerNet spanetv2_s18_pure"] = peer("spanetv2_s18_pure")
     for backbone in ("convformer_s18", "s18_pure", "s18_hybrid"):
-        models[f"UPerNet {backbone}"] = create_segmenter(
-            backbone, num_classes=CLASSES, head=upernet
-        )
-    models["Semantic FPN s18_pure"] = create_segmenter("s18_pure", num_classes=CLASSES, head=fpn)
+        models[f"UPerNet {backbone}"] = create_segmenter(backbone, CLASSES, upernet)
+    models["Semantic FPN s18_pure"] = create_segmenter("s18_pure", CLASSES, fpn)
     return models
 
 
@@ -104,7 +102,7 @@ def large(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """One large image by sliding window: seconds, and the most memory of the whole process."""
     rows, columns = arguments.large
     head = HeadOptions(name="upernet", width=arguments.width)
-    model = create_segmenter(arguments.backbone, num_classes=CLASSES, head=head)
+    model = create_segmenter(arguments.backbone, CLASSES, head)
     model = model.to(arguments.device).eval()
     preprocessing = Preprocessing(size=None)
     noise = np.random.default_rng(0).integers(0, 256, (rows // 8, columns // 8, 3), dtype=np.uint8)

@@ -27,7 +27,7 @@ UPERNET = {
 
 def build(variant, **head):
     with torch.device("meta"):
-        model = create_segmenter(variant, num_classes=150, head=HeadOptions(**head))
+        model = create_segmenter(variant, 150, HeadOptions(**head))
         classifier = spanetv2.create_model(variant).head
     spanetv2.set_implementation(model, "reference")
     # The published counts include the ImageNet classifier that a dense backbone never uses.

@@ -6,6 +6,7 @@ from torch import nn
 
 from spanetv2.errors import UserError
 from spanetv2.models.factory import create_model
+from spanetv2.models.features import set_grad_checkpointing
 from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights.compare import classifier_prefixes, compare_states
 from spanetv2.models.weights.read import Checkpoint, read_checkpoint
@@ -58,9 +59,7 @@ def build_model(
     if checkpoint is not None and not ours:
         _load_foreign(model, checkpoint)
     if config.grad_checkpointing:
-        if not hasattr(model, "set_grad_checkpointing"):
-            raise UserError(f"model.grad_checkpointing: {name} has no activation checkpointing")
-        model.set_grad_checkpointing(True)  # pyright: ignore[reportCallIssue]
+        set_grad_checkpointing(model, name)
     return model
 
 

@@ -44,7 +44,7 @@ class DetectionTask(Task):
     def make_module(self, config: RunConfig, data: TrainingData) -> Detection:
         assert isinstance(data, DetectionData)
         net = build_detector(config, len(data.classes))
-        identity = detector_record(net, data.classes, category_ids=data.train.category_ids)
+        identity = detector_record(net, classes=data.classes, category_ids=data.train.category_ids)
         decay = config.optimizer.layer_decay
         scale = None if decay is None else layer_scale(identity["model_name"], decay)
         return Detection(net, config=config, identity=identity, lr_scale=scale)

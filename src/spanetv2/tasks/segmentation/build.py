@@ -7,8 +7,8 @@ from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights import read_checkpoint
 from spanetv2.tasks.segmentation.config import RunConfig
 from spanetv2.tasks.segmentation.model import SegmentationModel, create_segmenter
-from spanetv2.tasks.segmentation.weights import start_from
-from spanetv2.training.backbone import backbone_name, backbone_options
+from spanetv2.tasks.segmentation.weights import TASK, start_from
+from spanetv2.training.backbone import backbone_name, backbone_options, check_start
 
 __all__ = ["build_segmenter", "stage_scale"]
 
@@ -28,33 +28,23 @@ def build_segmenter(config: RunConfig, num_classes: int) -> SegmentationModel:
         UserError: no such model or file, an option it does not take, weights that do not fit.
     """
     checkpoint = None if config.weights is None else read_checkpoint(config.weights)
-    whole = checkpoint is not None and checkpoint.task == "segmentation"
-    if checkpoint is not None and checkpoint.task not in ("classification", "segmentation"):
-        raise UserError(
-            f"{checkpoint.path}: weights of task {checkpoint.task!r}, expected a classifier (for "
-            "its backbone) or a segmentation model"
-        )
+    whole = checkpoint if check_start(checkpoint, TASK) else None
     name = backbone_name(config.model, checkpoint)
     options = {"in_chans": config.preprocessing.channels, **backbone_options(config.model, name)}
-    if whole:
-        assert checkpoint is not None
+    if whole is not None:
         # What the weights are made of; filters for another image size would not fit.
-        made = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in checkpoint.model_kwargs.items()
-        }
-        options |= made
+        options |= whole.model_kwargs
     model = create_segmenter(
         name,
-        num_classes=num_classes,
-        head=config.head,
-        weights=None if whole else checkpoint,
+        num_classes,
+        config.head,
+        checkpoint=checkpoint if whole is None else None,
         **options,
     )
-    if whole:
-        assert checkpoint is not None
-        start_from(model, checkpoint)
+    if whole is not None:
+        start_from(model, whole)
     if config.model.grad_checkpointing:
-        model.set_grad_checkpointing()
+        model.backbone.set_grad_checkpointing()
     return model
 
 
