@@ -9,7 +9,6 @@ from torch import nn
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.build import build_detector
 from spanetv2.tasks.detection.config import RunConfig
-from spanetv2.tasks.detection.depth import layer_scale
 from spanetv2.tasks.detection.evaluate import evaluate
 from spanetv2.tasks.detection.learning import Detection
 from spanetv2.tasks.detection.model import Detector
@@ -18,6 +17,7 @@ from spanetv2.tasks.detection.weights import detector_record, save_detector
 from spanetv2.tasks.task import Task
 from spanetv2.training.batching import BatchPlan
 from spanetv2.training.data import TrainingData
+from spanetv2.training.depth_decay import by_layers
 from spanetv2.training.module import TaskModule
 
 __all__ = ["TASK", "DetectionTask"]
@@ -46,7 +46,7 @@ class DetectionTask(Task):
         net = build_detector(config, len(data.classes))
         identity = detector_record(net, classes=data.classes, category_ids=data.train.category_ids)
         decay = config.optimizer.layer_decay
-        scale = None if decay is None else layer_scale(identity["model_name"], decay)
+        scale = None if decay is None else by_layers(net.pyramid.backbone.name).lr_scale(decay)
         return Detection(net, config=config, identity=identity, lr_scale=scale)
 
     def image_size(self, config: RunConfig) -> str:

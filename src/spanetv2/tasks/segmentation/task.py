@@ -9,7 +9,7 @@ from torch import nn
 
 from spanetv2.errors import UserError
 from spanetv2.models.weights.save import save_state_dict
-from spanetv2.tasks.segmentation.build import build_segmenter, stage_scale
+from spanetv2.tasks.segmentation.build import build_segmenter
 from spanetv2.tasks.segmentation.config import RunConfig
 from spanetv2.tasks.segmentation.evaluate import evaluate
 from spanetv2.tasks.segmentation.learning import Segmentation
@@ -18,6 +18,7 @@ from spanetv2.tasks.segmentation.weights import segmenter_record
 from spanetv2.tasks.task import Task
 from spanetv2.training.batching import BatchPlan
 from spanetv2.training.data import TrainingData
+from spanetv2.training.depth_decay import by_stages
 from spanetv2.training.module import TaskModule
 
 __all__ = ["TASK", "SegmentationTask"]
@@ -54,7 +55,7 @@ class SegmentationTask(Task):
             extra={"dataset": config.data.dataset},
         )
         decay = config.optimizer.layer_decay
-        scale = None if decay is None else stage_scale(identity["model_name"], decay)
+        scale = None if decay is None else by_stages(net.backbone.name).lr_scale(decay)
         weights = _class_weights(config.class_weights, data.classes)
         return Segmentation(
             net, config=config, identity=identity, lr_scale=scale, class_weights=weights

@@ -2,16 +2,16 @@ import pytest
 import torch
 
 from spanetv2.errors import UserError
-from spanetv2.tasks.detection.depth import layer_of, layer_scale, number_of_layers
 from spanetv2.tasks.detection.model import create_detector
 from spanetv2.tasks.detection.options import DetectorOptions
+from spanetv2.training.depth_decay import by_layers
 
 
 def layers_of(backbone):
     with torch.device("meta"):
         detector = create_detector(backbone, 2, DetectorOptions(fpn_channels=8, box_channels=8))
-    layers = number_of_layers(f"spanetv2_{backbone}")
-    return {name: layer_of(name, layers) for name, _ in detector.named_parameters()}
+    depths = by_layers(f"spanetv2_{backbone}")
+    return {name: depths.of(name) for name, _ in detector.named_parameters()}
 
 
 def test_layers_of_s18():
@@ -42,11 +42,11 @@ def test_scales_of_s36_never_exceed_one():
     found = layers_of("s36_pure")
     assert found["pyramid.backbone.model.stages.2.blocks.17.norm1.weight"] == 8
     assert found["pyramid.backbone.model.stages.3.blocks.2.norm1.weight"] == 9
-    scale = layer_scale("spanetv2_s36_pure", 0.7)
+    scale = by_layers("spanetv2_s36_pure").lr_scale(0.7)
     assert max(map(scale, found)) == 1
     assert scale("pyramid.backbone.model.stem.conv.weight") == pytest.approx(0.7**10)
 
 
 def test_other_backbones_have_no_known_layers():
     with pytest.raises(UserError, match="got resnet50; give --optimizer"):
-        layer_scale("resnet50", 0.7)
+        by_layers("resnet50")
