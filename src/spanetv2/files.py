@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_path", "json_rows", "write_json", "write_text"]
+__all__ = ["UniqueNames", "atomic_path", "json_rows", "write_json", "write_text"]
 
 
 @contextlib.contextmanager
@@ -92,3 +92,22 @@ def json_rows(
         yield write
         if not lines:
             stream.write("\n]\n" if count else "[]\n")
+
+
+class UniqueNames:
+    """Names of outputs that no two inputs share."""
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+
+    def name(self, path: str) -> str:
+        """The file's name without its ending, numbered if another has it already."""
+        from spanetv2.text import printable
+
+        stem = printable(Path(path).stem) or "image"
+        name, count = stem, 1
+        while name in self._used:
+            count += 1
+            name = f"{stem}-{count}"
+        self._used.add(name)
+        return name

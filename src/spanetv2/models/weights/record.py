@@ -6,9 +6,12 @@ from typing import Any
 
 from safetensors import safe_open
 
-__all__ = ["METADATA_KEY", "read_record", "record_of"]
+__all__ = ["DEFAULT_TASK", "METADATA_KEY", "read_record", "record_of"]
 
 METADATA_KEY = "spanetv2"
+
+DEFAULT_TASK = "classification"
+"""The task of weights whose record names none."""
 
 
 def record_of(metadata: dict[str, str] | None) -> dict[str, Any]:
