@@ -9,12 +9,14 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from spanetv2.text import printable
+
 if TYPE_CHECKING:
     from spanetv2.data.images import Failure
     from spanetv2.models.weights.read import Checkpoint
     from spanetv2.tasks.classification.predict import Prediction
 
-__all__ = ["predict"]
+__all__ = ["predict", "printable"]
 
 _SHEET = 48
 
@@ -160,17 +162,6 @@ def _classify(
     if failed:
         print(f"{read} images classified, {failed} problems", file=sys.stderr)
         raise typer.Exit(1)
-
-
-def printable(text: str) -> str:
-    r"""A file name as one line of valid text: control characters and stray bytes are escaped.
-
-    Example:
-        >>> printable("a\nb.jpg")
-        'a\\nb.jpg'
-    """
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextlib.contextmanager
