@@ -1,4 +1,4 @@
-"""Text for terminals."""
+"""Text for people, whatever a file's name is made of."""
 
 __all__ = ["printable"]
 

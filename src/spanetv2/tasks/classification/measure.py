@@ -73,6 +73,7 @@ def measure_checkpoint(
         measurement=result,
         figures={"top1": result.top1, "top5": result.top5, "loss": result.loss},
         about=about,
+        notes=(f"measured on {source.split_note}",) if source.split_note else (),
         draw=None if result.confusion is None else lambda path: draw_confusions(result, path),
     )
 

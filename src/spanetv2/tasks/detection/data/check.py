@@ -9,6 +9,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from spanetv2.data.images import ImageError, read_image
+from spanetv2.data.splits import RUN_SPLITS
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.data.coco import SMALLEST
 from spanetv2.tasks.detection.data.layout import find_coco
@@ -99,7 +100,7 @@ def check_splits(
     if not root.is_dir():
         raise UserError(f"got data folder {str(root)!r}, expected a folder")
     words = {"stops": "error", "left out": "left out", "kept": "warning"}
-    for part in (split,) if split is not None else ("train", "val"):
+    for part in (split,) if split is not None else RUN_SPLITS:
         files = find_coco(root, part)
         problems = check_coco(files.annotations, files.images, progress=progress)
         errors = sum(problem.effect == "stops" for problem in problems)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,11 @@ from PIL import Image
 
 from spanetv2.data.images import ImageError
 from spanetv2.errors import UserError
-from spanetv2.tasks.segmentation.data.folder import DatasetSpec, open_dataset
+from spanetv2.tasks.segmentation.data.folder import (
+    DatasetSpec,
+    open_dataset,
+    splits_to_check,
+)
 from spanetv2.tasks.segmentation.data.source import (
     IGNORED,
     Pair,
@@ -168,8 +172,9 @@ def check_splits(
     """
     name: Any = dataset or ("ade20k" if _looks_like_ade20k(root) else "folder")
     usable = unusable = 0
-    for part in _parts(root, split):
-        source = open_dataset(DatasetSpec(name=name, root=str(root), split=part))
+    spec = DatasetSpec(name=name, root=str(root), split=split)
+    for part in (split,) if split is not None else splits_to_check(spec):
+        source = open_dataset(replace(spec, split=part))
         result = survey(source, workers=workers, progress=progress)
         usable += result.samples
         unusable += len(result.problems)
@@ -189,14 +194,6 @@ def check_splits(
 def _looks_like_ade20k(root: Path) -> bool:
     tops = (root, root / "ADEChallengeData2016")
     return not (root / "masks").is_dir() and any((top / "annotations").is_dir() for top in tops)
-
-
-def _parts(root: Path, split: str | None) -> tuple[str | None, ...]:
-    """The splits to look through: one None for a folder that is not split."""
-    if split is not None:
-        return (split,)
-    flat = (root / "images").is_dir() and not any(p.is_dir() for p in (root / "images").iterdir())
-    return (None,) if flat else ("train", "val")
 
 
 def _report(split: str | None, classes: Sequence[str], result: Survey) -> str:
