@@ -1,6 +1,7 @@
 """Any network as a backbone: its maps, its names in a state dict, and what it says of itself."""
 
 import copy
+import json
 
 import pytest
 import timm
@@ -105,3 +106,17 @@ def test_coarsest_maps_are_taken_where_the_model_leaves_out_the_finest():
     backbone = create_backbone("tresnet_m")
     reductions = timm.create_model("tresnet_m", features_only=True).feature_info.reduction()
     assert backbone.strides == reductions[-4:] == [4, 8, 16, 32]
+
+
+def test_the_record_of_an_unusual_network_of_ours_builds_it_again():
+    backbone = create_backbone(
+        "pico_pure", depths=(1, 1, 1, 1), dims=(8, 16, 24, 32), img_size=32, stem_stride=2
+    )
+    record = json.loads(json.dumps(backbone.record))
+    again = create_backbone(record["model_name"], **record["model_kwargs"])
+    assert again.channels == [8, 16, 24, 32]
+    again.load_state_dict(backbone.state_dict())
+    x = torch.randn(1, 3, 40, 40)
+    backbone.eval(), again.eval()
+    with torch.no_grad():
+        assert all(torch.equal(a, b) for a, b in zip(backbone(x), again(x), strict=True))

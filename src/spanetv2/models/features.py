@@ -15,13 +15,14 @@ from spanetv2.models.factory import create_model, resolve_name
 from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights.compare import classifier_prefixes, compare_states, first_names
 from spanetv2.models.weights.read import Checkpoint, CheckpointSource, read_checkpoint
+from spanetv2.models.weights.save import model_record
 
 __all__ = ["FeatureBackbone", "create_backbone", "set_grad_checkpointing"]
 
 _MAPS = 4  # at most, the coarsest
-_OPTIONS_OF_OURS = ("in_chans", "img_size", "stem_stride", "head_order", "gate")
+_OF_CLASSIFIERS = ("num_classes", "global_pool", "feature_norms")
 _FOR_TRAINING = ("pretrained", "drop_path_rate", "drop_rate", "proj_drop_rate")
-_PLAIN = (int, float, str, bool, list, tuple)
+_PLAIN = (int, float, str, bool, list, tuple, dict)
 
 
 class FeatureBackbone(nn.Module):
@@ -140,7 +141,8 @@ def create_backbone(
     try:
         if name in VARIANTS:
             network = create_model(name, checkpoint, features_only=True, **options)
-            options = {key: getattr(network.model, key) for key in _OPTIONS_OF_OURS}
+            made_of = model_record(network.model)["model_kwargs"]
+            options = {k: v for k, v in made_of.items() if k not in _OF_CLASSIFIERS}
         else:
             options = {"in_chans": 3, **options, "out_indices": _coarsest(name, options)}
             network = _timm_network(name, checkpoint, options)
