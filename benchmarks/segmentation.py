@@ -27,6 +27,7 @@ import spanetv2  # noqa: F401 - registers our backbones for the peer's library
 from spanetv2.benchmark.memory import cuda_peak, run_and_watch
 from spanetv2.benchmark.timing import Step, interleave, speed_ratio, summary
 from spanetv2.environment import describe_environment
+from spanetv2.models.costs import count_parameters
 from spanetv2.tasks.segmentation.data.transforms import EvalTransform, Preprocessing
 from spanetv2.tasks.segmentation.inference import Inference, segment
 from spanetv2.tasks.segmentation.model import HeadOptions, create_segmenter
@@ -75,7 +76,7 @@ def step(model: nn.Module, arguments: argparse.Namespace) -> Step:
         if training:
             nn.functional.cross_entropy(scores.float(), labels).backward()
 
-    count = sum(p.numel() for p in model.parameters())
+    count = count_parameters(model)
     return Step(run, lambda: model.zero_grad(set_to_none=True), count)
 
 

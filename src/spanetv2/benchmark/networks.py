@@ -15,6 +15,7 @@ from spanetv2.benchmark.timing import Step
 from spanetv2.deploy import optimize_for_inference
 from spanetv2.errors import UserError
 from spanetv2.models import set_implementation
+from spanetv2.models.costs import count_parameters
 from spanetv2.models.variants import VARIANTS
 
 __all__ = ["CLASSES", "build", "compiled", "make_images", "network_step"]
@@ -79,7 +80,7 @@ def network_step(cell: Cell, *, device: str, channels_last: bool, onnx_arena: bo
     """
     name, how = split_label(cell.model)
     model = build(name, cell.size)
-    count = sum(parameter.numel() for parameter in model.parameters())
+    count = count_parameters(model)
     if how == "onnx":
         return _onnx_step(model, cell, device=device, parameters=count, arena=onnx_arena)
     if how == "optimized":

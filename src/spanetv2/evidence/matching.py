@@ -10,15 +10,11 @@ from functools import cache
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from spanetv2.errors import UserError
 from spanetv2.evidence.rows import REFERENCE, ROWS, Row
-from spanetv2.mixers import SpectralRescale
-from spanetv2.models import set_implementation
 from spanetv2.models.backbone import SPANetV2
+from spanetv2.models.costs import count_parameters, multiply_adds
 
 __all__ = ["LARGEST_MISMATCH", "Cost", "Skeleton", "cost_of", "match_widths"]
 
@@ -77,40 +73,19 @@ def _build(row: Row, skeleton: Skeleton, dims: tuple[int, ...]) -> SPANetV2:
     )
 
 
-def _parameters(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 @cache
 def cost_of(row: Row, skeleton: Skeleton, dims: tuple[int, ...]) -> Cost:
-    """Parameters, and multiply-adds of one image.
-
-    Counted are convolutions and matrix products, attention's included, and for a spectral filter
-    the two real FFTs and the gain: 2.5 n log2 n + n per channel of n tokens.
+    """Parameters, and multiply-adds of one image, the spectral filters' transforms included.
 
     Args:
         row: which mixers.
         skeleton: everything else.
         dims: channels per stage.
     """
-    model = _build(row, skeleton, dims).eval()
-    filters: list[float] = []
-
-    def count(_: nn.Module, given: tuple[torch.Tensor, ...], __: torch.Tensor) -> None:
-        tokens = given[0].shape[2] * given[0].shape[3]
-        filters.append(given[0].shape[1] * (2.5 * tokens * math.log2(tokens) + tokens))
-
-    if any(isinstance(module, SpectralRescale) for module in model.modules()):
-        set_implementation(model, "reference")
-    for module in model.modules():
-        if isinstance(module, SpectralRescale):
-            module.register_forward_hook(count)
-    image = torch.empty(1, *skeleton.image, device="meta")
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        model(image)
+    model = _build(row, skeleton, dims)
     return Cost(
-        parameters=_parameters(model),
-        multiply_adds=counter.get_total_flops() / 2 + sum(filters),
+        parameters=count_parameters(model),
+        multiply_adds=multiply_adds(model, (1, *skeleton.image)).total,
     )
 
 
