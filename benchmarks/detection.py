@@ -22,6 +22,7 @@ from spanetv2.benchmark.memory import cuda_peak, run_and_watch
 from spanetv2.benchmark.timing import Step, interleave, speed_ratio, summary
 from spanetv2.environment import describe_environment
 from spanetv2.models.costs import count_parameters
+from spanetv2.table import Table
 from spanetv2.tasks.detection.complexity import multiply_adds
 from spanetv2.tasks.detection.model import Detector, create_detector
 from spanetv2.tasks.detection.options import SYSTEMS, DetectorOptions
@@ -143,10 +144,9 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = complexity() if arguments.complexity else measure(arguments)
     shown = [key for key in rows[0] if key not in ("seconds", "quartiles_s")]
-    print(" | ".join(shown))
-    for row in rows:
-        cells = [row[key] for key in shown]
-        print(" | ".join(f"{c:.3f}" if isinstance(c, float) else str(c) for c in cells))
+    cells = [[row[key] for key in shown] for row in rows]
+    lines = [[f"{c:.3f}" if isinstance(c, float) else str(c) for c in line] for line in cells]
+    print(Table("", shown, lines).text())
     if arguments.out is not None:
         settings = {k: str(v) for k, v in vars(arguments).items() if k != "out"}
         record = {"settings": settings, "environment": describe_environment(), "rows": rows}

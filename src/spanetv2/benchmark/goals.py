@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from spanetv2.benchmark.tables import Table
 from spanetv2.benchmark.timing import speed_ratio
+from spanetv2.table import Table
 
 __all__ = ["GOALS", "Goal", "goals_table"]
 

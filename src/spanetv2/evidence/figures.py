@@ -1,15 +1,16 @@
 """Pictures of the results, made from the tables alone."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from spanetv2.drawing import BLUE, GREY, LINES, new_figure, save_figure, series_style
 from spanetv2.evidence.results import Record, Results
 from spanetv2.evidence.rows import REFERENCE, find_row
 from spanetv2.evidence.statistics import estimate
-from spanetv2.tasks.classification.canvas import GREY, LINE_COLOURS, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,18 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["FIGURES", "draw_figures"]
 
-_STYLES = ("-", "--", "-.", ":")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _SMALL = 8
 _STEEP = 75  # updates
 
 
-def _style(place: int) -> dict[str, str]:
-    return {
-        "color": LINE_COLOURS[place % len(LINE_COLOURS)],
-        "linestyle": _STYLES[place % len(_STYLES)],
-        "marker": _MARKERS[place % len(_MARKERS)],
-    }
+_style = partial(series_style, lines=LINES[:4])
 
 
 def _mean(rows: Sequence[Record], x: str, y: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -54,7 +48,7 @@ def _accuracy(results: Results) -> "Figure":
     for place, name in enumerate(names):
         values = [100 * value for value in results.by_seed(name).values()]
         found = estimate(values)
-        colour = LINE_COLOURS[0] if name == REFERENCE else "black"
+        colour = BLUE if name == REFERENCE else "black"
         if found.count > 1:
             axes.plot([found.low, found.high], [place, place], color=colour, linewidth=2)
         axes.plot(found.mean, place, "D", color=colour, markersize=6)

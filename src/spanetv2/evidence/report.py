@@ -3,7 +3,6 @@
 import statistics as medians
 from pathlib import Path
 
-from spanetv2.benchmark.tables import Table
 from spanetv2.errors import UserError
 from spanetv2.evidence.claims import judge, mean_level
 from spanetv2.evidence.figures import draw_figures
@@ -12,6 +11,7 @@ from spanetv2.evidence.rows import REFERENCE, find_row
 from spanetv2.evidence.statistics import Estimate, estimate, paired, prediction_interval
 from spanetv2.files import write_text
 from spanetv2.page import DASH
+from spanetv2.table import Table
 
 __all__ = ["compare", "tables_of", "write_report"]
 
