@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from spanetv2.errors import UserError
-from spanetv2.evidence.results import Record, Results
-from spanetv2.evidence.rows import REFERENCE
-from spanetv2.evidence.statistics import Estimate, paired
+from studies.mixers.results import Record, Results
+from studies.mixers.rows import REFERENCE
+from studies.mixers.statistics import Estimate, paired
 
 __all__ = ["CLAIMS", "Claim", "Verdict", "judge", "mean_level"]
 
@@ -23,24 +23,28 @@ def _score(results: Results, row: str) -> dict[int, float]:
     return {seed: 100 * value for seed, value in results.by_seed(row).items()}
 
 
-def _filtered(band: str, place: int) -> Figure:
-    """Accuracy in percent at one of the radii, the smallest being 0."""
+def _filtered(band: str) -> Figure:
+    """Accuracy in percent at the smallest radius."""
 
     def figure(results: Results, row: str) -> dict[int, float]:
         chosen = [one for one in results.filtered if one["row"] == row and one["band"] == band]
-        radii = sorted({one["radius"] for one in chosen})
-        return {one["seed"]: 100 * one["top1"] for one in chosen if one["radius"] == radii[place]}
+        smallest = min((one["radius"] for one in chosen), default=None)
+        return {one["seed"]: 100 * one["top1"] for one in chosen if one["radius"] == smallest}
 
     return figure
 
 
-def _centroid(results: Results, row: str) -> dict[int, float]:
-    """Mean spectral centroid of a network's mixers, those of a single token left out."""
-    found: dict[int, list[float]] = {}
-    for one in results.mixers:
-        if one["row"] == row and one["lambda_c"] is not None:
-            found.setdefault(one["seed"], []).append(one["lambda_c"])
-    return {seed: sum(values) / len(values) for seed, values in found.items()}
+def _mean(of: Callable[[Record], float | None]) -> Figure:
+    """Mean of a figure over a network's mixers, those that have none (of one token) left out."""
+
+    def figure(results: Results, row: str) -> dict[int, float]:
+        by_seed: dict[int, list[float]] = {}
+        for mixer in results.mixers:
+            if mixer["row"] == row and (value := of(mixer)) is not None:
+                by_seed.setdefault(mixer["seed"], []).append(value)
+        return {seed: sum(values) / len(values) for seed, values in by_seed.items()}
+
+    return figure
 
 
 def mean_level(mixer: Record) -> float | None:
@@ -53,13 +57,7 @@ def mean_level(mixer: Record) -> float | None:
     return 20 * math.log10(max(mixer["dc_gain"], 1e-9) / max(mixer["rms_gain"], 1e-9))
 
 
-def _low_pass(results: Results, row: str) -> dict[int, float]:
-    """The same, mean over a network's mixers."""
-    found: dict[int, list[float]] = {}
-    for one in results.mixers:
-        if one["row"] == row and (level := mean_level(one)) is not None:
-            found.setdefault(one["seed"], []).append(level)
-    return {seed: sum(values) / len(values) for seed, values in found.items()}
+_centroid, _low_pass = _mean(lambda mixer: mixer["lambda_c"]), _mean(mean_level)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +93,8 @@ class Verdict:
         return words.get(self.difference.verdict, self.difference.verdict)
 
 
-def _beats(row: str, what: str) -> Claim:
-    return Claim(text=what, more=REFERENCE, less=row, figure=_score)
+def _beats(row: str, text: str, better: str = REFERENCE) -> Claim:
+    return Claim(text=text, more=better, less=row, figure=_score)
 
 
 CLAIMS: tuple[Claim, ...] = (
@@ -107,33 +105,23 @@ CLAIMS: tuple[Claim, ...] = (
     _beats("spam_9", "Several kernel sizes are better than 9x9 alone"),
     _beats("spam_no_modulation", "Modulation by the query raises accuracy"),
     _beats("spam_concatenated", "Interleaved heads are better than concatenated ones"),
-    Claim(
-        text="The scaled sigmoid is better than the plain one",
-        more="spam_scaled_sigmoid",
-        less=REFERENCE,
-        figure=_score,
-    ),
+    _beats(REFERENCE, "The scaled sigmoid is better than the plain one", "spam_scaled_sigmoid"),
     _beats("sepconv", "SPAM is better than ConvFormer's SepConv"),
     _beats("attention", "SPAM is better than self-attention"),
-    Claim(
-        text="The hybrid is better than SPAM everywhere",
-        more="hybrid",
-        less=REFERENCE,
-        figure=_score,
-    ),
+    _beats(REFERENCE, "The hybrid is better than SPAM everywhere", "hybrid"),
     _beats("pooling", "SPAM is better than pooling"),
     _beats("identity", "SPAM is better than mixing nothing"),
     Claim(
         text="Self-attention holds up better than SPAM on low-pass images (smallest radius)",
         more="attention",
         less=REFERENCE,
-        figure=_filtered("low", 0),
+        figure=_filtered("low"),
     ),
     Claim(
         text="SPAM holds up better than self-attention on high-pass images (smallest radius)",
         more=REFERENCE,
         less="attention",
-        figure=_filtered("high", 0),
+        figure=_filtered("high"),
     ),
     Claim(
         text="Trained SPAM passes higher frequencies than trained self-attention",

@@ -1,30 +1,44 @@
-"""``spanetv2 evidence``: what each part of the mixer is worth, by controlled experiments."""
+"""``python -m studies.mixers``: what each part of the mixer is worth, by controlled experiments."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from spanetv2.cli.main import main
+from spanetv2.errors import UserError
+
 __all__ = ["app"]
 
 app = typer.Typer(
-    name="evidence",
+    name="python -m studies.mixers",
     help="Compare token mixers: one skeleton, one recipe, several seeds.",
     no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
 )
+
+Plan = Annotated[str, typer.Option(help="cpu, gpu or gpu_scenes.")]
+Rows = Annotated[str | None, typer.Option(help="Only these rows, with commas between them.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
 def _words(text: str | None) -> list[str] | None:
     return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
 
 
-@app.command("run")
+def _device(device: str, plan: str) -> str:
+    from spanetv2.device import choose_device
+
+    return choose_device("cpu" if device == "auto" and plan == "cpu" else device).type
+
+
+@app.command()
 def run(
     out: Annotated[Path, typer.Option(help="Folder with one folder per run.")],
-    plan: Annotated[str, typer.Option(help="cpu, gpu or gpu_scenes.")] = "cpu",
-    rows: Annotated[
-        str | None, typer.Option(help="Only these rows, with commas between them.")
-    ] = None,
+    plan: Plan = "cpu",
+    rows: Rows = None,
     seeds: Annotated[
         str | None, typer.Option(help="Only these seeds, with commas between them.")
     ] = None,
@@ -32,13 +46,11 @@ def run(
     data: Annotated[
         str | None, typer.Option(help="Folder of the data set, where it is not found.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Train and measure the rows of a plan; finished runs stay, interrupted ones go on."""
-    from spanetv2.device import choose_device
-    from spanetv2.errors import UserError
-    from spanetv2.evidence.plan import find_plan
-    from spanetv2.evidence.run import run_plan
+    from studies.mixers.plan import find_plan
+    from studies.mixers.run import run_plan
 
     try:
         numbers = None if seeds is None else [int(word) for word in _words(seeds) or []]
@@ -47,38 +59,33 @@ def run(
     chosen = find_plan(plan).chosen(_words(rows), numbers, jobs)
     if out.exists() and not out.is_dir():
         raise UserError(f"got the file {str(out)!r}, expected a folder for the runs")
-    place = choose_device("cpu" if device == "auto" and plan == "cpu" else device).type
-    folders = run_plan(chosen, out, data=data, device=place, progress=True)
+    folders = run_plan(chosen, out, data=data, device=_device(device, plan), progress=True)
     typer.echo(f"{len(folders)} runs in {out}")
 
 
-@app.command("speed")
+@app.command()
 def speed(
     out: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the runs.")],
-    plan: Annotated[str, typer.Option(help="cpu, gpu or gpu_scenes.")] = "cpu",
-    rows: Annotated[
-        str | None, typer.Option(help="Only these rows, with commas between them.")
-    ] = None,
+    plan: Plan = "cpu",
+    rows: Rows = None,
     rounds: Annotated[int, typer.Option(min=1, help="Timings of each.")] = 15,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Measure the throughput of a plan's rows in turns, into DIR/speed.csv."""
     from tqdm import tqdm
 
-    from spanetv2.device import choose_device
-    from spanetv2.evidence.plan import find_plan
-    from spanetv2.evidence.results import write_table
-    from spanetv2.evidence.speed import measure_speed
+    from studies.mixers.plan import find_plan
+    from studies.mixers.results import write_table
+    from studies.mixers.speed import measure_speed
 
-    chosen = find_plan(plan).chosen(_words(rows))
-    place = choose_device("cpu" if device == "auto" and plan == "cpu" else device).type
+    chosen, chip = find_plan(plan).chosen(_words(rows)), _device(device, plan)
     with tqdm(total=2 * len(chosen.rows) * (rounds + 2), unit="pass", dynamic_ncols=True) as bar:
-        measured = measure_speed(chosen, rounds=rounds, device=place, progress=bar.update)
+        measured = measure_speed(chosen, rounds=rounds, device=chip, progress=bar.update)
     write_table(out / "speed.csv", measured)
     typer.echo(f"wrote {out / 'speed.csv'}")
 
 
-@app.command("report")
+@app.command()
 def report(
     runs: Annotated[
         Path | None, typer.Argument(metavar="[DIR]", help="Folder of the runs.")
@@ -96,9 +103,8 @@ def report(
     ] = None,
 ) -> None:
     """Tables (CSV, Markdown) and figures of finished runs; or a comparison with earlier ones."""
-    from spanetv2.errors import UserError
-    from spanetv2.evidence.report import compare, tables_of, write_report
-    from spanetv2.evidence.results import gather, read_results, write_results
+    from studies.mixers.report import compare, tables_of, write_report
+    from studies.mixers.results import gather, read_results, write_results
 
     if (runs is None) == (tables is None):
         raise UserError("got runs and --csv or neither, expected one of them")
@@ -115,3 +121,7 @@ def report(
         typer.echo(table.text())
     for path in write_report(results, target):
         typer.echo(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main(app)

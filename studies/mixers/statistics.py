@@ -85,20 +85,20 @@ def paired(values: dict[int, float], reference: dict[int, float]) -> Estimate:
     return estimate([values[seed] - reference[seed] for seed in seeds])
 
 
-def prediction_interval(known: Estimate, runs: int) -> tuple[float, float]:
+def prediction_interval(earlier: Estimate, runs: int) -> tuple[float, float]:
     """Where the mean of further runs lies with 95 % confidence.
 
     Args:
-        known: the runs that were made, at least two.
+        earlier: the runs that were made, at least two.
         runs: how many further ones.
 
     Raises:
-        UserError: a single known run tells nothing about the spread.
+        UserError: a single run tells nothing about the spread.
     """
-    if known.count < 2:
-        raise UserError(f"got {known.count} run to compare with, expected at least 2")
+    if earlier.count < 2:
+        raise UserError(f"got {earlier.count} run to compare with, expected at least 2")
     from scipy import stats
 
-    spread = known.sd * (1 / known.count + 1 / runs) ** 0.5
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, known.count - 1)) * spread
-    return known.mean - half, known.mean + half
+    spread = earlier.sd * (1 / earlier.count + 1 / runs) ** 0.5
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, earlier.count - 1)) * spread
+    return earlier.mean - half, earlier.mean + half

@@ -4,14 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from spanetv2.benchmark.timing import Step, interleave
-from spanetv2.evidence.matching import match_widths
-from spanetv2.evidence.plan import Plan
-from spanetv2.evidence.rows import find_row
-from spanetv2.models.factory import create_model
+from spanetv2.benchmark.networks import pass_step
+from spanetv2.benchmark.timing import Step, interleave, threads
+from studies.mixers.matching import build, match_widths
+from studies.mixers.plan import Plan
+from studies.mixers.rows import find_row
 
 __all__ = ["measure_speed"]
 
@@ -40,11 +38,8 @@ def measure_speed(
         One record per row, pass and round, with its seconds and the batch size; passes of the same
         round can be compared.
     """
-    before = torch.get_num_threads()
-    if device == "cpu":
-        torch.set_num_threads(plan.threads)
     records = []
-    try:
+    with threads(plan.threads if device == "cpu" else None):
         for work in ("inference", "training"):
             steps = {name: _step(plan, name, work, device) for name in plan.rows}
             times = interleave(
@@ -62,44 +57,14 @@ def measure_speed(
                 for name, measured in times.items()
                 for number, seconds in enumerate(measured)
             ]
-    finally:
-        torch.set_num_threads(before)
     return records
 
 
 def _step(plan: Plan, name: str, work: str, device: str) -> Step:
     torch.manual_seed(0)
-    row, skeleton = find_row(name), plan.skeleton
-    channels, *size = skeleton.image
-    model = create_model(
-        "pico_pure",
-        num_classes=skeleton.num_classes,
-        in_chans=channels,
-        img_size=(size[0], size[1]),
-        stem_stride=skeleton.stem_stride,
-        head_order=row.head_order,
-        gate=row.gate,
-        depths=skeleton.depths,
-        dims=match_widths(row, skeleton),
-        mixers=row.mixers,
-    ).to(device)
+    row, skeleton, training = find_row(name), plan.skeleton, work == "training"
+    model = build(row, skeleton, match_widths(row, skeleton), device).train(training)
     batch = plan.recipe["data"]["total_batch"]
     images = torch.randn(batch, *skeleton.image, device=device)
     targets = torch.zeros(batch, dtype=torch.int64, device=device)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    if work == "inference":
-        model.eval()
-
-        def infer() -> Tensor:
-            with torch.inference_mode():
-                return model(images)
-
-        return Step(run=infer, tidy=lambda: None, parameters=parameters)
-
-    def learn() -> None:
-        F.cross_entropy(model(images), targets).backward()
-
-    def tidy() -> None:
-        model.zero_grad(set_to_none=True)
-
-    return Step(run=learn, tidy=tidy, parameters=parameters)
+    return pass_step(model, images, targets if training else None)

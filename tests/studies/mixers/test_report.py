@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 
 from spanetv2.errors import UserError
-from spanetv2.evidence.claims import judge
-from spanetv2.evidence.figures import FIGURES, draw_figures
-from spanetv2.evidence.report import compare, tables_of, write_report
-from spanetv2.evidence.results import Results, read_results, write_results
+from studies.mixers.claims import judge
+from studies.mixers.figures import FIGURES, draw_figures
+from studies.mixers.report import compare, tables_of, write_report
+from studies.mixers.results import Results, read_results, write_results
 
 ROWS = ("spam", "spam_no_srf", "attention")
 TOP1 = {

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from spanetv2.errors import UserError
-from spanetv2.evidence.matching import Skeleton, cost_of, match_widths
-from spanetv2.evidence.rows import ROWS, Row, find_row
+from studies.mixers.matching import Skeleton, cost_of, match_widths
+from studies.mixers.rows import ROWS, Row, find_row
 
-__all__ = ["PLANS", "Plan", "Run", "find_plan", "run_config"]
+__all__ = ["PLANS", "Plan", "Run", "find_plan", "run_config", "settings"]
 
 CENTRAL = ("spam", "spam_no_srf", "spam_3", "sepconv", "attention")
 
@@ -139,6 +139,16 @@ def run_config(run: Run, *, out: str, data: str | None, device: str) -> dict[str
         "enable_progress_bar": False,
     }
     return config
+
+
+def settings(values: Any) -> Any:
+    """What a result depends on: not where the run is, nor which device computes it."""
+    if not isinstance(values, dict):
+        return values
+    return {name: settings(value) for name, value in values.items() if name not in _WHERE}
+
+
+_WHERE = ("out", "root", "device", "accelerator", "devices", "enable_progress_bar")
 
 
 def _fashion_mnist(epochs: int, *, warmup_updates: int) -> dict[str, Any]:

@@ -4,14 +4,14 @@ import statistics as medians
 from pathlib import Path
 
 from spanetv2.errors import UserError
-from spanetv2.evidence.claims import judge, mean_level
-from spanetv2.evidence.figures import draw_figures
-from spanetv2.evidence.results import Results
-from spanetv2.evidence.rows import REFERENCE, find_row
-from spanetv2.evidence.statistics import Estimate, estimate, paired, prediction_interval
 from spanetv2.files import write_text
 from spanetv2.page import DASH
 from spanetv2.table import Table
+from studies.mixers.claims import judge, mean_level
+from studies.mixers.figures import draw_figures
+from studies.mixers.results import Results
+from studies.mixers.rows import REFERENCE, find_row
+from studies.mixers.statistics import Estimate, estimate, paired, prediction_interval
 
 __all__ = ["compare", "tables_of", "write_report"]
 
@@ -20,10 +20,8 @@ def _number(value: float, digits: int = 2) -> str:
     return DASH if value != value else f"{value:.{digits}f}"
 
 
-def _interval(found: Estimate, digits: int = 2) -> str:
-    if found.count < 2:
-        return DASH
-    return f"{found.low:.{digits}f} to {found.high:.{digits}f}"
+def _interval(mean: Estimate, digits: int = 2) -> str:
+    return DASH if mean.count < 2 else f"{mean.low:.{digits}f} to {mean.high:.{digits}f}"
 
 
 def _percent(values: dict[int, float]) -> dict[int, float]:
@@ -153,12 +151,12 @@ def write_report(results: Results, folder: Path) -> list[Path]:
     return [page, *draw_figures(results, folder)]
 
 
-def compare(results: Results, known: Results) -> list[str]:
+def compare(results: Results, earlier: Results) -> list[str]:
     """Say of every row whether its mean lies within what earlier runs make one expect.
 
     Args:
         results: the new runs.
-        known: the earlier ones.
+        earlier: those to compare with.
 
     Returns:
         A line per row.
@@ -167,30 +165,28 @@ def compare(results: Results, known: Results) -> list[str]:
         UserError: another plan or recipe, or no row in common.
     """
     for part in ("plan", "recipe"):
-        if results.about[part] != known.about[part]:
+        if results.about[part] != earlier.about[part]:
             raise UserError(f"got runs of another {part} than those to compare with")
     lines = []
     for name in results.rows():
-        before = _percent(known.by_seed(name))
+        values, before = _percent(results.by_seed(name)), _percent(earlier.by_seed(name))
         if not before:
             continue
-        now, then = (
-            estimate(list(_percent(results.by_seed(name)).values())),
-            estimate(list(before.values())),
-        )
-        inside = "inside" if then.low <= now.mean <= then.high else "outside"
+        now, then = estimate(list(values.values())), estimate(list(before.values()))
         low, high = prediction_interval(then, now.count)
-        expected = "inside" if low <= now.mean <= high else "outside"
-        same = sorted(results.by_seed(name).keys() & before.keys())
-        shift = [abs(_percent(results.by_seed(name))[s] - before[s]) for s in same]
-        note = f"; seeds {', '.join(map(str, same))} differ by at most {max(shift):.2f}" * bool(
-            same
-        )
         lines.append(
-            f"{name}: {now.mean:.2f} % of {now.count} seeds is {inside} the 95 % interval "
-            f"{_interval(then)} of {then.count} seeds, {expected} what {now.count} further seeds "
-            f"are expected to give, {low:.2f} to {high:.2f}{note}"
+            f"{name}: {now.mean:.2f} % of {now.count} seeds is "
+            f"{_inside(then.low, now.mean, then.high)} the 95 % interval "
+            f"{_interval(then)} of {then.count} seeds, {_inside(low, now.mean, high)} what "
+            f"{now.count} further seeds are expected to give, {low:.2f} to {high:.2f}"
         )
+        if same := sorted(values.keys() & before.keys()):
+            shift = max(abs(values[seed] - before[seed]) for seed in same)
+            lines[-1] += f"; seeds {', '.join(map(str, same))} differ by at most {shift:.2f}"
     if not lines:
         raise UserError("got no row in common with the runs to compare with")
     return lines
+
+
+def _inside(low: float, value: float, high: float) -> str:
+    return "inside" if low <= value <= high else "outside"

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from spanetv2.evidence.matching import Skeleton
-from spanetv2.evidence.plan import Plan
+from studies.mixers.matching import Skeleton
+from studies.mixers.plan import Plan
 
 RECIPE: dict[str, Any] = {
     "log_every": 1,

@@ -1,6 +1,6 @@
 """What is compared: one row per token mixer, on the same skeleton."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from spanetv2.errors import UserError
@@ -76,11 +76,4 @@ def find_row(name: str) -> Row:
     row = ROWS[base]
     if name == base:
         return row
-    return Row(
-        name=name,
-        title=f"{row.title} (unmatched)",
-        mixers=row.mixers,
-        head_order=row.head_order,
-        gate=row.gate,
-        matched=False,
-    )
+    return replace(row, name=name, title=f"{row.title} (unmatched)", matched=False)

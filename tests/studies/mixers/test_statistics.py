@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spanetv2.errors import UserError
-from spanetv2.evidence.statistics import estimate, paired, prediction_interval
+from studies.mixers.statistics import estimate, paired, prediction_interval
 
 T_2 = 4.302653  # 97.5 % quantile, 2 degrees of freedom, from a table
 

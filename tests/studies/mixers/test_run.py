@@ -13,11 +13,11 @@ from tiny_plan import RECIPE, TINY
 
 from spanetv2.cli.recipes import find_recipe
 from spanetv2.errors import UserError
-from spanetv2.evidence import worker
-from spanetv2.evidence.plan import PLANS, find_plan, run_config
-from spanetv2.evidence.results import gather, read_results, write_results
-from spanetv2.evidence.run import _prepare, run_plan
-from spanetv2.evidence.worker import RESULT
+from studies.mixers import worker
+from studies.mixers.plan import PLANS, find_plan, run_config
+from studies.mixers.results import gather, read_results, write_results
+from studies.mixers.run import _prepare, run_plan
+from studies.mixers.worker import RESULT
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from spanetv2.errors import UserError
-from spanetv2.evidence.matching import LARGEST_MISMATCH, Skeleton, cost_of, match_widths
-from spanetv2.evidence.plan import PLANS
-from spanetv2.evidence.rows import REFERENCE, ROWS, UNMATCHED, find_row
 from spanetv2.models.backbone import SPANetV2
+from studies.mixers.matching import LARGEST_MISMATCH, Skeleton, cost_of, match_widths
+from studies.mixers.plan import PLANS
+from studies.mixers.rows import REFERENCE, ROWS, UNMATCHED, find_row
 
 CASES = [("cpu", name) for name in ROWS]
 CASES += [("gpu", name) for name in ("sepconv", "attention", "hybrid", "identity")]

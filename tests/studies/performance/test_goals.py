@@ -1,7 +1,7 @@
 import pytest
 from benchmark_records import operator_row, record, row
 
-from spanetv2.benchmark.goals import GOALS, goals_table
+from studies.performance.goals import GOALS, goals_table
 
 PURE, PEER = "spanetv2_s18_pure", "convformer_s18"
 

@@ -1,7 +1,4 @@
-"""What a row costs, and the widths at which it has as many parameters as the reference.
-
-Nothing is computed: networks are built on the meta device, where only shapes exist.
-"""
+"""What a row costs, and the widths at which it has as many parameters as the reference."""
 
 import itertools
 import math
@@ -12,11 +9,11 @@ import numpy as np
 import torch
 
 from spanetv2.errors import UserError
-from spanetv2.evidence.rows import REFERENCE, ROWS, Row
 from spanetv2.models.backbone import SPANetV2
 from spanetv2.models.costs import count_parameters, multiply_adds
+from studies.mixers.rows import REFERENCE, ROWS, Row
 
-__all__ = ["LARGEST_MISMATCH", "Cost", "Skeleton", "cost_of", "match_widths"]
+__all__ = ["LARGEST_MISMATCH", "Cost", "Skeleton", "build", "cost_of", "match_widths"]
 
 LARGEST_MISMATCH = 0.05
 """Share by which a matched row's parameters may differ from the reference's."""
@@ -58,7 +55,8 @@ def _divisor(mixer: str) -> int:
     return 4
 
 
-def _build(row: Row, skeleton: Skeleton, dims: tuple[int, ...]) -> SPANetV2:
+def build(row: Row, skeleton: Skeleton, dims: tuple[int, ...], device: str) -> SPANetV2:
+    """The network of a row at some widths."""
     return SPANetV2(
         skeleton.depths,
         dims,
@@ -69,7 +67,7 @@ def _build(row: Row, skeleton: Skeleton, dims: tuple[int, ...]) -> SPANetV2:
         stem_stride=skeleton.stem_stride,
         head_order=row.head_order,
         gate=row.gate,
-        device=torch.device("meta"),
+        device=torch.device(device),
     )
 
 
@@ -82,7 +80,7 @@ def cost_of(row: Row, skeleton: Skeleton, dims: tuple[int, ...]) -> Cost:
         skeleton: everything else.
         dims: channels per stage.
     """
-    model = _build(row, skeleton, dims)
+    model = build(row, skeleton, dims, "meta")
     return Cost(
         parameters=count_parameters(model),
         multiply_adds=multiply_adds(model, (1, *skeleton.image)).total,

@@ -2,18 +2,21 @@
 
 import csv
 import json
-import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from spanetv2.analysis.arrays import NamedArray
 from spanetv2.errors import UserError
-from spanetv2.evidence.matching import Skeleton, cost_of, match_widths
-from spanetv2.evidence.plan import PLANS
-from spanetv2.evidence.rows import ROWS, UNMATCHED, find_row
-from spanetv2.evidence.worker import RESULT
 from spanetv2.files import atomic_path, write_json
+from studies.mixers.matching import Skeleton, cost_of, match_widths
+from studies.mixers.plan import PLANS, settings
+from studies.mixers.rows import ROWS, UNMATCHED, find_row
+from studies.mixers.worker import RESULT
 
 __all__ = ["Record", "Results", "gather", "read_results", "write_results", "write_table"]
 
@@ -91,7 +94,10 @@ def gather(folder: Path) -> Results:
             found.about = {
                 "plan": record["plan"],
                 "task": job["task"],
-                "recipe": _recipe(job["config"]),
+                # what all runs of a plan share, wherever they were made
+                "recipe": settings(
+                    {k: v for k, v in job["config"].items() if k not in ("seed", "model")}
+                ),
                 "environment": record["environment"],
             }
         commits.add(str(record["environment"]["commit"]))
@@ -144,25 +150,11 @@ def _add(found: Results, record: Record) -> None:
 
 
 def _values(array: Record) -> Iterator[tuple[Record, Any]]:
-    """Places and values of a named array in JSON."""
-
-    def walk(values: Any, dims: list[str], place: Record) -> Iterator[tuple[Record, Any]]:
-        if not dims:
-            yield dict(place), values
-            return
-        for at, inner in zip(array["coords"][dims[0]], values, strict=True):
-            yield from walk(inner, dims[1:], {**place, dims[0]: at})
-
-    return walk(array["values"], array["dims"], {})
-
-
-def _recipe(config: Record) -> Record:
-    """What all runs of a plan share, wherever they were made."""
-    recipe = {k: v for k, v in config.items() if k not in ("out", "seed", "model")}
-    recipe["data"] = {k: v for k, v in recipe["data"].items() if k != "root"}
-    place = ("accelerator", "devices", "enable_progress_bar")
-    recipe["trainer"] = {k: v for k, v in recipe["trainer"].items() if k not in place}
-    return recipe
+    """Coordinates and values of a named array in JSON."""
+    dims = array["dims"]
+    values = np.array(array["values"], dtype=object)
+    for *at, value in NamedArray(values, tuple(dims), array["coords"]).rows():
+        yield dict(zip(dims, at, strict=True)), value
 
 
 def _costs(skeleton: Skeleton, rows: Iterable[str]) -> Iterator[Record]:
@@ -225,17 +217,13 @@ def read_results(folder: Path) -> Results:
     return found
 
 
-_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?")
-
-
 def _read(path: Path) -> list[Record]:
     with path.open(encoding="utf-8", newline="") as stream:
         return [{k: _value(v) for k, v in row.items()} for row in csv.DictReader(stream)]
 
 
 def _value(text: str) -> Any:
-    if text == "":
-        return None
-    if not _NUMBER.fullmatch(text):
-        return text
-    return int(text) if text.lstrip("-").isdigit() else float(text)
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text or None

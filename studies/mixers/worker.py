@@ -1,4 +1,4 @@
-"""One run in a process of its own: ``python -m spanetv2.evidence.worker FOLDER``.
+"""One run in a process of its own: ``python -m studies.mixers.worker FOLDER``.
 
 The folder holds ``job.json``, what to do; it gets the training run and ``result.json``.
 """
@@ -58,7 +58,7 @@ def _plain(value: Any) -> Any:
 
 def main(folder: Path) -> None:
     """Train what is not trained yet, measure it, and write the result."""
-    from spanetv2.evidence.measure import measure_classifier, measure_segmenter
+    from studies.mixers.measure import measure_classifier, measure_segmenter
 
     job = json.loads((folder / JOB).read_text(encoding="utf-8"))
     if not (folder / "metrics.json").is_file():

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from spanetv2.evidence.plan import PLANS
-from spanetv2.evidence.report import tables_of
-from spanetv2.evidence.results import read_results
+from studies.mixers.plan import PLANS
+from studies.mixers.report import tables_of
+from studies.mixers.results import read_results
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "evidence.md"
 TABLES = ROOT / "benchmarks" / "results" / "evidence" / "cpu"
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import spanetv2
+import studies
 from spanetv2.errors import UserError
-from spanetv2.evidence.plan import Plan, Run, run_config
-from spanetv2.evidence.worker import JOB, RESULT
 from spanetv2.files import write_json
+from studies.mixers.plan import Plan, Run, run_config, settings
+from studies.mixers.worker import JOB, RESULT
 
 __all__ = ["run_plan"]
 
@@ -71,7 +72,7 @@ def run_plan(
                     bar.update()
                     if process.returncode:
                         failed.append(name)
-            bar.set_postfix_str(", ".join(_place(folders[name]) for name in running))
+            bar.set_postfix_str(", ".join(_progress(folders[name]) for name in running))
     if failed:
         first = folders[failed[0]]
         raise UserError(
@@ -107,7 +108,7 @@ def _prepare(run: Run, folder: Path, data: str | None, device: str) -> bool:
     }
     if (folder / JOB).is_file():
         known = json.loads((folder / JOB).read_text(encoding="utf-8"))
-        if _settings(known) != _settings(job):
+        if settings(known) != settings(json.loads(json.dumps(job))):
             raise UserError(
                 f"{folder} holds a run with other settings; choose another folder with --out"
             )
@@ -115,33 +116,18 @@ def _prepare(run: Run, folder: Path, data: str | None, device: str) -> bool:
     return not (folder / RESULT).is_file()
 
 
-def _settings(job: dict[str, Any]) -> dict[str, Any]:
-    """What the result depends on: not where it is, nor which device computes it."""
-    plain = json.loads(json.dumps(job))
-    plain["config"] = {k: v for k, v in plain["config"].items() if k not in ("out", "trainer")}
-    plain["config"]["data"].pop("root", None)
-    plain["trainer"] = {
-        key: value
-        for key, value in job["config"]["trainer"].items()
-        if key not in ("accelerator", "devices", "enable_progress_bar")
-    }
-    plain["measure"] = {
-        key: value for key, value in job["measure"].items() if key not in ("root", "device")
-    }
-    return plain
-
-
 def _start(folder: Path, threads: int) -> "subprocess.Popen[bytes]":
-    source = str(Path(spanetv2.__file__).resolve().parents[1])
-    paths = [source, *filter(None, [os.environ.get("PYTHONPATH")])]
+    sources = [
+        str(Path(module.__file__ or "").resolve().parents[1]) for module in (spanetv2, studies)
+    ]
     environment = {
         **os.environ,
         **dict.fromkeys(_THREADS, str(threads)),
-        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONPATH": os.pathsep.join([*sources, *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
     with (folder / _LOG).open("ab") as log:
-        return subprocess.Popen(  # noqa: S603 - this package, in this interpreter
-            [sys.executable, "-m", "spanetv2.evidence.worker", str(folder)],
+        return subprocess.Popen(  # noqa: S603 - this study, in this interpreter
+            [sys.executable, "-m", "studies.mixers.worker", str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -169,7 +155,7 @@ def _children() -> "Iterator[dict[str, subprocess.Popen[bytes]]]":
         signal.signal(signal.SIGTERM, before)
 
 
-def _place(folder: Path) -> str:
+def _progress(folder: Path) -> str:
     """Name of a run and the last update in its log."""
     with suppress(OSError, csv.Error):
         lines = (folder / "logs" / "metrics.csv").read_text(encoding="utf-8").splitlines()
