@@ -8,13 +8,20 @@ import typer
 from spanetv2.cli.main import main
 from studies.performance.page import PAGE, RESULTS, write_page
 
+__all__ = ["app"]
 
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
 def performance(
     results: Annotated[
         list[Path] | None,
         typer.Argument(help="Files of `spanetv2 benchmark` (default: benchmarks/results/*.json)."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The page.", show_default="docs/performance.md")] = PAGE,
+    out: Annotated[
+        Path, typer.Option(help="The page (default: docs/performance.md).", show_default=False)
+    ] = PAGE,
 ) -> None:
     """Write goals, tables and pictures of benchmark results into the page on performance."""
     for path in write_page(results or sorted(RESULTS.glob("*.json")), out):
@@ -22,4 +29,4 @@ def performance(
 
 
 if __name__ == "__main__":
-    main(lambda: typer.run(performance))
+    main(app)
