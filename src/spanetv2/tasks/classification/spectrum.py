@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from spanetv2.drawing import COLOURS, GREY, LINES, new_figure, save_figure
 from spanetv2.errors import UserError
 from spanetv2.mixers import SPAM, SpectralRescale
-from spanetv2.tasks.classification.canvas import GREY, LINE_COLOURS, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["full_spectrum", "radial_profile", "spectral_filters"]
 
-LINE_STYLES = ("-", "--", "-.", ":")
 START = 0.5  # the gain of a filter that has learned nothing: sigmoid(0)
 
 
@@ -248,7 +247,7 @@ def _colourbar(figure: "Figure", image: "AxesImage", axes: "list[Axes]") -> None
 def _draw_profiles(axes: "Axes", stage: _Stage, *, span: float, last: bool) -> None:
     axes.axhline(START, color=GREY, linewidth=0.7)
     for spectrum, kernel, colour, style in zip(
-        stage.heads, stage.kernels, LINE_COLOURS, LINE_STYLES, strict=False
+        stage.heads, stage.kernels, COLOURS, LINES, strict=False
     ):
         radius, gain = radial_profile(spectrum)
         marker = "o" if len(radius) < 4 else None
