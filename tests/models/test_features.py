@@ -117,6 +117,7 @@ def test_the_record_of_an_unusual_network_of_ours_builds_it_again():
     assert again.channels == [8, 16, 24, 32]
     again.load_state_dict(backbone.state_dict())
     x = torch.randn(1, 3, 40, 40)
-    backbone.eval(), again.eval()
+    backbone.eval()
+    again.eval()
     with torch.no_grad():
         assert all(torch.equal(a, b) for a, b in zip(backbone(x), again(x), strict=True))

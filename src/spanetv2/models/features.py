@@ -141,7 +141,7 @@ def create_backbone(
     try:
         if name in VARIANTS:
             network = create_model(name, checkpoint, features_only=True, **options)
-            made_of = model_record(network.model)["model_kwargs"]
+            made_of = model_record(cast(nn.Module, network.model))["model_kwargs"]
             options = {k: v for k, v in made_of.items() if k not in _OF_CLASSIFIERS}
         else:
             options = {"in_chans": 3, **options, "out_indices": _coarsest(name, options)}
