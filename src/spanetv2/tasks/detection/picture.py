@@ -12,11 +12,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from spanetv2.drawing import save_picture
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.masks import mask_windows
 
-__all__ = ["class_colour", "draw_objects", "save_picture", "sheet"]
+__all__ = ["class_colour", "draw_objects", "sheet"]
 
 _LARGEST, _SMALLEST = 1600, 320
 _MASK_OPACITY = 0.45
