@@ -50,7 +50,7 @@ def test_local_mixing_reaches_as_far_as_its_kernels(options: dict, reach: int) -
     x = torch.zeros(1, 16, 13, 13)
     x[..., 6, 6] = 1
     bias = torch.cat([conv.bias for conv in mixer.local_convs])
-    changed = (mixer._mix_tokens(x) - bias[:, None, None])[0].abs().amax(0) > 1e-9
+    changed = (mixer.mix_tokens(x) - bias[:, None, None])[0].abs().amax(0) > 1e-9
     assert int(changed.sum()) == reach * reach
 
 
@@ -69,7 +69,7 @@ def test_parts_that_are_left_out() -> None:
     plain.load_state_dict(
         {k: v for k, v in whole.state_dict().items() if not k.startswith("query.")}
     )
-    modulator = whole._project(whole._mix_tokens(whole.context(x).permute(0, 3, 1, 2)))
+    modulator = whole._project(whole.mix_tokens(whole.context(x).permute(0, 3, 1, 2)))
     torch.testing.assert_close(plain(x), whole.out(modulator.permute(0, 2, 3, 1)))
 
 
