@@ -20,8 +20,9 @@ from spanetv2.benchmark.settings import DTYPES, Cell
 from spanetv2.benchmark.timing import Step, timed
 from spanetv2.errors import UserError
 from spanetv2.layers import Stem, conv_output_size
-from spanetv2.mixers import SPAM, Attention, SpectralRescale
+from spanetv2.mixers import SPAM, Attention, LocalMixing
 from spanetv2.models.costs import count_parameters, multiply_adds
+from spanetv2.models.implementation import set_implementation
 from spanetv2.models.variants import VARIANTS
 from spanetv2.ops.multiscale_spectral import (
     LARGEST_GRID,
@@ -47,29 +48,20 @@ _SHORTEST = 0.02
 _MOST = 1000
 
 
-class LocalMixing(nn.Module):
-    """SPAM's token mixing as the mixer runs it; (B, H, W, C) to the same."""
-
-    def __init__(self, mixer: SPAM) -> None:
-        super().__init__()
-        self.local_convs, self.spectral = mixer.local_convs, mixer.spectral
-
-    def forward(self, x_BHWC: Tensor) -> Tensor:
-        heads = x_BHWC.permute(0, 3, 1, 2).chunk(len(self.local_convs), dim=1)
-        mixed = [conv(head) for head, conv in zip(heads, self.local_convs, strict=True)]
-        return self.spectral(torch.cat(mixed, dim=1)).permute(0, 2, 3, 1)
-
-
 class FusedLocalMixing(nn.Module):
-    """The same as one function of maps (B, C, H, W): its reference, or the Triton operator."""
+    """``LocalMixing`` as one function of maps (B, C, H, W): its reference, or the Triton operator.
 
-    def __init__(self, mixer: SPAM, function: Callable[..., Tensor]) -> None:
+    Its parameters are packed as the function takes them.
+    """
+
+    def __init__(self, mixer: LocalMixing, function: Callable[..., Tensor]) -> None:
         super().__init__()
+        assert mixer.spectral_filter is not None
         convs = [cast(nn.Conv2d, conv) for conv in mixer.local_convs]
         self.kernels = nn.Parameter(pack_kernels([conv.weight.detach() for conv in convs]))
         biases = [cast(Tensor, conv.bias).detach() for conv in convs]
         self.bias = nn.Parameter(torch.cat(biases))
-        self.theta = nn.Parameter(cast(SpectralRescale, mixer.spectral).theta.detach().clone())
+        self.theta = nn.Parameter(mixer.spectral_filter.theta.detach().clone())
         self.function = function
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -122,7 +114,7 @@ def make_operator(name: str, channels: int, side: int) -> tuple[nn.Module, bool]
     if how == "fused" and side > LARGEST_GRID:
         raise UserError(f"got {side} tokens a side, expected at most {LARGEST_GRID} for {name}")
     mixer = SPAM(channels, (side, side))
-    cast(SpectralRescale, mixer.spectral).implementation = how or "auto"
+    set_implementation(mixer, how or "auto")
     if kind == "spam":
         return mixer, True
     if how == "fused":
@@ -131,7 +123,7 @@ def make_operator(name: str, channels: int, side: int) -> tuple[nn.Module, bool]
         return FusedLocalMixing(mixer, multiscale_spectral), False
     if how == "reference":
         return FusedLocalMixing(mixer, multiscale_spectral_reference), False
-    return LocalMixing(mixer), True
+    return LocalMixing.of(mixer), True
 
 
 def cost_of(name: str, channels: int, side: int, *, batch: int, dtype: str, work: str) -> Cost:

@@ -1,7 +1,7 @@
 """Pictures of a classification run: curves, confusions and a sheet of predictions.
 
 Every function takes plain data, writes one PNG atomically and returns nothing. The picture of the
-learned filters lives in :mod:`spanetv2.tasks.classification.spectrum` and is offered here too.
+learned filters lives in :mod:`spanetv2.analysis.spam_filters` and is offered here too.
 """
 
 import csv
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from spanetv2.analysis.spam_filters import spectral_filters
 from spanetv2.drawing import (
     COLOURS,
     GREEN,
@@ -26,7 +27,6 @@ from spanetv2.drawing import (
     shorten,
 )
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.spectrum import spectral_filters
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

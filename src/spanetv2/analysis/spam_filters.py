@@ -7,7 +7,7 @@ Shapes: C channels, H x W the stage's grid of tokens, K = W // 2 + 1 half-spectr
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from torch import nn
 from spanetv2.drawing import COLOURS, GREY, LINES, new_figure, save_figure
 from spanetv2.errors import UserError
 from spanetv2.mixers import SPAM, SpectralRescale
+from spanetv2.theory.grid import Grid
+from spanetv2.theory.spam import srf_gain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,9 +32,7 @@ START = 0.5  # the gain of a filter that has learned nothing: sigmoid(0)
 def full_spectrum(gain: np.ndarray, width: int) -> np.ndarray:
     """Unfold gains over rfft2's half spectrum into the symmetric spectrum that really acts.
 
-    The filter's kernel is real, so the gain at (-h, -w) is the gain at (h, w). On the columns that
-    are their own mirror image (w = 0, and w = width/2 for even widths) the inverse transform keeps
-    the real part only: there the acting gain is the mean of the values at h and -h.
+    See ``spanetv2.theory.spam.srf_gain``, which this applies to every filter.
 
     Args:
         gain: (..., H, K) with K = width // 2 + 1, as ``rfft2`` orders it.
@@ -47,13 +47,9 @@ def full_spectrum(gain: np.ndarray, width: int) -> np.ndarray:
     height, half = gain.shape[-2:]
     if half != width // 2 + 1:
         raise ValueError(f"got {half} half-spectrum columns, expected {width // 2 + 1} for {width}")
-    mirror = -np.arange(height) % height
-    gain = gain.copy()
-    for column in {0, width // 2} if width % 2 == 0 else {0}:
-        gain[..., column] = (gain[..., column] + gain[..., mirror, column]) / 2
-    columns = np.arange(width)
-    negative = columns[columns >= half]
-    full = np.concatenate([gain, gain[..., mirror, :][..., width - negative]], axis=-1)
+    grid = Grid(height, width)
+    full = [srf_gain(gain_HK, grid) for gain_HK in gain.reshape(-1, height, half)]
+    full = np.reshape(full, (*gain.shape[:-1], width)).astype(gain.dtype)
     return np.fft.fftshift(full, axes=(-2, -1))
 
 
@@ -179,35 +175,27 @@ class _Stage:
 
 def _collect(model: nn.Module) -> list[_Stage]:
     """Gather the gains of all SPAM mixers, one entry per stage, from fine to coarse."""
-    groups: dict[str, list[SPAM]] = {}
+    filters: dict[str, list[SpectralRescale]] = {}
+    kernels: dict[str, list[int]] = {}
     for name, module in model.named_modules():
-        if isinstance(module, SPAM) and isinstance(module.spectral, SpectralRescale):
+        if isinstance(module, SPAM) and module.spectral_filter is not None:
             stage = re.search(r"stages[._](\d+)", name)
-            groups.setdefault(stage.group(1) if stage else "0", []).append(module)
+            number = stage.group(1) if stage else "0"
+            filters.setdefault(number, []).append(module.spectral_filter)
+            kernels.setdefault(number, module.kernels)
     stages = []
-    for number, group in groups.items():
-        height, width = _grid(group[0])
+    for number, group in filters.items():
+        height, width = group[0].grid
         with torch.no_grad():
-            filters = [cast(SpectralRescale, mixer.spectral) for mixer in group]
-            gains = [one.gain(height, width).float().cpu().numpy() for one in filters]
+            gains = [one.gain(height, width).float().cpu().numpy() for one in group]
         stages.append(
             _Stage(
                 number=int(number) + 1,
                 gains=full_spectrum(np.stack(gains), width),
-                kernels=[
-                    conv.kernel_size[0]
-                    for conv in group[0].local_convs
-                    if isinstance(conv, nn.Conv2d)
-                ],
+                kernels=kernels[number],
             )
         )
     return stages
-
-
-def _grid(mixer: SPAM) -> tuple[int, int]:
-    """Give the grid the filter is stored for; of the two widths that fit, the square one."""
-    _, height, half = cast(SpectralRescale, mixer.spectral).theta.shape
-    return (height, height) if height // 2 + 1 == half else (height, max(1, 2 * half - 2))
 
 
 def _frequencies(count: int) -> np.ndarray:

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from torch import nn
 
+from spanetv2.analysis.spam_filters import full_spectrum, radial_profile, spectral_filters
 from spanetv2.errors import UserError
 from spanetv2.mixers import SPAM, SpectralRescale
-from spanetv2.tasks.classification.spectrum import full_spectrum, radial_profile, spectral_filters
 
 
 def pixels(path: Path) -> np.ndarray:
