@@ -11,6 +11,7 @@ from spanetv2.models.weights.save import model_record, save_weights
 from spanetv2.tasks.classification.build import build_model
 from spanetv2.tasks.classification.config import RunConfig
 from spanetv2.tasks.classification.evaluate import evaluate
+from spanetv2.tasks.classification.guide import GUIDE
 from spanetv2.tasks.classification.learning import ImageClassification
 from spanetv2.tasks.classification.run_data import ClassificationData
 from spanetv2.tasks.task import Task
@@ -29,6 +30,7 @@ class ClassificationTask(Task):
     config = RunConfig
     figures = ("top1", "top5", "loss")
     headline = "top-1"
+    guide = GUIDE
 
     def even_batches(self, config: RunConfig) -> bool:
         return bool(config.mixing.mixup or config.mixing.cutmix)  # they pair images

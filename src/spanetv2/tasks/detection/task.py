@@ -11,6 +11,7 @@ from spanetv2.tasks.detection.build import build_detector
 from spanetv2.tasks.detection.config import RunConfig
 from spanetv2.tasks.detection.depth import layer_scale
 from spanetv2.tasks.detection.evaluate import evaluate
+from spanetv2.tasks.detection.guide import GUIDE
 from spanetv2.tasks.detection.learning import Detection
 from spanetv2.tasks.detection.model import Detector
 from spanetv2.tasks.detection.run_data import DetectionData
@@ -30,6 +31,7 @@ class DetectionTask(Task):
     config = RunConfig
     figures = ("box_ap", "box_ap50", "mask_ap", "mask_ap50")
     headline = "box AP"
+    guide = GUIDE
 
     def open_data(
         self, config: RunConfig, *, plan: BatchPlan, pin_memory: bool, limit: int | float

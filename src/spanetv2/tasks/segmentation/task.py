@@ -12,6 +12,7 @@ from spanetv2.models.weights.save import save_state_dict
 from spanetv2.tasks.segmentation.build import build_segmenter, stage_scale
 from spanetv2.tasks.segmentation.config import RunConfig
 from spanetv2.tasks.segmentation.evaluate import evaluate
+from spanetv2.tasks.segmentation.guide import GUIDE
 from spanetv2.tasks.segmentation.learning import Segmentation
 from spanetv2.tasks.segmentation.run_data import SegmentationData
 from spanetv2.tasks.segmentation.weights import segmenter_record
@@ -30,6 +31,7 @@ class SegmentationTask(Task):
     config = RunConfig
     figures = ("miou", "pixel_accuracy", "mean_accuracy")
     headline = "mIoU"
+    guide = GUIDE
 
     def open_data(
         self, config: RunConfig, *, plan: BatchPlan, pin_memory: bool, limit: int | float
