@@ -69,10 +69,9 @@ def test_python_and_the_command_line_train_the_same(runs: Any, tmp_path: Path) -
 
 def test_interrupted_run_is_resumed_from_python(runs: Any, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    stop = Stopper(number=int(signal.SIGINT), batch=6)
+    stop = {"trainer.callbacks": Stopper(number=int(signal.SIGINT), batch=6)}
     with pytest.raises(spanetv2.Interrupted, match="--resume --out") as stopped:
-        overrides = {"trainer.callbacks": stop}
-        spanetv2.train(find_task("classification"), ["digits", TINY], out=out, overrides=overrides)
+        spanetv2.train(find_task("classification"), ["digits", TINY, stop], out=out)
     assert stopped.value.status == 130
     with pytest.raises(ConfigError, match=r"trained with trainer\.callbacks: stopper\.Stopper"):
         spanetv2.train("classification", out=out, resume=True)
