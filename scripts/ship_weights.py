@@ -22,6 +22,9 @@ from spanetv2.errors import UserError
 from spanetv2.files import write_text
 from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights import Checkpoint, read_checkpoint, save_state_dict
+from spanetv2.models.weights.record import DEFAULT_TASK
+from spanetv2.tasks import find_task
+from spanetv2.tasks.evaluation import evaluate_checkpoint
 
 FOLDER = Path(__file__).resolve().parents[1] / "src" / "spanetv2" / "weights"
 LARGEST = 6_000_000  # bytes
@@ -88,16 +91,6 @@ ABOUT = {
         limits=_SCENES_LIMITS,
     ),
 }
-FIGURES = {
-    "classification": {"top1": "top-1", "top5": "top-5", "loss": "loss"},
-    "segmentation": {"miou": "mIoU", "pixel_accuracy": "pixel accuracy"},
-    "detection": {
-        "box_ap": "box AP",
-        "box_ap50": "box AP50",
-        "mask_ap": "mask AP",
-        "mask_ap50": "mask AP50",
-    },
-}
 
 
 def check_scenes(data: str | None) -> None:
@@ -135,17 +128,14 @@ def record_of(checkpoint: Checkpoint, extra: dict[str, Any]) -> dict[str, Any]:
         "preprocessing": checkpoint.preprocessing,
         "extra": extra,
     }
-    return record if checkpoint.task == "classification" else {"task": checkpoint.task, **record}
+    return record if checkpoint.task == DEFAULT_TASK else {"task": checkpoint.task, **record}
 
 
 def measure(file: Path, about: About, data: str | None) -> dict[str, Any]:
     """What `spanetv2 evaluate` finds for a file."""
-    from spanetv2.cli.evaluate import evaluate
-
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "figures.json"
-        evaluate(str(file), data=data, json_out=out, dataset=about.dataset, device="cpu")
-        return json.loads(out.read_text(encoding="utf-8"))
+    done = evaluate_checkpoint(file, data, dataset=about.dataset, device="cpu", progress=True)
+    print(done.measurement.text())
+    return done.measurement.to_json()
 
 
 def card(name: str, checkpoint: Checkpoint, about: About, found: dict[str, Any], run: Path) -> str:
@@ -158,7 +148,7 @@ def card(name: str, checkpoint: Checkpoint, about: About, found: dict[str, Any],
     file = FOLDER / f"{name}.safetensors"
     content = file.read_bytes()
     numbers = sum(v.numel() for v in checkpoint.state_dict.values() if v.is_floating_point())
-    figures = FIGURES[checkpoint.task]
+    figures = find_task(checkpoint.task).figure_titles
     rows = "\n".join(
         f"| {title} | {shown(key, found[key])} | {shown(key, before[key])} |"
         for key, title in figures.items()
@@ -181,7 +171,7 @@ spanetv2 evaluate {name}{options}
 ```
 
 ```python
-{python_example(name, task)}
+{find_task(task).loading_example(name)}
 ```
 
 | | |
@@ -218,35 +208,16 @@ def shown(key: str, value: float) -> str:
 
 def summary(about: About, task: str, found: dict[str, Any]) -> str:
     """The figures in half a line."""
-    shares = {key: shown(key, found[key]) for key in FIGURES[task]}
+    shares = {key: shown(key, found[key]) for key in find_task(task).figure_titles}
     return about.summary.format(**shares, images=f"{found['images']:,}")
 
 
 def inputs(checkpoint: Checkpoint) -> str:
     """Size and colours of images, and what the network is made for."""
-    options, images = checkpoint.model_kwargs, checkpoint.preprocessing or {}
-    detector = checkpoint.extra.get("detector", {})
-    if checkpoint.task == "classification":
-        size = f"{options['img_size'][0]} x {options['img_size'][1]} pixels"
-    elif detector:
-        size = f"any size, shown with a short side of {detector['min_size']} pixels"
-    elif images.get("size"):
-        size = f"any size, shown as {images['size'][0]} x {images['size'][1]} pixels"
-    else:
-        size = "any size"
+    options = checkpoint.model_kwargs
+    size = find_task(checkpoint.task).describe_input(checkpoint)
     colours = {1: "grey", 3: "RGB"}[options["in_chans"]]
     return f"{colours}, {size}; stem of stride {options['stem_stride']}"
-
-
-def python_example(name: str, task: str) -> str:
-    """How to load the weights in Python."""
-    if task == "classification":
-        return f'import spanetv2, timm\nmodel = timm.create_model("{name}", pretrained=True)'
-    loader = {"segmentation": "load_segmenter", "detection": "load_detector"}[task]
-    return (
-        f"from spanetv2.tasks.{task}.weights import {loader}\n"
-        f'model, checkpoint = {loader}("{name}")'
-    )
 
 
 def recipe_text(about: About) -> str:
@@ -279,7 +250,7 @@ def ship(run: Path, name: str, data: str | None) -> None:
     commit = json.loads((run / "versions.json").read_text(encoding="utf-8"))["commit"]
     extra = {
         **checkpoint.extra,
-        **{key: found[key] for key in FIGURES[checkpoint.task]},
+        **{key: found[key] for key in find_task(checkpoint.task).figure_titles},
         "summary": summary(about, checkpoint.task, found),
         "recipe": about.recipe,
         "commit": commit,

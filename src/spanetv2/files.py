@@ -1,14 +1,21 @@
-"""Writing files so that a reader never sees half of one."""
+"""Writing files so that a reader never sees half of one, under names that no two of them share."""
 
 import contextlib
 import json
 import os
 import tempfile
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_path", "json_rows", "write_json", "write_text"]
+from spanetv2.text import printable
+
+__all__ = ["UniqueNames", "atomic_path", "json_rows", "write_json", "write_text"]
+
+_LONGEST = 200
+"""Bytes of a name without its ending and number. File systems allow 255 in all, and the temporary
+file beside it needs some of them."""
 
 
 @contextlib.contextmanager
@@ -92,3 +99,43 @@ def json_rows(
         yield write
         if not lines:
             stream.write("\n]\n" if count else "[]\n")
+
+
+class UniqueNames:
+    """Names for what is written about input files, so that no output replaces another.
+
+    The second file of a name gets ``-2``, the third ``-3``. Names that differ only by case, or by
+    how an accent is encoded, count as one: some file systems do not tell them apart. Characters
+    that cannot be printed are escaped, and a name too long for a file system is cut.
+    """
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+        self._counts: dict[str, int] = {}
+
+    def name(self, path: str | os.PathLike[str]) -> str:
+        """The name for an input file: its own without the ending, numbered if it is taken.
+
+        Args:
+            path: the input file.
+
+        Example:
+            >>> names = UniqueNames()
+            >>> [names.name(path) for path in ("a/cat.jpg", "b/cat.png", "b/Cat.png")]
+            ['cat', 'cat-2', 'Cat-3']
+        """
+        stem = printable(Path(path).stem) or "image"
+        stem = stem.encode()[:_LONGEST].decode(errors="ignore")
+        key = _folded(stem)
+        count = self._counts.get(key, 1)
+        name = stem if count == 1 else f"{stem}-{count}"
+        while _folded(name) in self._used:
+            count += 1
+            name = f"{stem}-{count}"
+        self._counts[key] = count
+        self._used.add(_folded(name))
+        return name
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())

@@ -1,12 +1,12 @@
 import pytest
 from typer.testing import CliRunner
 
-from spanetv2.cli.main import app
+from spanetv2.cli.main import make_app
 from spanetv2.errors import UserError
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, ["analyze", "theory", *map(str, arguments)])
+    return CliRunner().invoke(make_app(), ["analyze", "theory", *map(str, arguments)])
 
 
 def test_analyze_theory_writes_the_report(tmp_path):

@@ -9,8 +9,8 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from spanetv2.cli.evaluate import evaluate
-from spanetv2.cli.predict import predict
+from spanetv2.cli.evaluate import evaluate_command
+from spanetv2.cli.predict import predict_command
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.masks import decode_mask, encode_pixels
 from spanetv2.tasks.detection.model import create_detector
@@ -18,6 +18,7 @@ from spanetv2.tasks.detection.options import DetectorOptions
 from spanetv2.tasks.detection.weights import save_detector
 
 CLASSES = ["cat", "my dög", "bird"]
+evaluate, predict = evaluate_command(), predict_command()
 IDS = [5, 1, 90]
 LIGHT = DetectorOptions(
     system="cascade_mask_rcnn",

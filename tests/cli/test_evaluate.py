@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import spanetv2
-from spanetv2.cli.evaluate import evaluate
+from spanetv2.cli.evaluate import evaluate_command
 from spanetv2.data.classes import imagenet_classes
 from spanetv2.data.preprocessing import Preprocessing, eval_transform
 from spanetv2.errors import UserError
@@ -56,7 +56,7 @@ def third_party_leaks():
 
 def run(*arguments):
     app = typer.Typer()
-    app.command()(evaluate)
+    app.command()(evaluate_command())
     return CliRunner().invoke(app, [*map(str, arguments), "--device", "cpu"])
 
 

@@ -8,9 +8,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import spanetv2
-from spanetv2.cli.predict import predict, printable
+from spanetv2.cli.predict import predict_command
 from spanetv2.data.preprocessing import Preprocessing, eval_transform
 from spanetv2.errors import UserError
+from spanetv2.text import printable
 
 CLASSES = ["n01440764", "my cat", "dög"]
 TITLES = ["tench", "my cat", "dög"]
@@ -42,7 +43,7 @@ def images(tmp_path):
 
 def run(*arguments):
     app = typer.Typer()
-    app.command()(predict)
+    app.command()(predict_command())
     return CliRunner().invoke(app, [*map(str, arguments), "--device", "cpu"])
 
 
@@ -146,7 +147,7 @@ def test_predict_leaves_no_json_behind_when_it_fails(checkpoint, images, tmp_pat
 def test_predict_refuses_a_missing_checkpoint_and_device(images, checkpoint, tmp_path):
     assert isinstance(run(tmp_path / "none.pth", images).exception, UserError)
     app = typer.Typer()
-    app.command()(predict)
+    app.command()(predict_command())
     result = CliRunner().invoke(app, [str(checkpoint), str(images), "--device", "tpu9"])
     assert isinstance(result.exception, UserError)
     assert "'tpu9'" in str(result.exception)

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import spanetv2.cli.train
-from spanetv2.cli.main import app
+from spanetv2.cli.main import make_app
 from spanetv2.models import load_model
 from spanetv2.training.stopping import Interrupted
 
@@ -42,7 +42,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 def test_quickstart_leaves_everything_in_the_folder(tmp_path: Path, seen: list[list[str]]) -> None:
     folder = tmp_path / "run"
-    result = CliRunner().invoke(app, ["quickstart", "--out", str(folder), "--epochs", "1"])
+    result = CliRunner().invoke(make_app(), ["quickstart", "--out", str(folder), "--epochs", "1"])
     assert result.exit_code == 0, result.output
     assert seen[0][:5] == ["classification", "--config", "digits", "--out", str(folder)]
     assert "--overwrite" not in seen[0]
@@ -60,7 +60,7 @@ def test_quickstart_leaves_everything_in_the_folder(tmp_path: Path, seen: list[l
     _, checkpoint = load_model(folder)
     assert checkpoint.classes == [str(digit) for digit in range(10)]
 
-    again = CliRunner().invoke(app, ["quickstart", "--out", str(folder), "--epochs", "1"])
+    again = CliRunner().invoke(make_app(), ["quickstart", "--out", str(folder), "--epochs", "1"])
     assert again.exit_code != 0  # a folder of the user's is not replaced without being asked
     assert "--overwrite" in str(again.exception)
 
@@ -76,7 +76,7 @@ def test_quickstart_replaces_its_own_folder(
         raise Interrupted("stopped (Ctrl-C); nothing was saved yet", 130)
 
     monkeypatch.setattr(spanetv2.cli.train, "run_training", stop)
-    result = CliRunner().invoke(app, ["quickstart"])
+    result = CliRunner().invoke(make_app(), ["quickstart"])
     assert result.exit_code == 130
     assert "stopped (Ctrl-C)" in result.output
     assert "--overwrite" in calls[0]
@@ -84,5 +84,5 @@ def test_quickstart_replaces_its_own_folder(
 
 
 def test_quickstart_refuses_no_epochs(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["quickstart", "--epochs", "0", "--out", str(tmp_path)])
+    result = CliRunner().invoke(make_app(), ["quickstart", "--epochs", "0", "--out", str(tmp_path)])
     assert result.exit_code == 2

@@ -9,9 +9,9 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from spanetv2.cli.check_data import app as check_app
-from spanetv2.cli.evaluate import evaluate
-from spanetv2.cli.predict import predict
+from spanetv2.cli.check_data import check_data_app
+from spanetv2.cli.evaluate import evaluate_command
+from spanetv2.cli.predict import predict_command
 from spanetv2.errors import UserError
 from spanetv2.tasks.segmentation.model import HeadOptions, create_segmenter
 from spanetv2.tasks.segmentation.weights import load_segmenter, save_segmenter
@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks" / "segmenta
 import segmentation_data  # pyright: ignore[reportMissingImports]
 
 NAMES = segmentation_data.NAMES
+check_app, evaluate, predict = check_data_app(), evaluate_command(), predict_command()
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def checkpoint(tmp_path_factory):
     """A model with random, lively weights: it answers differently everywhere."""
     torch.manual_seed(0)
     head = HeadOptions(name="semantic_fpn", width=8, neck=8)
-    model = create_segmenter("pico_pure", num_classes=3, head=head, img_size=32, stem_stride=2)
+    model = create_segmenter("pico_pure", 3, head, img_size=32, stem_stride=2)
     for parameter in model.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=2 * parameter[0].numel() ** -0.5)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from spanetv2.cli.main import app
+from spanetv2.cli.main import make_app
 from spanetv2.errors import UserError
 from spanetv2.models.weights import shipped_weights
 from spanetv2.scenes import write_scenes
@@ -26,7 +26,7 @@ COUNT = 100  # 93 of them are recognised
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(make_app(), [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from spanetv2.cli.main import app
+from spanetv2.cli.main import make_app
 from spanetv2.cli.train import main
 
 
@@ -131,14 +131,14 @@ def test_unknown_key_in_a_file_is_named(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_the_command_forwards_its_arguments() -> None:
     runner = CliRunner()
-    result = runner.invoke(app, ["train", "classification", "--help"])
+    result = runner.invoke(make_app(), ["train", "classification", "--help"])
     assert result.exit_code == 0
     assert "--print-config" in result.output
-    assert runner.invoke(app, ["train", "classification", "--nope"]).exit_code == 2
+    assert runner.invoke(make_app(), ["train", "classification", "--nope"]).exit_code == 2
 
 
 def test_recipes_are_listed() -> None:
-    result = CliRunner().invoke(app, ["recipes"])
+    result = CliRunner().invoke(make_app(), ["recipes"])
     assert result.exit_code == 0
     assert "imagenet/s18_pure" in result.output
     assert "ImageNet-1k, S18 pure from scratch: AdamW" in result.output

@@ -14,8 +14,6 @@ from typing import Any, NamedTuple, cast
 import torch
 from timm.models.metaformer import SepConv
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from spanetv2.benchmark.networks import compiled
 from spanetv2.benchmark.settings import DTYPES, Cell
@@ -23,6 +21,7 @@ from spanetv2.benchmark.timing import Step, timed
 from spanetv2.errors import UserError
 from spanetv2.layers import Stem, conv_output_size
 from spanetv2.mixers import SPAM, Attention, LocalMixing
+from spanetv2.models.costs import count_parameters, multiply_adds
 from spanetv2.models.implementation import set_implementation
 from spanetv2.models.variants import VARIANTS
 from spanetv2.ops.multiscale_spectral import (
@@ -130,11 +129,10 @@ def make_operator(name: str, channels: int, side: int) -> tuple[nn.Module, bool]
 def cost_of(name: str, channels: int, side: int, *, batch: int, dtype: str, work: str) -> Cost:
     """Multiply-adds and bytes of an operator.
 
-    Every implementation of an operator has the cost of its definition, with the FFT (a real one of
-    n points takes 1.25 n log2 n multiply-adds). Bytes: the input is read and the output written
-    once, and the weights read; in training the output's gradient is read, the input read again, its
-    gradient written, and the weights' gradients written. Training takes three times the
-    multiply-adds.
+    Every implementation of an operator has the cost of its definition, with the FFT. Bytes: the
+    input is read and the output written once, and the weights read; in training the output's
+    gradient is read, the input read again, its gradient written, and the weights' gradients
+    written. Training takes three times the multiply-adds.
 
     Args:
         name: of ``OPERATORS``.
@@ -144,23 +142,15 @@ def cost_of(name: str, channels: int, side: int, *, batch: int, dtype: str, work
         dtype: of maps and weights.
         work: inference or training.
     """
-    kind = name.partition("@")[0]
-    module, last = make_operator(kind, channels, side)
-    if isinstance(module, LocalMixing):
-        set_implementation(module, "reference")
+    module, last = make_operator(name.partition("@")[0], channels, side)
     shape = (1, side, side, channels) if last else (1, channels, side, side)
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        module.to("meta")(torch.empty(shape, device="meta"))
-    tokens = side * side
-    multiply_adds = batch * counter.get_total_flops() / 2
-    if kind in ("spam", "local"):
-        multiply_adds += batch * channels * (2.5 * tokens * math.log2(tokens) + tokens)
+    computed = batch * multiply_adds(module, shape).total
     width = DTYPES[dtype].itemsize
-    maps = batch * channels * tokens * width
-    weights = sum(p.numel() for p in module.parameters()) * width
+    maps = batch * channels * side * side * width
+    weights = count_parameters(module) * width
     if work == "inference":
-        return Cost(multiply_adds, 2 * maps + weights)
-    return Cost(3 * multiply_adds, 5 * maps + 3 * weights)
+        return Cost(computed, 2 * maps + weights)
+    return Cost(3 * computed, 5 * maps + 3 * weights)
 
 
 def operator_step(
@@ -200,8 +190,7 @@ def operator_step(
     run = learn if training else infer
     if device.startswith("cuda"):
         run = _captured(run, device)
-    parameters = sum(p.numel() for p in module.parameters())
-    step = Step(run=run, tidy=lambda: None, parameters=parameters)
+    step = Step(run=run, tidy=lambda: None, parameters=count_parameters(module))
     timed(step, device)  # compiles
     once = timed(step, device)
     return step._replace(repeats=min(_MOST, max(1, math.ceil(_SHORTEST / once))))

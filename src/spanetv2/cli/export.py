@@ -5,17 +5,13 @@ from typing import Annotated
 
 import typer
 
+from spanetv2.cli.options import CHECKPOINT
+
 __all__ = ["export"]
 
 
 def export(
-    checkpoint: Annotated[
-        str,
-        typer.Argument(
-            help="Weights: .safetensors, a run folder, the authors' .pth, a training .ckpt, or a "
-            "name of weights in the package (see `spanetv2 models`)."
-        ),
-    ],
+    checkpoint: Annotated[str, CHECKPOINT],
     format: Annotated[str, typer.Option(help="onnx, torch (torch.export) or torchscript.")] = (
         "onnx"
     ),
@@ -37,39 +33,31 @@ def export(
 
     The file describes its classes and the pre-processing of images in its metadata.
     """
-    from spanetv2.data.preprocessing import Preprocessing
     from spanetv2.deploy.export import FORMATS, export_model
     from spanetv2.errors import UserError
-    from spanetv2.models import SPANetV2, load_model
+    from spanetv2.models.weights.read import read_checkpoint
+    from spanetv2.tasks import find_task
 
     if format not in FORMATS:
         raise UserError(f"got --format {format}, expected one of {', '.join(FORMATS)}")
     if img_size is not None and len(img_size) > 2:
         raise UserError(f"got --img-size {len(img_size)} times, expected once or twice")
-    model, record = load_model(checkpoint)
-    if not isinstance(model, SPANetV2):
-        raise UserError(f"got {record.path}, a {record.model_name}, expected a SPANetV2 to export")
-    preprocessing = Preprocessing.of_checkpoint(model, record.preprocessing)
+    record = read_checkpoint(checkpoint)
     size = None if img_size is None else (img_size[0], img_size[-1])
-    wanted = model.img_size if size is None else size
-    name = record.model_name or "spanetv2"
-    target = out or Path(name + FORMATS[format])
+    subject = find_task(record.task).export_subject(record, size)
+    target = out or Path(subject.name + FORMATS[format])
     if target.suffix != FORMATS[format]:
         raise UserError(f"got --out {target}, expected a name that ends in {FORMATS[format]}")
     written = export_model(
-        model,
+        subject.model,
         target,
         format=format,  # pyright: ignore[reportArgumentType] - checked above
-        input_size=wanted,
+        input_size=subject.img_size,
         batch_size=batch_size,
         dynamic_batch=dynamic_batch,
         dynamic_size=dynamic_size,
         opset=opset,
-        description={
-            "model": record.model_name,
-            "classes": record.classes,
-            "preprocessing": {**preprocessing.to_dict(), "input_size": [model.in_chans, *wanted]},
-        },
+        description=subject.description,
     )
     shape = " x ".join("any" if side < 0 else str(side) for side in written.input_shape)
     checked = (

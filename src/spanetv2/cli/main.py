@@ -2,36 +2,55 @@
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from spanetv2.cli.analyze import app as analyze
 from spanetv2.cli.benchmark import benchmark
-from spanetv2.cli.check_data import app as check_data
+from spanetv2.cli.check_data import check_data_app
 from spanetv2.cli.convert import convert
-from spanetv2.cli.evaluate import evaluate
-from spanetv2.cli.evidence import app as evidence
+from spanetv2.cli.evaluate import evaluate_command
 from spanetv2.cli.export import export
 from spanetv2.cli.models import models
-from spanetv2.cli.predict import predict
+from spanetv2.cli.predict import predict_command
 from spanetv2.cli.quickstart import quickstart
 from spanetv2.cli.recipes import recipes
 from spanetv2.cli.scenes import scenes
 from spanetv2.errors import UserError
 
-__all__ = ["app", "main"]
+__all__ = ["main", "make_app"]
 
 TRACEBACK = "SPANETV2_TRACEBACK"
 
-app = typer.Typer(
-    name="spanetv2",
-    help="SPANetV2: spectral-adaptive modulation networks. Train, evaluate, predict, convert.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+
+def make_app() -> typer.Typer:
+    """The whole command, with the options of every task that is registered by now."""
+    app = typer.Typer(
+        name="spanetv2",
+        help="SPANetV2: spectral-adaptive modulation networks. Train, evaluate, predict, convert.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_options)
+    app.command(
+        add_help_option=False,
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )(train)
+    app.command()(quickstart)
+    app.command()(evaluate_command())
+    app.command()(predict_command())
+    app.command()(convert)
+    app.command()(export)
+    app.command()(benchmark)
+    app.command()(scenes)
+    app.add_typer(check_data_app(), name="check-data")
+    app.command()(models)
+    app.command()(recipes)
+    app.add_typer(analyze, name="analyze")
+    return app
 
 
 def _version(wanted: bool) -> None:
@@ -42,7 +61,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
@@ -51,10 +69,6 @@ def _options(
     pass
 
 
-@app.command(
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
 def train(context: typer.Context) -> None:
     """Train a model from a recipe, or go on with a run (train --help shows more)."""
     from spanetv2.cli.train import main as run
@@ -62,24 +76,10 @@ def train(context: typer.Context) -> None:
     raise typer.Exit(run(context.args))
 
 
-app.command()(quickstart)
-app.command()(evaluate)
-app.command()(predict)
-app.command()(convert)
-app.command()(export)
-app.command()(benchmark)
-app.command()(scenes)
-app.add_typer(check_data, name="check-data")
-app.command()(models)
-app.command()(recipes)
-app.add_typer(analyze, name="analyze")
-app.add_typer(evidence, name="evidence")
-
-
-def main() -> None:
-    """Run the command line; every failure is one line on stderr and a non-zero exit status."""
+def main(app: Callable[[], object] | None = None) -> None:
+    """Run a command line, by default ours; a failure is one line on stderr and exit status 1."""
     try:
-        app()
+        (app or make_app())()
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:

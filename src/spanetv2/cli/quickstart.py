@@ -8,17 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from spanetv2.tasks.classification.data.sources import ImageSource
     from spanetv2.training.run import RunResult
 
 __all__ = ["quickstart"]
 
 DEFAULT_FOLDER = Path("runs/quickstart")
-# Pictures and page are written beside what the training run leaves in the folder.
-CURVES, CONFUSION = "training_curves.png", "confusion_matrix.png"
-SHEET, FILTERS, PAGE = "predictions.png", "spectral_filters.png", "index.html"
 
 
 def quickstart(
@@ -54,39 +48,24 @@ def quickstart(
         typer.echo(str(stopped), err=True)
         raise typer.Exit(stopped.status) from None
     assert result is not None  # only --print-config ends without a run
-    show(result)
-    _tell(result, seconds=time.perf_counter() - start)
+    files = show(result)
+    _tell(result, files, seconds=time.perf_counter() - start)
 
 
-def show(result: "RunResult") -> None:
-    """Draw the pictures of a finished run on the digits, and write its page."""
-    from spanetv2.data.preprocessing import Preprocessing
-    from spanetv2.models import load_model
-    from spanetv2.tasks.classification.data.sources import DatasetSpec, ImageSource, open_dataset
-    from spanetv2.tasks.classification.picture import spectral_filters, training_curves
-    from spanetv2.tasks.classification.report import html_report
+def show(result: "RunResult") -> dict[str, Path]:
+    """Draw the pictures of a finished run on the digits, and write its page.
 
-    print("drawing pictures ...", file=sys.stderr, flush=True)
+    Returns:
+        What was written, name for people -> file.
+    """
+    from spanetv2.models.weights.read import read_checkpoint
+    from spanetv2.tasks import find_task
+
     folder = result.folder
-    model, checkpoint = load_model(result.weights)
-    assert checkpoint.preprocessing is not None
-    source = open_dataset(DatasetSpec(name="digits", split="val"))
-    assert isinstance(source, ImageSource)
-    training_curves(folder / "logs" / "metrics.csv", folder / CURVES)
-    _draw_predictions(
-        model, source, Preprocessing.from_dict(checkpoint.preprocessing), folder=folder
-    )
-    spectral_filters(model, folder / FILTERS)
-    parameters = sum(p.numel() for p in model.parameters())
-    html_report(
+    return find_task(read_checkpoint(result.weights).task).write_page(
         folder,
         title="SPANetV2 quick start: handwritten digits",
-        facts={
-            "model": checkpoint.model_name or type(model).__name__,
-            "parameters": f"{parameters / 1e6:.2f} M",
-            "data": "handwritten digits, a fifth held out",
-            **_training_facts(result.metrics),
-        },
+        facts={"data": "handwritten digits, a fifth held out", **_training_facts(result.metrics)},
         commands=[
             (
                 "Classify images of your own (light strokes on a dark ground, like these digits):",
@@ -105,39 +84,8 @@ def show(result: "RunResult") -> None:
                 f'model, checkpoint = spanetv2.load_model("{folder / "weights.safetensors"}")',
             ),
         ],
+        progress=lambda text: print(text, file=sys.stderr, flush=True),
     )
-
-
-def _draw_predictions(
-    model: "nn.Module", source: "ImageSource", preprocessing: Any, *, folder: Path
-) -> None:
-    """Draw the sheet of predictions and the confusion matrix over all images of ``source``."""
-    import numpy as np
-    import torch
-
-    from spanetv2.data.preprocessing import eval_transform
-    from spanetv2.tasks.classification.picture import SheetRow, confusion_matrix, prediction_sheet
-
-    transform = eval_transform(preprocessing)
-    images, labels = zip(*(source[i] for i in range(len(source))), strict=True)
-    probabilities = []
-    with torch.inference_mode():
-        for start in range(0, len(images), 64):
-            batch = torch.stack([transform(image) for image in images[start : start + 64]])
-            probabilities.append(model(batch).softmax(-1))
-    best = torch.cat(probabilities).max(-1)
-    matrix = np.zeros((len(source.classes),) * 2, dtype=np.int64)
-    np.add.at(matrix, (np.asarray(labels), best.indices.numpy()), 1)
-    confusion_matrix(matrix, source.classes, folder / CONFUSION)
-    rows = [
-        SheetRow(
-            predicted=source.classes[int(index)],
-            probability=min(1.0, float(value)),
-            true=source.classes[label],
-        )
-        for label, index, value in zip(labels, best.indices, best.values, strict=True)
-    ]
-    prediction_sheet(images, rows, folder / SHEET)
 
 
 def _training_facts(metrics: dict[str, Any]) -> dict[str, str]:
@@ -150,19 +98,12 @@ def _training_facts(metrics: dict[str, Any]) -> dict[str, str]:
     return facts
 
 
-def _tell(result: "RunResult", *, seconds: float) -> None:
+def _tell(result: "RunResult", files: dict[str, Path], *, seconds: float) -> None:
     metrics, folder = result.metrics, result.folder
     training = metrics.get("training", {}).get("seconds")
     spent = f"{seconds:.0f} s" + ("" if training is None else f", {training:.0f} s of it training")
     typer.echo(f"\ntop-1 on held-out images: {100 * metrics['top1']:.2f} %  ({spent})")
-    for what, name in (
-        ("weights", result.weights.name),
-        ("metrics", "metrics.json"),
-        ("training curves", CURVES),
-        ("confusion matrix", CONFUSION),
-        ("predictions", SHEET),
-        ("spectral filters", FILTERS),
-        ("all on one page", PAGE),
-    ):
-        typer.echo(f"  {what:<17} {folder / name}")
-    typer.echo(f"open {(folder / PAGE).resolve().as_uri()}")
+    written = {"weights": result.weights, "metrics": folder / "metrics.json", **files}
+    for what, path in written.items():
+        typer.echo(f"  {what:<17} {path}")
+    typer.echo(f"open {list(written.values())[-1].resolve().as_uri()}")

@@ -16,13 +16,29 @@ from spanetv2.data.sampler import EpochSampler
 from spanetv2.data.seeded import SeededDataset
 from spanetv2.errors import UserError
 
-__all__ = ["Collate", "ImageLoader", "SafeItems", "Stop", "eval_batches", "train_batches"]
+__all__ = [
+    "Collate",
+    "ImageLoader",
+    "PartialBatch",
+    "SafeItems",
+    "Stop",
+    "eval_batches",
+    "train_batches",
+]
 
 
 class Stop(NamedTuple):
     """An item, or a batch, that says: raise this."""
 
     failure: Failure
+
+
+class PartialBatch(NamedTuple):
+    """A batch that may have lost images."""
+
+    batch: Any
+    """what the loader's ``collate`` made of those that could be read; None if not one could"""
+    failures: list[Failure]
 
 
 class ImageLoader(DataLoader[Any]):
@@ -59,8 +75,8 @@ class Collate:
 
     Args:
         merge: from a non-empty list of items to a batch.
-        on_error: ``raise`` makes the loader raise the first failure; ``skip`` gives
-            ``(batch or None, failures)``.
+        on_error: ``raise`` makes the loader raise the first failure; ``skip`` gives a
+            ``PartialBatch``.
 
     Raises:
         UserError: another word.
@@ -80,7 +96,7 @@ class Collate:
         if self.on_error == "raise":
             return Stop(failures[0]) if failures else self.merge(items)
         good = [item for item in items if not isinstance(item, Failure)]
-        return (self.merge(good) if good else None), failures
+        return PartialBatch(self.merge(good) if good else None, failures)
 
 
 def train_batches(
@@ -144,7 +160,7 @@ def eval_batches(
         persistent_workers: keep the workers between passes.
 
     Returns:
-        A loader of batches; with ``skip``, of ``(batch or None, failures)``.
+        A loader of batches; with ``skip``, of ``PartialBatch``.
 
     Raises:
         UserError: impossible numbers.

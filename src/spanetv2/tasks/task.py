@@ -1,9 +1,250 @@
 """What a task provides for the commands, beside what the training engine asks of it."""
 
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+
+from torch import nn
+
+from spanetv2.errors import UserError
 from spanetv2.training.task import TrainingTask
 
-__all__ = ["Task"]
+if TYPE_CHECKING:
+    import torch
+
+    from spanetv2.analysis.cue_conflict import CueImage
+    from spanetv2.analysis.model_study import ModelInput
+    from spanetv2.models.weights.read import Checkpoint
+    from spanetv2.tasks.evaluation import Evaluation, EvaluationSettings
+    from spanetv2.tasks.prediction import PredictionSettings, Predictor
+
+__all__ = ["OUT", "ExportSubject", "Option", "SplitCheck", "Task"]
+
+Command = Literal["evaluate", "predict", "check_data"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Option:
+    """An option that a task adds to a command; tasks may share one.
+
+    Args:
+        name: keyword by which the task gets the value; ``--name`` on the command line.
+        type: of its value: str, int, float, bool, Path, or list of one of them.
+        help: what it does, in a line.
+        flag: its form on the command line, where that is not ``--name``.
+        least: smallest value.
+        most: largest value.
+    """
+
+    name: str
+    type: Any
+    help: str
+    flag: str | None = None
+    least: float | None = None
+    most: float | None = None
+
+
+OUT = Option(
+    name="out",
+    type=Path,
+    help="folder for label images, overlays and results (default: predictions)",
+)
+"""Where tasks that answer with pictures write them."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SplitCheck:
+    """What was found in a part of a data set.
+
+    Args:
+        report: counts, for standard output.
+        problems: a line for each, with ``error: ``, ``warning: `` or another word before it.
+        errors: number of problems that training would stop at.
+        summary: a line about all parts so far, where there were errors; "" for none.
+    """
+
+    report: str
+    problems: list[str]
+    errors: int
+    summary: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportSubject:
+    """A network to export.
+
+    Args:
+        model: the network.
+        img_size: height and width of its images in pixels.
+        name: of the file, without ending.
+        description: kept in the file: model, classes, pre-processing; JSON values.
+    """
+
+    model: nn.Module
+    img_size: tuple[int, int]
+    name: str
+    description: dict[str, Any]
 
 
 class Task(TrainingTask):
-    """A kind of work: its data, network, training, measures and pictures."""
+    """A kind of work: its data, network, training, measures and pictures.
+
+    The engine asks for what ``TrainingTask`` lists; the commands for what follows. A task without
+    one of these answers with a ``UserError`` that says so.
+
+    Attributes:
+        evaluate_options: options that the task adds to ``spanetv2 evaluate``.
+        predict_options: options that the task adds to ``spanetv2 predict``.
+        check_data_options: options that the task adds to ``spanetv2 check-data``.
+        evaluate_batch_size: images per forward pass, where none is given.
+        predict_batch_size: the same for predictions.
+        evaluate_help: what is measured, in half a sentence for the command's help.
+        predict_help: what is answered and where it goes, the same way.
+        datasets: kinds of data sets, for ``--dataset``'s help.
+        figure_titles: names of figures for people, by the figures' names; for model cards.
+    """
+
+    evaluate_options: ClassVar[tuple[Option, ...]] = ()
+    predict_options: ClassVar[tuple[Option, ...]] = ()
+    check_data_options: ClassVar[tuple[Option, ...]] = ()
+    evaluate_batch_size: ClassVar[int] = 1
+    predict_batch_size: ClassVar[int] = 1
+    evaluate_help: ClassVar[str] = "not there yet"
+    predict_help: ClassVar[str] = "not there yet"
+    datasets: ClassVar[str] = ""
+    figure_titles: ClassVar[Mapping[str, str]] = {}
+
+    def options(self, command: Command) -> tuple[Option, ...]:
+        """The options that the task adds to a command."""
+        return getattr(self, f"{command}_options")
+
+    def checked_options(self, command: Command, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values that were given, without those that are None.
+
+        Raises:
+            UserError: an option that the task has not.
+        """
+        names = [option.name for option in self.options(command)]
+        given = {name: value for name, value in values.items() if value is not None}
+        if unknown := [name for name in given if name not in names]:
+            raise UserError(
+                f"got option {', '.join(unknown)} for weights of {self.name}, expected "
+                f"{'one of ' + ', '.join(names) if names else 'none'}"
+            )
+        return given
+
+    def evaluate(self, checkpoint: "Checkpoint", settings: "EvaluationSettings") -> "Evaluation":
+        """Measure a checkpoint of this task.
+
+        Raises:
+            UserError: no such data, or data that do not fit the checkpoint.
+        """
+        self._lacks("evaluation", checkpoint)
+
+    def predictor(self, checkpoint: "Checkpoint", settings: "PredictionSettings") -> "Predictor":
+        """Load a checkpoint of this task to answer for image files.
+
+        Raises:
+            UserError: settings out of range, or damaged weights.
+        """
+        self._lacks("prediction for files", checkpoint)
+
+    def check_data(
+        self, data: Path, *, split: str | None = None, progress: bool = False, **options: Any
+    ) -> Iterator[SplitCheck]:
+        """Look through a data set and name every file that cannot be used.
+
+        Args:
+            data: folder of the data.
+            split: part of the data; None is train and val.
+            progress: show a bar.
+            **options: of ``check_data_options``.
+
+        Raises:
+            UserError: no such data.
+        """
+        self._lacks("data check")
+
+    def export_subject(
+        self, checkpoint: "Checkpoint", img_size: tuple[int, int] | None = None
+    ) -> ExportSubject:
+        """Load a checkpoint of this task to be exported.
+
+        Args:
+            checkpoint: the weights.
+            img_size: height and width in pixels; None is what the network was made for.
+
+        Raises:
+            UserError: it cannot be exported.
+        """
+        self._lacks("export", checkpoint)
+
+    def analysis_images(self, folder: str | None, *, dataset: str, split: str, limit: int) -> Any:
+        """Read images for an analysis: up to ``limit`` of them, evenly over the data.
+
+        Raises:
+            UserError: no such data, or none that can be read.
+        """
+        self._lacks("analysis")
+
+    def analysis_input(
+        self,
+        model: "str | Checkpoint",
+        title: str,
+        images: Any,
+        cues: "Sequence[CueImage]",
+        *,
+        device: "torch.device",
+        pretrained: bool,
+    ) -> "ModelInput":
+        """Load a network to be analysed, and bring images into its form.
+
+        Args:
+            model: a checkpoint of this task, or a model's name.
+            title: its name in the report.
+            images: from ``analysis_images``.
+            cues: cue-conflict images.
+            device: where to compute.
+            pretrained: fetch timm's weights for a model given by name.
+
+        Raises:
+            UserError: no such model.
+        """
+        self._lacks("analysis", None if isinstance(model, str) else model)
+
+    def write_page(
+        self,
+        folder: Path,
+        *,
+        title: str,
+        facts: Mapping[str, str],
+        commands: Sequence[tuple[str, str]],
+        progress: Callable[[str], None] | None = None,
+    ) -> dict[str, Path]:
+        """Draw the pictures of a finished run, and write a page that shows them.
+
+        Args:
+            folder: of the run.
+            title: heading of the page.
+            facts: shown before the figures, label -> value.
+            commands: how to go on: (what it does, command line).
+            progress: told what is being done.
+
+        Returns:
+            What was written, name for people -> file; the page last.
+        """
+        self._lacks("page of a run")
+
+    def describe_input(self, checkpoint: "Checkpoint") -> str:
+        """Size and colours of a checkpoint's images in a line, for its card."""
+        return "images"
+
+    def loading_example(self, name: str | os.PathLike[str]) -> str:
+        """Lines of Python that load weights of this task, for their card."""
+        return f'import spanetv2\nspanetv2.predict("{os.fspath(name)}", "image.png")'
+
+    def _lacks(self, what: str, checkpoint: "Checkpoint | None" = None) -> NoReturn:
+        where = "" if checkpoint is None else f"{checkpoint.path}: "
+        raise UserError(f"{where}there is no {what} for {self.name} yet")

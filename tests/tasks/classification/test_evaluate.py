@@ -7,9 +7,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from spanetv2.data.images import ImageError
+from spanetv2.data.images import Failure, ImageError
+from spanetv2.data.loader import PartialBatch
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.data.loader import Batch, Failure, eval_loader
+from spanetv2.tasks.classification.data.loader import eval_loader
 from spanetv2.tasks.classification.data.sources import DatasetSpec, open_dataset
 from spanetv2.tasks.classification.evaluate import evaluate
 
@@ -76,7 +77,7 @@ def test_evaluate_leaves_out_and_reports_damaged_images(folder):
 
 
 def test_evaluate_without_a_readable_image_is_an_error():
-    nothing = Batch(None, torch.empty(0, dtype=torch.int64), [Failure("a.png", "an empty file")])
+    nothing = PartialBatch(None, [Failure("a.png", "an empty file")])
     with pytest.raises(UserError, match="no images to evaluate"):
         evaluate(Colour(), [nothing], classes=CLASSES)
 

@@ -5,6 +5,7 @@ import torch
 from small_detectors import light_detector, rectangles
 
 from spanetv2.data.images import Failure
+from spanetv2.data.loader import PartialBatch
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.evaluate import evaluate, figures, match_classes
 from spanetv2.tasks.detection.metrics import DetectionMeter
@@ -52,11 +53,12 @@ def test_evaluate_measures_what_the_detector_finds(detector, training):
 def test_evaluate_reports_images_that_could_not_be_read(detector):
     bad = Failure("x.jpg", "an empty file")
     first, second = batches()
-    result = evaluate(detector, [(first, []), (None, [bad]), (second, [bad])], classes=CLASSES)
+    parts = [(first, []), (None, [bad]), (second, [bad])]
+    result = evaluate(detector, [PartialBatch(*part) for part in parts], classes=CLASSES)
     assert (result.images, result.failed) == (3, 2)
     assert result.failures == [bad, bad]
     with pytest.raises(UserError, match="no images to evaluate"):
-        evaluate(detector, [(None, [bad])], classes=CLASSES)
+        evaluate(detector, [PartialBatch(None, [bad])], classes=CLASSES)
 
 
 def test_evaluation_result_is_json(detector):

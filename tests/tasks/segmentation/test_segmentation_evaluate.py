@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from spanetv2.data.images import Failure, ImageError
-from spanetv2.data.loader import eval_batches
+from spanetv2.data.loader import PartialBatch, eval_batches
 from spanetv2.errors import UserError
 from spanetv2.tasks.segmentation.data.folder import DatasetSpec, open_dataset
 from spanetv2.tasks.segmentation.data.transforms import EvalTransform, Preprocessing, collate_views
@@ -126,7 +126,7 @@ def test_evaluate_leaves_out_and_reports_damaged_files(root):
 
 
 def test_evaluate_without_anything_to_read_is_an_error():
-    nothing = [(None, [Failure("a.png", "an empty file")])]
+    nothing = [PartialBatch(None, [Failure("a.png", "an empty file")])]
     with pytest.raises(UserError, match="got no images to evaluate"):
         evaluate(ByColour(), nothing, classes=segmentation_data.NAMES, preprocessing=PLAIN)
 

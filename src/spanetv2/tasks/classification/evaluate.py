@@ -1,41 +1,27 @@
 """Measuring a classifier on a data set."""
 
 import dataclasses
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from spanetv2.data.classes import class_titles
-from spanetv2.data.images import Failure
 from spanetv2.tasks.classification.metrics import ClassificationMeter, Metrics
+from spanetv2.tasks.evaluation import Measurement, run_evaluation
 
 __all__ = ["EvaluationResult", "evaluate"]
 
 _DENSE_CLASSES = 100
 _CONFUSED_PAIRS = 50
-_FAILURES = 1000
+_ROWS = 100
+_PAIRS = 10
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluationResult(Metrics):
+class EvaluationResult(Metrics, Measurement):
     """Figures of a data set, and how they were got."""
-
-    classes: list[str]
-    """class names by index"""
-    seconds: float
-    """wall-clock time for all batches, reading included"""
-    failures: list[Failure]
-    """images that could not be read, left out of all figures (the first 1000)"""
-    failed: int
-    """their number"""
-
-    @property
-    def images_per_second(self) -> float:
-        """Images per second of wall-clock time, reading included."""
-        return self.images / max(self.seconds, 1e-9)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values.
@@ -83,8 +69,32 @@ class EvaluationResult(Metrics):
         rows = torch.cat([pairs, counts[:, None]], dim=1)[order].tolist()
         return [(true, predicted, count) for true, predicted, count in rows]
 
+    def text(self) -> str:
+        """A table of the classes that occur, the most frequent mistakes, and a summary."""
+        titles = class_titles(self.classes)
+        present = [i for i, row in enumerate(self.per_class) if row.images]
+        width = min(32, max(len("class"), *(len(titles[i]) for i in present)))
+        lines = [f"{'class':{width}}  images   top-1   top-5  precision"]
+        for i in present[:_ROWS]:
+            row = self.per_class[i]
+            cells = [_percent(row.top1), _percent(row.top5), f"   {_percent(row.precision)}"]
+            lines.append(f"{titles[i][:width]:{width}}  {row.images:6}  {'  '.join(cells)}")
+        if len(present) > _ROWS:
+            lines.append(f"... and {len(present) - _ROWS} more classes (all in --json)")
+        if confused := self.most_confused(_PAIRS):
+            lines.append("\nmost frequent mistakes (true -> predicted)")
+            for true, predicted, count in confused:
+                lines.append(f"{count:6}  {titles[true]} -> {titles[predicted]}")
+        missing = len(self.classes) - len(present)
+        note = f" ({missing} of the model's classes have no images here)" if missing else ""
+        lines.append(
+            f"\n{self.images} images, {len(present)} classes{note}\n"
+            f"top-1 {100 * self.top1:.2f} %   top-5 {100 * self.top5:.2f} %   "
+            f"loss {self.loss:.4f}   {self.images_per_second:.1f} images/s"
+        )
+        return "\n".join(lines)
 
-@torch.inference_mode()
+
 def evaluate(
     model: nn.Module,
     loader: Iterable[Any],
@@ -99,7 +109,7 @@ def evaluate(
     Args:
         model: gives logits (B, classes) for images (B, C, H, W); evaluated in evaluation mode and
             left in the mode it was in.
-        loader: gives (images, targets), or ``Batch`` with the images that could not be read.
+        loader: gives (images, targets), or ``PartialBatch`` of such pairs.
         classes: names of the model's outputs. Top-1 is over all of them, also where the data holds
             images of a few only.
         mapping: the output that each of the data's labels means, see ``match_classes``; by default
@@ -114,40 +124,18 @@ def evaluate(
         UserError: no image could be read, or an output is not finite.
         ImageError: an image cannot be read and the loader does not skip it.
     """
-    from tqdm import tqdm
-
-    was_training = model.training
-    model = model.to(device).eval()
     meter = ClassificationMeter(len(classes), device=device)
     table = None if mapping is None else torch.tensor(mapping, dtype=torch.int64)
-    failures: list[Failure] = []
-    failed = 0
-    start = time.perf_counter()
-    try:
-        total = len(loader)  # pyright: ignore[reportArgumentType] - a stream may have none
-    except TypeError:
-        total = None
-    with tqdm(total=total, unit="batch", desc="evaluate", disable=not progress) as bar:
-        images_seen = 0
-        for images, targets, *rest in loader:
-            for failure in rest[0] if rest else ():
-                failed += 1
-                if len(failures) < _FAILURES:
-                    failures.append(failure)
-            if images is not None:
-                targets = targets if table is None else table[targets]
-                meter.update(model(images.to(device, non_blocking=True)), targets)
-                images_seen += len(images)
-            bar.update()
-            rate = images_seen / (time.perf_counter() - start)
-            bar.set_postfix_str(f"{rate:.0f} images/s", refresh=False)
-    metrics = meter.compute()  # waits for the device
-    seconds = time.perf_counter() - start
-    model.train(was_training)
-    return EvaluationResult(
-        **{field.name: getattr(metrics, field.name) for field in dataclasses.fields(metrics)},
-        classes=list(classes),
-        seconds=seconds,
-        failures=failures,
-        failed=failed,
-    )
+
+    def measure(batch: tuple[Tensor, Tensor]) -> int:
+        images, targets = batch
+        targets = targets if table is None else table[targets]
+        meter.update(model(images.to(device, non_blocking=True)), targets)
+        return len(images)
+
+    done = run_evaluation(model, loader, measure, device=device, progress=progress)
+    return EvaluationResult(**vars(meter.compute()), **vars(done), classes=list(classes))
+
+
+def _percent(value: float | None) -> str:
+    return "     -" if value is None else f"{100 * value:6.2f}"

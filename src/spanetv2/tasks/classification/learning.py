@@ -8,11 +8,14 @@ from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from torch import Tensor, nn
 
 from spanetv2.errors import UserError
+from spanetv2.models.weights.save import model_record
+from spanetv2.tasks.classification.build import build_model
 from spanetv2.tasks.classification.config import MixingConfig, RunConfig
 from spanetv2.tasks.classification.metrics import ClassificationMeter
+from spanetv2.training.freezing import freeze
 from spanetv2.training.module import TaskModule
 
-__all__ = ["ImageClassification"]
+__all__ = ["ImageClassification", "make_module"]
 
 
 class ImageClassification(TaskModule):
@@ -79,6 +82,37 @@ class ImageClassification(TaskModule):
         result = self.meter.compute()
         self.meter = None
         return {"top1": result.top1, "top5": result.top5, "loss": result.loss}
+
+
+def make_module(config: RunConfig, classes: list[str]) -> ImageClassification:
+    """Build the network of a run, with the weights to start from, and its training step.
+
+    Raises:
+        UserError: no such model, weights that do not fit, or fewer outputs than classes.
+    """
+    net = build_model(
+        config.model,
+        num_classes=len(classes),
+        input_size=config.preprocessing.input_size,
+        weights=config.weights,
+    )
+    outputs = int(net.num_classes)  # pyright: ignore[reportArgumentType]
+    if outputs < len(classes):
+        raise UserError(f"model.num_classes={outputs}, but the data set has {len(classes)} classes")
+    frozen = freeze(net, config.freeze)
+    if config.model.channels_last:
+        net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    identity = {
+        **model_record(net),
+        "classes": classes if outputs == len(classes) else None,
+        "preprocessing": config.preprocessing.to_dict(),
+    }
+    module = ImageClassification(
+        net, config=config, num_classes=outputs, identity=identity, frozen=frozen
+    )
+    if config.model.compile:
+        net.compile()
+    return module
 
 
 def _build_mixup(config: MixingConfig, num_classes: int) -> Mixup | None:

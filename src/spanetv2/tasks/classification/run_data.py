@@ -7,6 +7,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from spanetv2.data.preprocessing import eval_transform
+from spanetv2.data.splits import validation_note
 from spanetv2.tasks.classification.config import DataConfig, RunConfig
 from spanetv2.tasks.classification.data.loader import eval_loader, train_loader
 from spanetv2.tasks.classification.data.sources import (
@@ -90,7 +91,9 @@ class ClassificationData(TrainingData):
                 with contextlib.suppress(TypeError):
                     sizes.append(f"{len(source):,} {split}")  # pyright: ignore[reportArgumentType]
         assert isinstance(self.config, DataConfig)
-        return f"{self.config.dataset}, {' and '.join(sizes) or 'a stream of'} images"
+        declared = self.val.split_note if self.val is not None else ""
+        note = validation_note(self.config.val_split, declared)
+        return f"{self.config.dataset}, {' and '.join(sizes) or 'a stream of'} images{note}"
 
     def make_train_loader(self, *, rank: int, world: int) -> DataLoader[Any]:
         return train_loader(

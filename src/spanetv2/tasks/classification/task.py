@@ -1,23 +1,30 @@
-"""Image classification, as the run sees it."""
+"""Image classification: what the engine and the commands call of it."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from torch import nn
 
 from spanetv2.errors import UserError
-from spanetv2.models.weights.save import model_record, save_weights
-from spanetv2.tasks.classification.build import build_model
-from spanetv2.tasks.classification.config import RunConfig
-from spanetv2.tasks.classification.evaluate import evaluate
-from spanetv2.tasks.classification.learning import ImageClassification
-from spanetv2.tasks.classification.run_data import ClassificationData
-from spanetv2.tasks.task import Task
-from spanetv2.training.batching import BatchPlan
-from spanetv2.training.data import TrainingData
-from spanetv2.training.freezing import freeze
-from spanetv2.training.module import TaskModule
+from spanetv2.tasks.task import ExportSubject, Option, Task
+
+if TYPE_CHECKING:
+    import torch
+
+    from spanetv2.analysis.cue_conflict import CueImage
+    from spanetv2.analysis.model_study import ModelInput
+    from spanetv2.models.weights.read import Checkpoint
+    from spanetv2.tasks.classification.analysis import AnalysisImages
+    from spanetv2.tasks.classification.config import RunConfig
+    from spanetv2.tasks.classification.learning import ImageClassification
+    from spanetv2.tasks.classification.run_data import ClassificationData
+    from spanetv2.tasks.classification.writer import ClassificationPredictor
+    from spanetv2.tasks.evaluation import Evaluation, EvaluationSettings
+    from spanetv2.tasks.prediction import PredictionSettings
+    from spanetv2.training.batching import BatchPlan
+    from spanetv2.training.data import TrainingData
+    from spanetv2.training.module import TaskModule
 
 __all__ = ["TASK", "ClassificationTask"]
 
@@ -26,16 +33,62 @@ class ClassificationTask(Task):
     """Image classification."""
 
     name = "classification"
-    config = RunConfig
     figures = ("top1", "top5", "loss")
     headline = "top-1"
+    figure_titles: ClassVar[Mapping[str, str]] = {"top1": "top-1", "top5": "top-5", "loss": "loss"}
+    evaluate_help = (
+        "top-1, top-5, loss, per-class figures and confusions; the data's classes are "
+        "matched with the checkpoint's by name, so they may be a part of them"
+    )
+    predict_help = "prints path, class and probability separated by tabs"
+    datasets = "folder, digits, fashion_mnist, tar, torch/NAME, hfds/NAME, hfids/NAME or wds"
+    evaluate_batch_size = 64
+    predict_batch_size = 32
+    evaluate_options = (
+        Option(
+            name="class_file",
+            type=str,
+            help="names of the data's classes, one per line, where it has none (wds)",
+        ),
+        Option(
+            name="num_samples",
+            type=int,
+            least=1,
+            help="images in a stream that does not tell (wds, hfids)",
+        ),
+        Option(name="download", type=bool, help="fetch the data if it is missing"),
+    )
+    predict_options = (
+        Option(name="top_k", type=int, least=1, help="classes per image (default 5)"),
+        Option(
+            name="json",
+            type=str,
+            help="write JSON here instead of printing a table: an array, or one object per line "
+            "for a name ending in .jsonl and for - (standard output)",
+        ),
+        Option(
+            name="picture",
+            type=Path,
+            help="draw the first 48 images with their classes into this PNG",
+        ),
+    )
 
-    def even_batches(self, config: RunConfig) -> bool:
+    # training ------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> "type[RunConfig]":
+        from spanetv2.tasks.classification.config import RunConfig
+
+        return RunConfig
+
+    def even_batches(self, config: "RunConfig") -> bool:
         return bool(config.mixing.mixup or config.mixing.cutmix)  # they pair images
 
     def open_data(
-        self, config: RunConfig, *, plan: BatchPlan, pin_memory: bool, limit: int | float
-    ) -> ClassificationData:
+        self, config: "RunConfig", *, plan: "BatchPlan", pin_memory: bool, limit: int | float
+    ) -> "ClassificationData":
+        from spanetv2.tasks.classification.run_data import ClassificationData
+
         if config.schedule.updates is not None:
             raise UserError(
                 f"schedule.updates is {config.schedule.updates}, expected null: a classification "
@@ -43,40 +96,25 @@ class ClassificationTask(Task):
             )
         return ClassificationData(config, plan=plan, pin_memory=pin_memory, limit=limit)
 
-    def make_module(self, config: RunConfig, data: TrainingData) -> ImageClassification:
-        classes = data.classes
-        net = build_model(
-            config.model,
-            num_classes=len(classes),
-            input_size=config.preprocessing.input_size,
-            weights=config.weights,
-        )
-        outputs = int(net.num_classes)  # pyright: ignore[reportArgumentType]
-        if outputs < len(classes):
-            raise UserError(
-                f"model.num_classes={outputs}, but the data set has {len(classes)} classes"
-            )
-        frozen = freeze(net, config.freeze)
-        if config.model.channels_last:
-            net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        identity = {
-            **model_record(net),
-            "classes": classes if outputs == len(classes) else None,
-            "preprocessing": config.preprocessing.to_dict(),
-        }
-        module = ImageClassification(
-            net, config=config, num_classes=outputs, identity=identity, frozen=frozen
-        )
-        if config.model.compile:
-            net.compile()
-        return module
+    def make_module(self, config: "RunConfig", data: "TrainingData") -> "ImageClassification":
+        from spanetv2.tasks.classification.learning import make_module
 
-    def image_size(self, config: RunConfig) -> str:
+        return make_module(config, data.classes)
+
+    def image_size(self, config: "RunConfig") -> str:
         return "x".join(map(str, config.preprocessing.input_size[1:]))
 
     def measure(
-        self, module: TaskModule, data: TrainingData, config: RunConfig, *, device: torch.device
+        self,
+        module: "TaskModule",
+        data: "TrainingData",
+        config: "RunConfig",
+        *,
+        device: "torch.device",
     ) -> dict[str, Any]:
+        from spanetv2.tasks.classification.evaluate import evaluate
+        from spanetv2.tasks.classification.learning import ImageClassification
+
         assert isinstance(module, ImageClassification)
         loader = data.make_val_loader(rank=0, world=1, batch_size=data.val_batch_size)
         # model.num_classes may ask for more outputs than the data has classes
@@ -87,6 +125,8 @@ class ClassificationTask(Task):
     def save(
         self, net: nn.Module, path: Path, *, identity: dict[str, Any], extra: dict[str, Any]
     ) -> None:
+        from spanetv2.models.weights.save import save_weights
+
         save_weights(
             net,
             path,
@@ -94,6 +134,87 @@ class ClassificationTask(Task):
             preprocessing=identity["preprocessing"],
             extra=extra,
         )
+
+    # commands ------------------------------------------------------------------------------------
+
+    def evaluate(self, checkpoint: "Checkpoint", settings: "EvaluationSettings") -> "Evaluation":
+        from spanetv2.tasks.classification.measure import measure_checkpoint
+
+        size = settings.batch_size or self.evaluate_batch_size
+        return measure_checkpoint(checkpoint, settings, batch_size=size)
+
+    def predictor(
+        self, checkpoint: "Checkpoint", settings: "PredictionSettings"
+    ) -> "ClassificationPredictor":
+        from spanetv2.tasks.classification.writer import ClassificationPredictor
+
+        size = settings.batch_size or self.predict_batch_size
+        return ClassificationPredictor(checkpoint, settings, batch_size=size)
+
+    def export_subject(
+        self, checkpoint: "Checkpoint", img_size: tuple[int, int] | None = None
+    ) -> ExportSubject:
+        from spanetv2.data.preprocessing import Preprocessing
+        from spanetv2.models import SPANetV2, load_model
+
+        model, checkpoint = load_model(checkpoint)
+        if not isinstance(model, SPANetV2):
+            raise UserError(
+                f"got {checkpoint.path}, a {checkpoint.model_name}, expected a SPANetV2 to export"
+            )
+        size = model.img_size if img_size is None else img_size
+        images = Preprocessing.of_checkpoint(model, checkpoint.preprocessing).to_dict()
+        return ExportSubject(
+            model=model,
+            img_size=size,
+            name=checkpoint.model_name or "spanetv2",
+            description={
+                "model": checkpoint.model_name,
+                "classes": checkpoint.classes,
+                "preprocessing": {**images, "input_size": [model.in_chans, *size]},
+            },
+        )
+
+    def analysis_images(
+        self, folder: str | None, *, dataset: str, split: str, limit: int
+    ) -> "AnalysisImages":
+        from spanetv2.tasks.classification.analysis import read_images
+
+        return read_images(folder, dataset=dataset, split=split, limit=limit)
+
+    def analysis_input(
+        self,
+        model: "str | Checkpoint",
+        title: str,
+        images: "AnalysisImages",
+        cues: "Sequence[CueImage]",
+        *,
+        device: "torch.device",
+        pretrained: bool,
+    ) -> "ModelInput":
+        from spanetv2.tasks.classification.analysis import analysis_input
+
+        return analysis_input(model, title, images, cues, device=device, pretrained=pretrained)
+
+    def write_page(
+        self,
+        folder: Path,
+        *,
+        title: str,
+        facts: Mapping[str, str],
+        commands: Sequence[tuple[str, str]],
+        progress: Any = None,
+    ) -> dict[str, Path]:
+        from spanetv2.tasks.classification.run_page import write_page
+
+        return write_page(folder, title=title, facts=facts, commands=commands, progress=progress)
+
+    def describe_input(self, checkpoint: "Checkpoint") -> str:
+        height, width = checkpoint.model_kwargs["img_size"]
+        return f"{height} x {width} pixels"
+
+    def loading_example(self, name: str) -> str:
+        return f'import spanetv2, timm\nmodel = timm.create_model("{name}", pretrained=True)'
 
 
 TASK = ClassificationTask()

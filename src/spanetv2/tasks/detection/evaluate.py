@@ -1,39 +1,24 @@
 """Measuring a detector on a data set."""
 
 import dataclasses
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 
-from spanetv2.data.images import Failure
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.metrics import DetectionMeter, Found, Metrics
 from spanetv2.tasks.detection.model import Detector
+from spanetv2.tasks.evaluation import Measurement, run_evaluation
 
 __all__ = ["EvaluationResult", "evaluate", "figures", "match_classes", "measure_batch"]
 
-_FAILURES = 1000
+_ROWS = 100
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluationResult(Metrics):
-    """Figures of a data set, and how they were got."""
-
-    classes: list[str]
-    """class names; label k is the k-th"""
-    seconds: float
-    """wall-clock time for all batches, reading included"""
-    failures: list[Failure]
-    """images that could not be read, left out of all figures (the first 1000)"""
-    failed: int
-    """their number"""
-
-    @property
-    def images_per_second(self) -> float:
-        """Images per second of wall-clock time, reading included."""
-        return self.images / max(self.seconds, 1e-9)
+class EvaluationResult(Metrics, Measurement):
+    """Figures of a data set, and how they were got; label k is the k-th class."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values: COCO's twelve numbers of boxes and of masks, and those per class."""
@@ -56,6 +41,33 @@ class EvaluationResult(Metrics):
             ],
             "failures": [failure._asdict() for failure in self.failures],
         }
+
+    def text(self) -> str:
+        """A table of the classes that occur, COCO's twelve numbers, and a summary."""
+        present = [i for i, row in enumerate(self.per_class) if row.objects]
+        width = min(32, max([len("class"), *(len(self.classes[i]) for i in present)]))
+        lines = [f"{'class':{width}}  objects  box AP  mask AP"]
+        for i in present[:_ROWS]:
+            row = self.per_class[i]
+            cells = f"{row.objects:7}  {_percent(row.box_ap)}  {_percent(row.mask_ap):>7}"
+            lines.append(f"{self.classes[i][:width]:{width}}  {cells}")
+        if len(present) > _ROWS:
+            lines.append(f"... and {len(present) - _ROWS} more classes (all in --json)")
+        head = "    AP  AP50  AP75     S     M     L   AR1  AR10 AR100     S     M     L"
+        lines.append(f"\n{'':5}{head}")
+        for name, part in (("box", self.box), ("mask", self.mask)):
+            if part is not None:
+                numbers = [getattr(part, field.name) for field in dataclasses.fields(part)]
+                lines.append(f"{name:5}" + "".join(f"{_percent(number)}" for number in numbers))
+        lines.append(
+            f"\n{self.images} images, {self.objects} objects, {self.detections} detections, "
+            f"{self.images_per_second:.1f} images/s"
+        )
+        return "\n".join(lines)
+
+
+def _percent(value: float | None) -> str:
+    return f"{'-' if value is None else f'{100 * value:.1f}':>6}"
 
 
 def figures(metrics: Metrics) -> dict[str, float]:
@@ -90,7 +102,6 @@ def match_classes(data: Sequence[str], model: Sequence[str]) -> list[str]:
     return list(model)
 
 
-@torch.inference_mode()
 def evaluate(
     detector: Detector,
     loader: Iterable[Any],
@@ -104,8 +115,7 @@ def evaluate(
 
     Args:
         detector: evaluated in evaluation mode and left in the mode it was in.
-        loader: gives batches of (images, targets), or pairs of such a batch (None if nothing of it
-            could be read) and a list of failures.
+        loader: gives batches of (images, targets), or ``PartialBatch`` of such batches.
         classes: names; label k is the k-th.
         device: where to compute.
         progress: show a bar with the rate and the time left.
@@ -118,40 +128,18 @@ def evaluate(
         UserError: no image could be read, or an output is not finite.
         ImageError: an image cannot be read and the loader does not skip it.
     """
-    from tqdm import tqdm
-
-    was_training = detector.training
-    detector = detector.to(device).eval()
     meter = DetectionMeter(len(classes), masks=detector.options.masks)
-    failures: list[Failure] = []
-    failed = 0
-    start = time.perf_counter()
-    total = len(loader) if hasattr(loader, "__len__") else None  # pyright: ignore
-    try:
-        with tqdm(total=total, unit="batch", desc="evaluate", disable=not progress) as bar:
-            for batch, lost in map(_with_failures, loader):
-                failed += len(lost)
-                failures += lost[: _FAILURES - len(failures)]
-                if batch is not None:
-                    images, targets = batch
-                    found = measure_batch(detector, meter, images, targets, device=device)
-                    for row in zip(images, targets, found, strict=True) if on_image else ():
-                        assert on_image is not None
-                        on_image(*row)
-                bar.update()
-                rate = len(meter.true) / (time.perf_counter() - start)
-                bar.set_postfix_str(f"{rate:.1f} images/s", refresh=False)
-        seconds = time.perf_counter() - start
-        metrics = meter.compute()
-    finally:
-        detector.train(was_training)
-    return EvaluationResult(
-        **{field.name: getattr(metrics, field.name) for field in dataclasses.fields(metrics)},
-        classes=list(classes),
-        seconds=seconds,
-        failures=failures,
-        failed=failed,
-    )
+
+    def measure(batch: tuple[Sequence[torch.Tensor], Sequence[dict[str, torch.Tensor]]]) -> int:
+        images, targets = batch
+        results = measure_batch(detector, meter, images, targets, device=device)
+        if on_image is not None:
+            for row in zip(images, targets, results, strict=True):
+                on_image(*row)
+        return len(images)
+
+    done = run_evaluation(detector, loader, measure, device=device, progress=progress)
+    return EvaluationResult(**vars(meter.compute()), **vars(done), classes=list(classes))
 
 
 def measure_batch(
@@ -166,11 +154,3 @@ def measure_batch(
     results = detector.detect([image.to(device, non_blocking=True) for image in images])
     sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
     return meter.update(results, targets, sizes)
-
-
-def _with_failures(given: Any) -> tuple[Any, list[Failure]]:
-    """A loader that skips gives (batch, failures); one that raises gives batches alone."""
-    batch, second = given
-    if batch is None or (isinstance(batch, tuple) and isinstance(second, list)):
-        return batch, second
-    return given, []

@@ -6,14 +6,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spanetv2.tasks.detection.build import build_detector
 from spanetv2.tasks.detection.config import RunConfig
 from spanetv2.tasks.detection.data.batch import DetectionBatch
 from spanetv2.tasks.detection.evaluate import figures, measure_batch
 from spanetv2.tasks.detection.metrics import DetectionMeter
 from spanetv2.tasks.detection.model import Detector
+from spanetv2.tasks.detection.run_data import DetectionData
+from spanetv2.tasks.detection.weights import detector_record
+from spanetv2.training.depth_decay import by_layers
 from spanetv2.training.module import TaskModule
 
-__all__ = ["Detection"]
+__all__ = ["Detection", "make_module"]
 
 
 class Detection(TaskModule):
@@ -63,3 +67,16 @@ class Detection(TaskModule):
         result = self.meter.compute()
         self.meter = None
         return figures(result)
+
+
+def make_module(config: RunConfig, data: DetectionData) -> Detection:
+    """Build the detector of a run, with the weights to start from, and its training step.
+
+    Raises:
+        UserError: no such model, or weights that do not fit.
+    """
+    net = build_detector(config, len(data.classes))
+    identity = detector_record(net, classes=data.classes, category_ids=data.train.category_ids)
+    decay = config.optimizer.layer_decay
+    scale = None if decay is None else by_layers(net.pyramid.backbone.name).lr_scale(decay)
+    return Detection(net, config=config, identity=identity, lr_scale=scale)

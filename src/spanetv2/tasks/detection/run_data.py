@@ -6,6 +6,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from spanetv2.data.loader import eval_batches, train_batches
+from spanetv2.data.splits import validation_note
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.config import DataConfig, RunConfig
 from spanetv2.tasks.detection.data.batch import collate
@@ -56,7 +57,11 @@ class DetectionData(TrainingData):
         parts = [f"{len(self.train):,} training"]
         if self.val is not None:
             parts.append(f"{len(self.val):,} validation")
-        text = f"{' and '.join(parts)} images, {len(self.classes)} classes"
+        assert isinstance(self.config, DataConfig)
+        # Of a file given by its path nobody said that it is a split.
+        named = self.config.val_split if self.config.val_annotations is None else None
+        note = validation_note(named)
+        text = f"{' and '.join(parts)} images{note}, {len(self.classes)} classes"
         left = ", ".join(f"{count:,} {what}" for what, count in self.train.left_out.items())
         return f"{text}; left out of training: {left}" if left else text
 

@@ -1,24 +1,27 @@
-"""Detection, as the run sees it."""
+"""Detection and instance segmentation: what the engine and the commands call of it."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from torch import nn
 
 from spanetv2.errors import UserError
-from spanetv2.tasks.detection.build import build_detector
-from spanetv2.tasks.detection.config import RunConfig
-from spanetv2.tasks.detection.depth import layer_scale
-from spanetv2.tasks.detection.evaluate import evaluate
-from spanetv2.tasks.detection.learning import Detection
-from spanetv2.tasks.detection.model import Detector
-from spanetv2.tasks.detection.run_data import DetectionData
-from spanetv2.tasks.detection.weights import detector_record, save_detector
-from spanetv2.tasks.task import Task
-from spanetv2.training.batching import BatchPlan
-from spanetv2.training.data import TrainingData
-from spanetv2.training.module import TaskModule
+from spanetv2.tasks.task import OUT, Option, SplitCheck, Task
+
+if TYPE_CHECKING:
+    import torch
+
+    from spanetv2.models.weights.read import Checkpoint
+    from spanetv2.tasks.detection.config import RunConfig
+    from spanetv2.tasks.detection.learning import Detection
+    from spanetv2.tasks.detection.run_data import DetectionData
+    from spanetv2.tasks.detection.writer import DetectionPredictor
+    from spanetv2.tasks.evaluation import Evaluation, EvaluationSettings
+    from spanetv2.tasks.prediction import PredictionSettings
+    from spanetv2.training.batching import BatchPlan
+    from spanetv2.training.data import TrainingData
+    from spanetv2.training.module import TaskModule
 
 __all__ = ["TASK", "DetectionTask"]
 
@@ -27,13 +30,37 @@ class DetectionTask(Task):
     """Object detection and instance segmentation."""
 
     name = "detection"
-    config = RunConfig
     figures = ("box_ap", "box_ap50", "mask_ap", "mask_ap50")
     headline = "box AP"
+    figure_titles: ClassVar[Mapping[str, str]] = {
+        "box_ap": "box AP",
+        "box_ap50": "box AP50",
+        "mask_ap": "mask AP",
+        "mask_ap50": "mask AP50",
+    }
+    evaluate_help = "COCO's box and mask AP"
+    predict_help = "writes pictures and results in COCO's format into a folder"
+    datasets = "coco"
+    predict_options = (
+        OUT,
+        Option(
+            name="score", type=float, least=0, most=1, help="lowest score to report (default 0.5)"
+        ),
+    )
+
+    # training ------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> "type[RunConfig]":
+        from spanetv2.tasks.detection.config import RunConfig
+
+        return RunConfig
 
     def open_data(
-        self, config: RunConfig, *, plan: BatchPlan, pin_memory: bool, limit: int | float
-    ) -> DetectionData:
+        self, config: "RunConfig", *, plan: "BatchPlan", pin_memory: bool, limit: int | float
+    ) -> "DetectionData":
+        from spanetv2.tasks.detection.run_data import DetectionData
+
         if config.schedule.updates is not None:
             raise UserError(
                 f"schedule.updates is {config.schedule.updates}, expected null: a detection run "
@@ -41,20 +68,27 @@ class DetectionTask(Task):
             )
         return DetectionData(config, plan=plan, pin_memory=pin_memory, limit=limit)
 
-    def make_module(self, config: RunConfig, data: TrainingData) -> Detection:
-        assert isinstance(data, DetectionData)
-        net = build_detector(config, len(data.classes))
-        identity = detector_record(net, data.classes, category_ids=data.train.category_ids)
-        decay = config.optimizer.layer_decay
-        scale = None if decay is None else layer_scale(identity["model_name"], decay)
-        return Detection(net, config=config, identity=identity, lr_scale=scale)
+    def make_module(self, config: "RunConfig", data: "TrainingData") -> "Detection":
+        from spanetv2.tasks.detection.learning import make_module
+        from spanetv2.tasks.detection.run_data import DetectionData
 
-    def image_size(self, config: RunConfig) -> str:
+        assert isinstance(data, DetectionData)
+        return make_module(config, data)
+
+    def image_size(self, config: "RunConfig") -> str:
         return f"{max(config.augmentation.short_sides)}x{config.augmentation.long_side}"
 
     def measure(
-        self, module: TaskModule, data: TrainingData, config: RunConfig, *, device: torch.device
+        self,
+        module: "TaskModule",
+        data: "TrainingData",
+        config: "RunConfig",
+        *,
+        device: "torch.device",
     ) -> dict[str, Any]:
+        from spanetv2.tasks.detection.evaluate import evaluate
+        from spanetv2.tasks.detection.model import Detector
+
         net = module.evaluated_net
         assert isinstance(net, Detector)
         loader = data.make_val_loader(rank=0, world=1, batch_size=data.val_batch_size)
@@ -63,6 +97,9 @@ class DetectionTask(Task):
     def save(
         self, net: nn.Module, path: Path, *, identity: dict[str, Any], extra: dict[str, Any]
     ) -> None:
+        from spanetv2.tasks.detection.model import Detector
+        from spanetv2.tasks.detection.weights import save_detector
+
         assert isinstance(net, Detector)
         save_detector(
             net,
@@ -70,6 +107,44 @@ class DetectionTask(Task):
             classes=identity["classes"],
             category_ids=identity["extra"]["category_ids"],
             extra=extra,
+        )
+
+    # commands ------------------------------------------------------------------------------------
+
+    def evaluate(self, checkpoint: "Checkpoint", settings: "EvaluationSettings") -> "Evaluation":
+        from spanetv2.tasks.detection.measure import measure_checkpoint
+
+        size = settings.batch_size or self.evaluate_batch_size
+        return measure_checkpoint(checkpoint, settings, batch_size=size)
+
+    def predictor(
+        self, checkpoint: "Checkpoint", settings: "PredictionSettings"
+    ) -> "DetectionPredictor":
+        from spanetv2.tasks.detection.writer import DetectionPredictor
+
+        size = settings.batch_size or self.predict_batch_size
+        return DetectionPredictor(checkpoint, settings, batch_size=size)
+
+    def check_data(
+        self, data: Path, *, split: str | None = None, progress: bool = False
+    ) -> Iterator[SplitCheck]:
+        """Read every image and annotation of a COCO data set.
+
+        Every problem is named with its file and annotation; the exit status is 1 if training would
+        stop at one.
+        """
+        from spanetv2.tasks.detection.data.check import check_splits
+
+        return check_splits(data, split=split, progress=progress)
+
+    def describe_input(self, checkpoint: "Checkpoint") -> str:
+        side = checkpoint.extra["detector"]["min_size"]
+        return f"any size, shown with a short side of {side} pixels"
+
+    def loading_example(self, name: str) -> str:
+        return (
+            "from spanetv2.tasks.detection.weights import load_detector\n"
+            f'model, checkpoint = load_detector("{name}")'
         )
 
 

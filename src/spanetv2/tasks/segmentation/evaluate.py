@@ -1,15 +1,14 @@
 """Measuring a segmentation model on a data set."""
 
 import dataclasses
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from spanetv2.data.images import Failure
 from spanetv2.errors import UserError
+from spanetv2.tasks.evaluation import Measurement, run_evaluation
 from spanetv2.tasks.segmentation.data.source import IGNORED
 from spanetv2.tasks.segmentation.data.transforms import Preprocessing, Views
 from spanetv2.tasks.segmentation.inference import Inference, segment
@@ -17,7 +16,7 @@ from spanetv2.tasks.segmentation.metrics import Metrics, SegmentationMeter
 
 __all__ = ["EvaluationResult", "Example", "evaluate"]
 
-_FAILURES = 1000
+_ROWS = 160
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,17 +32,9 @@ class Example:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluationResult(Metrics):
+class EvaluationResult(Metrics, Measurement):
     """Figures of a data set, and how they were got."""
 
-    classes: list[str]
-    """class names by index"""
-    seconds: float
-    """wall-clock time for all batches, reading included"""
-    failures: list[Failure]
-    """images that could not be read, left out of all figures (the first 1000)"""
-    failed: int
-    """their number"""
     examples: list[Example]
     """the first images, if any were asked for"""
 
@@ -56,7 +47,7 @@ class EvaluationResult(Metrics):
             "pixel_accuracy": self.pixel_accuracy,
             "mean_accuracy": self.mean_accuracy,
             "seconds": self.seconds,
-            "images_per_second": self.images / max(self.seconds, 1e-9),
+            "images_per_second": self.images_per_second,
             "num_classes": len(self.classes),
             "classes": [
                 {"index": i, "class": name, **dataclasses.asdict(row)}
@@ -64,6 +55,32 @@ class EvaluationResult(Metrics):
             ],
             "failures": [failure._asdict() for failure in self.failures],
         }
+
+    def text(self) -> str:
+        """A table of the classes that occur or were predicted, and a summary."""
+        width = min(32, max(len("class"), *(len(name) for name in self.classes)))
+        lines = [f"{'class':{width}}     IoU  recall  precision      pixels"]
+        rows = list(zip(self.classes, self.per_class, strict=True))
+        shown = [(name, row) for name, row in rows if row.pixels or row.predicted]
+        for name, row in shown[:_ROWS]:
+            cells = "  ".join(map(_percent, (row.iou, row.accuracy)))
+            precision = _percent(row.precision)
+            lines.append(f"{name[:width]:{width}}  {cells}     {precision}  {row.pixels:10}")
+        if len(shown) > _ROWS:
+            lines.append(f"... and {len(shown) - _ROWS} more classes (all in --json)")
+        missing = len(rows) - sum(row.pixels > 0 for _, row in rows)
+        note = f" ({missing} of the model's classes do not occur)" if missing else ""
+        lines.append(
+            f"\n{self.images} images{note}\n"
+            f"mIoU {100 * self.miou:.2f} %   pixel accuracy {100 * self.pixel_accuracy:.2f} %   "
+            f"mean accuracy {100 * self.mean_accuracy:.2f} %   "
+            f"{self.images_per_second:.1f} images/s"
+        )
+        return "\n".join(lines)
+
+
+def _percent(value: float | None) -> str:
+    return "     -" if value is None else f"{100 * value:6.2f}"
 
 
 def evaluate(
@@ -83,7 +100,7 @@ def evaluate(
     Args:
         model: gives scores (B, K, H, W) for images (B, C, H, W); evaluated in evaluation mode and
             left in the mode it was in.
-        loader: gives lists of ``Views``, or such lists with the images that could not be read.
+        loader: gives lists of ``Views``, or ``PartialBatch`` of such lists.
         classes: names of the model's outputs.
         preprocessing: of images.
         inference: windows, scales, mirror images.
@@ -99,25 +116,12 @@ def evaluate(
         UserError: nothing could be read, or an output is not finite.
         ImageError: a file cannot be read and the loader does not skip it.
     """
-    from tqdm import tqdm
-
-    was_training = model.training
-    model = model.to(device).eval()
     meter = SegmentationMeter(len(classes), device=device)
     table = None if mapping is None else _table(mapping)
-    failures: list[Failure] = []
-    failed = 0
     kept: list[Example] = []
-    start = time.perf_counter()
-    try:
-        total = len(loader)  # pyright: ignore[reportArgumentType]
-    except TypeError:
-        total = None
-    for item in tqdm(loader, total=total, unit="batch", desc="evaluate", disable=not progress):
-        batch, problems = item if isinstance(item, tuple) else (item, [])
-        failed += len(problems)
-        failures += problems[: _FAILURES - len(failures)]
-        for views in batch or ():
+
+    def measure(batch: list[Views]) -> int:
+        for views in batch:
             truth = views.masks if table is None else table[views.masks.long()]
             predicted = predict_views(model, views, preprocessing, inference, device)
             meter.update(predicted, truth)
@@ -127,18 +131,13 @@ def evaluate(
                         image=views.images[0][i], truth=truth[i].cpu(), predicted=predicted[i].cpu()
                     )
                 )
+        return sum(len(views.masks) for views in batch)
+
+    done = run_evaluation(model, loader, measure, device=device, progress=progress)
     if not bool(meter.tensors()[0]):
         raise UserError("got no images to evaluate, expected at least one that can be read")
-    metrics = meter.compute()  # waits for the device
-    seconds = time.perf_counter() - start
-    model.train(was_training)
     return EvaluationResult(
-        **{field.name: getattr(metrics, field.name) for field in dataclasses.fields(metrics)},
-        classes=list(classes),
-        seconds=seconds,
-        failures=failures,
-        failed=failed,
-        examples=kept,
+        **vars(meter.compute()), **vars(done), classes=list(classes), examples=kept
     )
 
 

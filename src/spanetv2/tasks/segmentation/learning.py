@@ -1,20 +1,26 @@
 """The training step of semantic segmentation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from spanetv2.errors import UserError
+from spanetv2.tasks.segmentation.build import build_segmenter
 from spanetv2.tasks.segmentation.config import RunConfig
 from spanetv2.tasks.segmentation.data.source import IGNORED
 from spanetv2.tasks.segmentation.data.transforms import Views
 from spanetv2.tasks.segmentation.evaluate import predict_views
 from spanetv2.tasks.segmentation.metrics import SegmentationMeter
 from spanetv2.tasks.segmentation.model import SegmentationModel
+from spanetv2.tasks.segmentation.run_data import SegmentationData
+from spanetv2.tasks.segmentation.weights import segmenter_record
+from spanetv2.training.depth_decay import by_stages
 from spanetv2.training.module import TaskModule
 
-__all__ = ["Segmentation", "pixel_loss"]
+__all__ = ["Segmentation", "make_module", "pixel_loss"]
 
 
 class Segmentation(TaskModule):
@@ -111,3 +117,37 @@ def pixel_loss(
     )
     weighed = class_weights_K[labels.clamp(max=len(class_weights_K) - 1)] * (labels != IGNORED)
     return total / weighed.sum().clamp(min=class_weights_K.min())
+
+
+def make_module(config: RunConfig, data: SegmentationData) -> Segmentation:
+    """Build the model of a run, with the weights to start from, and its training step.
+
+    Raises:
+        UserError: no such model, weights that do not fit, or weights of unknown classes.
+    """
+    net = build_segmenter(config, len(data.classes))
+    identity = segmenter_record(
+        net,
+        classes=data.classes,
+        palette=data.train.palette,
+        preprocessing=config.preprocessing.to_dict(),
+        inference=config.inference.to_dict(),
+        extra={"dataset": config.data.dataset},
+    )
+    decay = config.optimizer.layer_decay
+    scale = None if decay is None else by_stages(net.backbone.name).lr_scale(decay)
+    weights = _class_weights(config.class_weights, data.classes)
+    return Segmentation(
+        net, config=config, identity=identity, lr_scale=scale, class_weights=weights
+    )
+
+
+def _class_weights(weights: Mapping[str, float], classes: Sequence[str]) -> torch.Tensor | None:
+    if not weights:
+        return None
+    if unknown := sorted(set(weights) - set(classes)):
+        raise UserError(
+            f"got class_weights of {', '.join(unknown)}, expected names of the data set's classes "
+            f"({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''})"
+        )
+    return torch.tensor([weights.get(name, 1.0) for name in classes])

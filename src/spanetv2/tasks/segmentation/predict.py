@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from spanetv2.data.images import Failure, read_image
 from spanetv2.data.paths import path_batches
-from spanetv2.files import atomic_path
+from spanetv2.files import UniqueNames, atomic_path
 from spanetv2.tasks.segmentation.data.classes import Colour
 from spanetv2.tasks.segmentation.data.transforms import EvalTransform, Preprocessing
 from spanetv2.tasks.segmentation.inference import Inference, segment
@@ -122,7 +122,7 @@ def predict(
 class FolderWriter:
     """Writes ``labels/NAME.png`` and ``overlays/NAME.jpg``, each whole or not at all.
 
-    Images of one name from different folders get a number.
+    Images of one name from different folders get a number; see ``UniqueNames``.
 
     Args:
         folder: where to.
@@ -136,7 +136,7 @@ class FolderWriter:
         self.folder = Path(folder)
         self.classes = list(classes)
         self.palette = list(palette)
-        self._used: set[str] = set()
+        self._names = UniqueNames()
 
     def write(self, prediction: Prediction) -> Written:
         """Write the pictures of one image.
@@ -144,7 +144,7 @@ class FolderWriter:
         Raises:
             OSError: a file cannot be written.
         """
-        name = self._name(Path(prediction.path).stem)
+        name = self._names.name(prediction.path)
         labels = self.folder / "labels" / f"{name}.png"
         with atomic_path(labels) as temporary:
             label_image(prediction.labels, self.palette).save(temporary, format="PNG")
@@ -159,11 +159,3 @@ class FolderWriter:
             self.classes[k]: float(counts[k]) / prediction.labels.size for k in order if counts[k]
         }
         return Written(path=prediction.path, labels=labels, overlay=over, shares=shares)
-
-    def _name(self, stem: str) -> str:
-        name, count = stem, 1
-        while name in self._used:
-            count += 1
-            name = f"{stem}-{count}"
-        self._used.add(name)
-        return name

@@ -7,7 +7,8 @@ from torch.utils.data import DataLoader
 
 from spanetv2.data.loader import eval_batches, train_batches
 from spanetv2.data.sampler import EpochSampler, IterationSampler
-from spanetv2.tasks.segmentation.config import RunConfig
+from spanetv2.data.splits import validation_note
+from spanetv2.tasks.segmentation.config import DataConfig, RunConfig
 from spanetv2.tasks.segmentation.data.check import check_headers
 from spanetv2.tasks.segmentation.data.folder import DatasetSpec, open_dataset
 from spanetv2.tasks.segmentation.data.source import PairSource, collate
@@ -67,7 +68,9 @@ class SegmentationData(TrainingData):
         sizes = [f"{len(self.train):,} training"]
         if self.val is not None:
             sizes.append(f"{len(self.val):,} validation")
-        return f"{self.train.name}, {' and '.join(sizes)} images, {len(self.classes)} classes"
+        assert isinstance(self.config, DataConfig)
+        note = validation_note(self.config.val_split)
+        return f"{self.train.name}, {' and '.join(sizes)} images{note}, {len(self.classes)} classes"
 
     def make_train_loader(self, *, rank: int, world: int) -> DataLoader[Any]:
         common: dict[str, Any] = {

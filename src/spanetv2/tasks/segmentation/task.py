@@ -1,39 +1,84 @@
-"""Semantic segmentation, as the run sees it."""
+"""Semantic segmentation: what the engine and the commands call of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from torch import nn
 
 from spanetv2.errors import UserError
-from spanetv2.models.weights.save import save_state_dict
-from spanetv2.tasks.segmentation.build import build_segmenter, stage_scale
-from spanetv2.tasks.segmentation.config import RunConfig
-from spanetv2.tasks.segmentation.evaluate import evaluate
-from spanetv2.tasks.segmentation.learning import Segmentation
-from spanetv2.tasks.segmentation.run_data import SegmentationData
-from spanetv2.tasks.segmentation.weights import segmenter_record
-from spanetv2.tasks.task import Task
-from spanetv2.training.batching import BatchPlan
-from spanetv2.training.data import TrainingData
-from spanetv2.training.module import TaskModule
+from spanetv2.tasks.task import OUT, Option, SplitCheck, Task
+
+if TYPE_CHECKING:
+    import torch
+
+    from spanetv2.models.weights.read import Checkpoint
+    from spanetv2.tasks.evaluation import Evaluation, EvaluationSettings
+    from spanetv2.tasks.prediction import PredictionSettings
+    from spanetv2.tasks.segmentation.config import RunConfig
+    from spanetv2.tasks.segmentation.learning import Segmentation
+    from spanetv2.tasks.segmentation.run_data import SegmentationData
+    from spanetv2.tasks.segmentation.writer import SegmentationPredictor
+    from spanetv2.training.batching import BatchPlan
+    from spanetv2.training.data import TrainingData
+    from spanetv2.training.module import TaskModule
 
 __all__ = ["TASK", "SegmentationTask"]
+
+_WINDOW = Option(
+    name="window", type=int, least=1, help="side of the sliding window; none is whole images"
+)
+_STRIDE = Option(name="stride", type=int, least=1, help="step of the sliding window")
 
 
 class SegmentationTask(Task):
     """Semantic segmentation."""
 
     name = "segmentation"
-    config = RunConfig
     figures = ("miou", "pixel_accuracy", "mean_accuracy")
     headline = "mIoU"
+    figure_titles: ClassVar[Mapping[str, str]] = {
+        "miou": "mIoU",
+        "pixel_accuracy": "pixel accuracy",
+    }
+    evaluate_help = "mIoU, IoU per class, pixel accuracy"
+    predict_help = "writes label images, overlays and a file of facts into a folder"
+    datasets = "ade20k or folder"
+    evaluate_options = (
+        _WINDOW,
+        _STRIDE,
+        Option(
+            name="scales",
+            type=list[float],
+            flag="--scale",
+            help="scales to average over; repeat the option",
+        ),
+        Option(name="flip", type=bool, flag="--flip", help="average with the mirror image"),
+    )
+    predict_options = (OUT, _WINDOW, _STRIDE)
+    check_data_options = (
+        Option(
+            name="dataset",
+            type=str,
+            help="ade20k (labels from 1 in annotations/) or folder (labels from 0 in masks/); by "
+            "default, what the folder looks like",
+        ),
+        Option(name="workers", type=int, least=1, help="threads that read (default 2)"),
+    )
+
+    # training ------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> "type[RunConfig]":
+        from spanetv2.tasks.segmentation.config import RunConfig
+
+        return RunConfig
 
     def open_data(
-        self, config: RunConfig, *, plan: BatchPlan, pin_memory: bool, limit: int | float
-    ) -> SegmentationData:
+        self, config: "RunConfig", *, plan: "BatchPlan", pin_memory: bool, limit: int | float
+    ) -> "SegmentationData":
+        from spanetv2.tasks.segmentation.run_data import SegmentationData
+
         if config.head.name == "upernet" and plan.per_device == 1:
             raise UserError(
                 "got one image per device, expected two or more: UPerNet pools images to single "
@@ -42,30 +87,26 @@ class SegmentationTask(Task):
             )
         return SegmentationData(config, plan=plan, pin_memory=pin_memory, limit=limit)
 
-    def make_module(self, config: RunConfig, data: TrainingData) -> Segmentation:
-        assert isinstance(data, SegmentationData)
-        net = build_segmenter(config, len(data.classes))
-        identity = segmenter_record(
-            net,
-            classes=data.classes,
-            palette=data.train.palette,
-            preprocessing=config.preprocessing.to_dict(),
-            inference=config.inference.to_dict(),
-            extra={"dataset": config.data.dataset},
-        )
-        decay = config.optimizer.layer_decay
-        scale = None if decay is None else stage_scale(identity["model_name"], decay)
-        weights = _class_weights(config.class_weights, data.classes)
-        return Segmentation(
-            net, config=config, identity=identity, lr_scale=scale, class_weights=weights
-        )
+    def make_module(self, config: "RunConfig", data: "TrainingData") -> "Segmentation":
+        from spanetv2.tasks.segmentation.learning import make_module
+        from spanetv2.tasks.segmentation.run_data import SegmentationData
 
-    def image_size(self, config: RunConfig) -> str:
+        assert isinstance(data, SegmentationData)
+        return make_module(config, data)
+
+    def image_size(self, config: "RunConfig") -> str:
         return "x".join(map(str, config.augmentation.crop_size))
 
     def measure(
-        self, module: TaskModule, data: TrainingData, config: RunConfig, *, device: torch.device
+        self,
+        module: "TaskModule",
+        data: "TrainingData",
+        config: "RunConfig",
+        *,
+        device: "torch.device",
     ) -> dict[str, Any]:
+        from spanetv2.tasks.segmentation.evaluate import evaluate
+
         loader = data.make_val_loader(rank=0, world=1, batch_size=data.val_batch_size)
         result = evaluate(
             module.evaluated_net,
@@ -80,19 +121,55 @@ class SegmentationTask(Task):
     def save(
         self, net: nn.Module, path: Path, *, identity: dict[str, Any], extra: dict[str, Any]
     ) -> None:
+        from spanetv2.models.weights.save import save_state_dict
+
         record = {**identity, "extra": {**identity["extra"], **extra}}
         save_state_dict(net.state_dict(), path, record)
 
+    # commands ------------------------------------------------------------------------------------
 
-def _class_weights(weights: Mapping[str, float], classes: Sequence[str]) -> torch.Tensor | None:
-    if not weights:
-        return None
-    if unknown := sorted(set(weights) - set(classes)):
-        raise UserError(
-            f"got class_weights of {', '.join(unknown)}, expected names of the data set's classes "
-            f"({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''})"
+    def evaluate(self, checkpoint: "Checkpoint", settings: "EvaluationSettings") -> "Evaluation":
+        from spanetv2.tasks.segmentation.measure import measure_checkpoint
+
+        size = settings.batch_size or self.evaluate_batch_size
+        return measure_checkpoint(checkpoint, settings, batch_size=size)
+
+    def predictor(
+        self, checkpoint: "Checkpoint", settings: "PredictionSettings"
+    ) -> "SegmentationPredictor":
+        from spanetv2.tasks.segmentation.writer import SegmentationPredictor
+
+        size = settings.batch_size or self.predict_batch_size
+        return SegmentationPredictor(checkpoint, settings, batch_size=size)
+
+    def check_data(
+        self,
+        data: Path,
+        *,
+        split: str | None = None,
+        progress: bool = False,
+        dataset: str | None = None,
+        workers: int = 2,
+    ) -> Iterator[SplitCheck]:
+        """Read every image and label map, and count the pixels of every class.
+
+        Named are masks of another size than their image, labels outside the class list, masks of
+        several channels and unreadable files; the exit status is then 1. Missing and extra masks,
+        an empty set and a class list that cannot be used end the check at once.
+        """
+        from spanetv2.tasks.segmentation.data.check import check_splits
+
+        return check_splits(data, split=split, dataset=dataset, workers=workers, progress=progress)
+
+    def describe_input(self, checkpoint: "Checkpoint") -> str:
+        size = (checkpoint.preprocessing or {}).get("size")
+        return f"any size, shown as {size[0]} x {size[1]} pixels" if size else "any size"
+
+    def loading_example(self, name: str) -> str:
+        return (
+            "from spanetv2.tasks.segmentation.weights import load_segmenter\n"
+            f'model, checkpoint = load_segmenter("{name}")'
         )
-    return torch.tensor([weights.get(name, 1.0) for name in classes])
 
 
 TASK = SegmentationTask()

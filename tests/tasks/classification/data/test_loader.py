@@ -6,10 +6,11 @@ import torch
 from PIL import Image
 
 from spanetv2.data.images import ImageError
+from spanetv2.data.loader import PartialBatch
 from spanetv2.data.preprocessing import Preprocessing, eval_transform
 from spanetv2.data.sampler import EpochSampler
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.data.loader import Batch, eval_loader, train_loader
+from spanetv2.tasks.classification.data.loader import eval_loader, train_loader
 from spanetv2.tasks.classification.data.sources import DatasetSpec, ImageSource, open_dataset
 from spanetv2.tasks.classification.data.transforms import Augmentation, train_transform
 
@@ -121,8 +122,8 @@ def test_eval_loader_skips_and_reports_a_damaged_image(folder, workers):
     bad = spoil(folder)
     opened = source(folder, eval_transform(SETTINGS))
     batches = list(eval_loader(opened, batch_size=4, workers=workers, on_error="skip"))
-    assert all(isinstance(batch, Batch) for batch in batches)
-    assert [len(batch.targets) for batch in batches] == [4, 4, 4, 3, 2]
+    assert all(isinstance(batch, PartialBatch) for batch in batches)
+    assert [len(batch.batch[1]) for batch in batches] == [4, 4, 4, 3, 2]
     assert [failure.path for batch in batches for failure in batch.failures] == [bad]
 
 
@@ -130,8 +131,7 @@ def test_eval_loader_survives_a_batch_of_damaged_images_only(folder):
     bad = spoil(folder)
     opened = source(folder, eval_transform(SETTINGS))
     batches = list(eval_loader(opened, batch_size=1, on_error="skip"))
-    assert batches[12].images is None
-    assert len(batches[12].targets) == 0
+    assert batches[12].batch is None
     assert batches[12].failures[0].path == bad
     assert "damaged" in batches[12].failures[0].reason
 

@@ -233,6 +233,22 @@ def test_fashion_mnist_reads_idx_files(fashion):
     assert (label, train.classes[label]) == (3, "Dress")
 
 
+@pytest.mark.parametrize(
+    ("fashion", "name"),
+    [(True, "fashion_mnist"), (False, "fashion_mnist"), (False, "torch/fashion_mnist")],
+    indirect=["fashion"],
+)
+def test_sets_without_validation_images_declare_their_test_images(fashion, name):
+    val, test, train = (
+        opened(name=name, root=str(fashion), split=split) for split in ("valid", "testing", "train")
+    )
+    assert (val.split_note, test.split_note, train.split_note) == ("its test images", "", "")
+    assert (len(val), len(test), len(train)) == (4, 4, 6)
+    assert all(val[i][0].tobytes() == test[i][0].tobytes() for i in range(4))
+    with pytest.raises(UserError, match=f"split 'tset' of {name}, expected train, val or test"):
+        opened(name=name, root=str(fashion), split="tset")
+
+
 def test_fashion_mnist_says_what_is_missing_or_damaged(tmp_path):
     with pytest.raises(UserError, match="dataset-fashion-mnist"):
         opened(name="fashion_mnist", root=str(tmp_path))

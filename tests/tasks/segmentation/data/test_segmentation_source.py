@@ -13,7 +13,7 @@ from spanetv2.tasks.segmentation.data.classes import (
     match_classes,
     read_class_file,
 )
-from spanetv2.tasks.segmentation.data.folder import DatasetSpec, open_dataset
+from spanetv2.tasks.segmentation.data.folder import DatasetSpec, open_dataset, splits_to_check
 from spanetv2.tasks.segmentation.data.source import read_label_map
 
 
@@ -86,6 +86,17 @@ def test_folder_may_have_its_splits_outside_or_none(tmp_path):
     shutil.rmtree(root / "train")
     shutil.rmtree(root / "val")
     assert np.array_equal(opened(root, None)[1][1], expected)
+
+
+def test_folder_without_splits_is_checked_as_a_whole(tmp_path):
+    root = segmentation_data.write(tmp_path / "d")
+    spec = DatasetSpec(name="folder", root=str(root))
+    assert splits_to_check(spec) == ("train", "val")
+    for kind in ("images", "masks"):
+        (root / kind / "train").rename(root / kind / "north")
+        (root / kind / "val").rename(root / kind / "south")
+    assert splits_to_check(spec) == (None,)
+    assert len(opened(root, None)) == 6
 
 
 def test_files_pair_by_name_in_sub_folders_too(tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from spanetv2.data.preprocessing import Transform
+from spanetv2.data.splits import ITS_TEST_IMAGES, supported_split
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.source import ImageSource
 
@@ -20,7 +21,6 @@ FASHION_MNIST_CLASSES = (
 )
 
 _DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
-_TEST = ("val", "valid", "validation", "test", "eval")
 
 
 class ArraySource(ImageSource):
@@ -32,6 +32,7 @@ class ArraySource(ImageSource):
         classes: class names in index order.
         name: how messages call the data set.
         transform: applied to every Pillow image.
+        split_note: see ``ImageSource``.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class ArraySource(ImageSource):
         classes: list[str],
         name: str,
         transform: Transform | None = None,
+        split_note: str = "",
     ):
         assert images.dtype == np.uint8
         assert len(images) == len(labels)
         super().__init__(classes=classes, labels=labels.astype(np.int64), transform=transform)
         self.images = images
         self.name = name
+        self.split_note = split_note
 
     def read(self, index: int) -> Image.Image:
         return Image.fromarray(self.images[index])
@@ -60,12 +63,14 @@ def digits(split: str, *, transform: Transform | None = None) -> ArraySource:
     """scikit-learn's 1,797 handwritten digits (8 x 8, grey), which come with the package.
 
     Args:
-        split: train (1,437 images) or val (360): a fixed split, stratified by class.
+        split: train (1,437 images) or val (360): a fixed split, stratified by class. There is no
+            test split.
         transform: applied to every Pillow image.
 
     Raises:
         UserError: another split.
     """
+    part = supported_split(split, ("train", "val"), name="digits")
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -75,7 +80,7 @@ def digits(split: str, *, transform: Transform | None = None) -> ArraySource:
     train, val = train_test_split(
         np.arange(len(labels)), test_size=0.2, random_state=0, stratify=labels
     )
-    chosen = np.sort(train if _is_train(split, "digits") else val)
+    chosen = np.sort(train if part == "train" else val)
     return ArraySource(
         images[chosen],
         labels[chosen],
@@ -95,18 +100,20 @@ def fashion_mnist(
     """Fashion-MNIST: 60,000 training and 10,000 test images of clothes, 28 x 28, grey.
 
     Args:
-        split: train, or val (the test images).
+        split: train or test. There is no third part: val is the test images, and the source's
+            ``split_note`` says so.
         root: folder with the four IDX files (plain or .gz; torchvision's layout below it is found
             too). By default, where Debian's package dataset-fashion-mnist puts them.
         download: fetch them into ``root`` with torchvision if they are not there.
         transform: applied to every Pillow image.
 
     Raises:
-        UserError: the files are not there or are damaged.
+        UserError: another split, or the files are not there or are damaged.
 
     Source: Xiao, Rasul, Vollgraf, arXiv:1708.07747.
     """
-    prefix = "train" if _is_train(split, "fashion_mnist") else "t10k"
+    part = supported_split(split, ("train", "val", "test"), name="fashion_mnist")
+    prefix = "train" if part == "train" else "t10k"
     folder = _find_idx_folder(root, prefix)
     if folder is None and download:
         from torchvision.datasets import FashionMNIST
@@ -131,15 +138,8 @@ def fashion_mnist(
         classes=list(FASHION_MNIST_CLASSES),
         name=f"fashion_mnist/{split}",
         transform=transform,
+        split_note=ITS_TEST_IMAGES if part == "val" else "",
     )
-
-
-def _is_train(split: str, name: str) -> bool:
-    if split in ("train", "training"):
-        return True
-    if split in _TEST:
-        return False
-    raise UserError(f"got split {split!r} of {name}, expected train or val")
 
 
 def _find_idx_folder(root: str | os.PathLike[str] | None, prefix: str) -> Path | None:

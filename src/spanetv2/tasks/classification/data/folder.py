@@ -16,17 +16,12 @@ from PIL import Image
 from spanetv2.data.classes import label_table
 from spanetv2.data.images import EXTENSIONS, Failure, read_image
 from spanetv2.data.preprocessing import Transform
+from spanetv2.data.splits import find_split, how_to_name, present_splits, split_names
 from spanetv2.data.walk import walk
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.source import ImageSource
 
 __all__ = ["FolderSource", "PackedNames", "natural_order", "split_folder"]
-
-_SYNONYMS = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "eval", "evaluation"),
-    "test": ("test", "testing"),
-}
 
 
 class FolderSource(ImageSource):
@@ -99,14 +94,21 @@ class FolderSource(ImageSource):
         return str(self.root / self._names[index])
 
 
-def split_folder(root: str | os.PathLike[str], split: str) -> Path:
+def split_folder(root: str | os.PathLike[str], split: str, *, archives: Sequence[str] = ()) -> Path:
     """Find the folder of a split: ``root/<split>`` or a synonym, or ``root`` itself.
 
     ``root`` itself is taken only if none of its sub-folders looks like a split, so that asking for
     a split that is not there never mixes all of them.
 
+    Args:
+        root: the data set's folder.
+        split: a name of ``data.splits``, or a folder's own name.
+        archives: endings of files that may hold a split, such as ``.tar``; a file wins over a
+            folder of the same name.
+
     Raises:
-        UserError: ``root`` is not a folder, or holds other splits only.
+        UserError: ``root`` is not a folder, holds other splits only, or the split under several
+            names.
 
     Example:
         >>> import tempfile; from pathlib import Path
@@ -118,16 +120,22 @@ def split_folder(root: str | os.PathLike[str], split: str) -> Path:
     if not root.is_dir():
         state = "a file" if root.exists() else "no such folder"
         raise UserError(f"got data folder {str(root)!r} ({state}), expected a folder of images")
-    wanted = next((names for names in _SYNONYMS.values() if split in names), (split,))
-    for name in (split, *wanted):
-        if (root / name).is_dir():
-            return root / name
-    every = {name for names in _SYNONYMS.values() for name in names}
-    others = sorted(entry.name for entry in root.iterdir() if entry.name in every)
-    if others:
+
+    def archive_of(name: str) -> Path | None:
+        files = (root / f"{name}{ending}" for ending in archives)
+        return next((path for path in files if path.is_file()), None)
+
+    def exists(name: str) -> bool:
+        return archive_of(name) is not None or (root / name).is_dir()
+
+    name = find_split(split, exists, where=str(root))
+    if name is not None:
+        return archive_of(name) or root / name
+    if others := present_splits(exists):
         raise UserError(
-            f"got no {split!r} folder in {root}, expected one of {', '.join(wanted)}; "
-            f"there is {', '.join(others)}: name one of them as the split"
+            f"got no {split!r} folder in {root}, expected one of "
+            f"{', '.join(split_names(split))}; there is {', '.join(others)}: "
+            f"{how_to_name(split, others)}"
         )
     return root
 

@@ -1,7 +1,7 @@
 """Loaders of labelled images, for training and for evaluation."""
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -13,17 +13,7 @@ from spanetv2.data.sampler import EpochSampler
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.source import ImageSource, StreamSource
 
-__all__ = ["Batch", "Failure", "ImageLoader", "eval_loader", "train_loader"]
-
-
-class Batch(NamedTuple):
-    """An evaluation batch that may have lost images."""
-
-    images: Tensor | None
-    """(B, C, H, W), None if not one image of the batch could be read."""
-    targets: Tensor
-    """(B,) int64."""
-    failures: list[Failure]
+__all__ = ["eval_loader", "train_loader"]
 
 
 def train_loader(
@@ -117,9 +107,9 @@ def eval_loader(
         persistent_workers: keep the workers between passes.
 
     Returns:
-        A loader of ``(images, targets)``; with ``skip``, of ``Batch``.
+        A loader of ``(images, targets)``; with ``skip``, of ``PartialBatch`` of such pairs.
     """
-    collate = Collate(_merge, "raise") if on_error == "raise" else _Skipping(_merge, on_error)
+    collate = Collate(_merge, on_error)
     if isinstance(source, StreamSource):
         return _stream_loader(
             source,
@@ -145,20 +135,6 @@ def eval_loader(
 def _merge(items: list[Any]) -> tuple[Tensor, Tensor]:
     images, targets = default_collate(items)
     return images, targets  # a tuple, which default_collate makes a list
-
-
-class _Skipping(Collate):
-    """Gives a ``Batch`` of what could be read."""
-
-    def __call__(self, items: list[Any]) -> Any:
-        made = super().__call__(items)
-        if isinstance(made, Stop):
-            return made
-        good, failures = made
-        if good is None:
-            return Batch(None, torch.empty(0, dtype=torch.int64), failures)
-        images, targets = good
-        return Batch(images, targets, failures)
 
 
 def _stream_loader(

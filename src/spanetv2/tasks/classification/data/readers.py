@@ -16,6 +16,7 @@ from PIL import Image
 from spanetv2.data.classes import label_table
 from spanetv2.data.images import ImageError, read_image, to_eight_bit
 from spanetv2.data.preprocessing import Transform
+from spanetv2.data.splits import ITS_TEST_IMAGES, canonical_split, supported_split
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.source import ImageSource, StreamSource
 
@@ -27,6 +28,9 @@ __all__ = [
     "stream",
     "torchvision",
 ]
+
+_TRAIN_AND_TEST = ("cifar10", "cifar100", "mnist", "kmnist", "fashion_mnist", "qmnist")
+"""torchvision's data sets without validation images."""
 
 
 class ReaderSource(ImageSource):
@@ -235,7 +239,7 @@ def hfds(
     Args:
         name: ``hfds/<name or folder>``; with plain ``hfds``, ``root`` is the local folder.
         root: otherwise the folder for downloads.
-        split: the data set's name of the part.
+        split: the data set's own name of the part, or a slice of it such as ``train[:10%]``.
         classes: class names in index order; matched by name.
         input_key: column of the images, ``image`` by default.
         target_key: column of the labels, ``label`` by default.
@@ -265,20 +269,32 @@ def torchvision(
 ) -> TorchvisionSource:
     """One of torchvision's data sets, as timm names them (``torch/cifar10``, ``torch/imagenet``).
 
+    CIFAR and the relatives of MNIST have no validation images: there ``val`` is the test images,
+    and the source's ``split_note`` says so.
+
     Raises:
-        UserError: an unknown name, or the files are not there and ``download`` is off.
+        UserError: an unknown name or split, or the files are not there and ``download`` is off.
     """
     from timm.data.dataset_factory import create_dataset
 
     if root is None:
         raise UserError(f"got no folder for {name}, expected a root with its files")
+    part = canonical_split(split)
+    train_and_test = name.partition("/")[2].lower() in _TRAIN_AND_TEST
+    if train_and_test:  # whatever is not training is the test images to timm, misspelt names too
+        part = supported_split(split, ("train", "val", "test"), name=name)
     try:
-        dataset = create_dataset(name, root=root, split=split, download=download)
+        dataset = create_dataset(name, root=root, split=part, download=download)
     except (AssertionError, RuntimeError, OSError, ValueError, TypeError) as error:
         detail = " ".join(str(error).split())
         hint = "" if download else "; allow the download if it should be fetched"
         raise UserError(f"cannot open {name} in {root}: {detail}{hint}") from None
-    return TorchvisionSource(dataset, name=f"{name}/{split}", classes=classes, transform=transform)
+    source = TorchvisionSource(
+        dataset, name=f"{name}/{split}", classes=classes, transform=transform
+    )
+    if train_and_test and part == "val":
+        source.split_note = ITS_TEST_IMAGES
+    return source
 
 
 def stream(

@@ -22,7 +22,11 @@ class ImageSource(Dataset[tuple[Any, int]]):
         classes: class names in index order.
         labels: (N,) int64, or None where they are only known on reading.
         transform: may be exchanged at any time.
+        split_note: what a reader of figures should know about these images, such as "its test
+            images" where a data set has no validation split of its own; mostly empty.
     """
+
+    split_note: str = ""
 
     def __init__(
         self, *, classes: list[str], labels: np.ndarray | None, transform: Transform | None
@@ -66,7 +70,10 @@ class StreamSource(IterableDataset[tuple[Any, int]]):
     Attributes:
         classes: class names in index order.
         transform: may be exchanged before a loader is built.
+        split_note: as of ``ImageSource``.
     """
+
+    split_note: str = ""
 
     def __init__(self, *, classes: list[str], transform: Transform | None):
         self.classes = classes

@@ -26,7 +26,8 @@ class DatasetSpec:
     root: str | None = None
     """Folder or file of the data; for hfds and hfids without a name, a local data set."""
     split: str = "train"
-    """train, val, or the data set's own name of a part; for wds also shards in braces."""
+    """train, val, test or a synonym (``data.splits``), or the data set's own name of a part, which
+    hfds, hfids and wds take as it is; for wds also shards in braces."""
     download: bool = False
     """Fetch the data if it is not there (torch/, fashion_mnist, hfids/)."""
     classes: list[str] | None = None

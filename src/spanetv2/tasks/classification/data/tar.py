@@ -52,8 +52,7 @@ class TarSource(ImageSource):
             raise UserError(f"got {root} for tar data, expected a .tar file or a folder of them")
         place = Path(root)
         if place.is_dir():
-            one = place / f"{split}.tar"
-            place = one if one.is_file() else split_folder(place, split)
+            place = split_folder(place, split, archives=[".tar"])
         try:
             found, targets, index, _ = extract_tarinfos(str(place))
         except Exception as error:  # not a tar, no images, no permission: each its own class

@@ -9,12 +9,15 @@ from PIL import Image
 from tqdm import tqdm
 
 from spanetv2.data.images import ImageError, read_image
+from spanetv2.data.splits import RUN_SPLITS
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.data.coco import SMALLEST
+from spanetv2.tasks.detection.data.layout import find_coco
 from spanetv2.tasks.detection.data.masks import mask_extent
 from spanetv2.tasks.detection.data.record import Problem, box_fault, read_record, record_problems
+from spanetv2.tasks.task import SplitCheck
 
-__all__ = ["check_coco"]
+__all__ = ["check_coco", "check_splits"]
 
 # A mask misses its box where the two overlap less than this, and by more than so many pixels.
 _OVERLAP, _APART = 0.5, 2.0
@@ -79,6 +82,33 @@ def check_coco(
             bar.update()
     found += _doubled_files(entries, name)
     return found
+
+
+def check_splits(
+    root: Path, *, split: str | None = None, progress: bool = False
+) -> Iterator[SplitCheck]:
+    """Look through a data set, a split at a time.
+
+    Args:
+        root: folder of the data, as COCO's or the scenes'.
+        split: the only split to look at; None is train and val.
+        progress: show a bar.
+
+    Raises:
+        UserError: no such folder or split.
+    """
+    if not root.is_dir():
+        raise UserError(f"got data folder {str(root)!r}, expected a folder")
+    words = {"stops": "error", "left out": "left out", "kept": "warning"}
+    for part in (split,) if split is not None else RUN_SPLITS:
+        files = find_coco(root, part)
+        problems = check_coco(files.annotations, files.images, progress=progress)
+        errors = sum(problem.effect == "stops" for problem in problems)
+        yield SplitCheck(
+            report=f"{part}: {errors} errors, {len(problems) - errors} remarks",
+            problems=[f"{words[problem.effect]}: {problem}" for problem in problems],
+            errors=errors,
+        )
 
 
 def _sound_images(images: Sequence[Any]) -> dict[int, Mapping[str, Any]]:

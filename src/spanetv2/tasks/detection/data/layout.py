@@ -1,19 +1,17 @@
 """Where a data set keeps its annotations and images."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from spanetv2.data.splits import find_split, how_to_name, present_splits
 from spanetv2.errors import UserError
 
 __all__ = ["CocoFiles", "find_coco"]
 
-_SYNONYMS = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
 _YEARS = ("2017", "", "2014")
+"""Years that COCO's names end in, in the order of preference."""
 
 
 class CocoFiles(NamedTuple):
@@ -34,33 +32,57 @@ def find_coco(root: str | os.PathLike[str], split: str) -> CocoFiles:
 
     Args:
         root: the data set's folder.
-        split: train or val (or test), or a folder's name such as train2017.
+        split: train, val or test and their synonyms (``data.splits``), or a name such as
+            train2017.
 
     Raises:
-        UserError: no such annotations or images.
+        UserError: no such annotations or images, or several synonyms of the split.
     """
     root = Path(root)
     if not root.is_dir():
         state = "a file" if root.exists() else "no such folder"
         raise UserError(f"got data folder {str(root)!r} ({state}), expected one with COCO data")
-    same = next((names for names in _SYNONYMS.values() if split in names), (split,))
-    names = list(dict.fromkeys([split, *(f"{name}{year}" for name in same for year in _YEARS)]))
-    files = [root / "annotations" / f"instances_{name}.json" for name in names]
-    annotations = next((path for path in files if path.is_file()), None)
-    if annotations is None:
-        there = sorted(path.name for path in (root / "annotations").glob("instances_*.json"))
+    annotations = root / "annotations"
+
+    def has_annotations(name: str) -> bool:
+        return (annotations / f"instances_{name}.json").is_file()
+
+    exact = _find_name(split, has_annotations, where=str(annotations))
+    if exact is None:
+        there = sorted(path.name for path in annotations.glob("instances_*.json"))
+        present = present_splits(lambda name: _with_year(name, has_annotations) is not None)
         raise UserError(
             f"got no annotations of split {split!r} in {root}, expected "
             f"annotations/instances_{split}.json or annotations/instances_{split}2017.json"
-            + (f"; there is {', '.join(there)}" if there else "")
+            + (f"; there is {', '.join(there)}: {how_to_name(split, present)}" if there else "")
         )
-    exact = annotations.stem.removeprefix("instances_")
-    names = list(dict.fromkeys([exact, *names]))
-    folders = [place / name for place in (root, root / "images") for name in names]
-    images = next((path for path in (*folders, root / "images") if path.is_dir()), None)
-    if images is None:
+    images = _find_folder(root, split, exact) or _find_folder(root / "images", split, exact)
+    images = images or root / "images"
+    if not images.is_dir():
         raise UserError(
             f"got no images of split {split!r} in {root}, expected them in {exact}/, "
             f"images/{exact}/ or images/"
         )
-    return CocoFiles(annotations, images)
+    return CocoFiles(annotations / f"instances_{exact}.json", images)
+
+
+def _find_folder(place: Path, split: str, exact: str) -> Path | None:
+    """The images' folder in ``place``: named as the annotations are, or after the split."""
+
+    def exists(name: str) -> bool:
+        return (place / name).is_dir()
+
+    name = exact if exists(exact) else _find_name(split, exists, where=str(place))
+    return None if name is None else place / name
+
+
+def _find_name(split: str, exists: Callable[[str], bool], *, where: str) -> str | None:
+    """The name of a split, with a year or without; the very name asked for wins."""
+    if exists(split):
+        return split
+    name = find_split(split, lambda name: _with_year(name, exists) is not None, where=where)
+    return None if name is None else _with_year(name, exists)
+
+
+def _with_year(name: str, exists: Callable[[str], bool]) -> str | None:
+    return next((name + year for year in _YEARS if exists(name + year)), None)

@@ -3,16 +3,10 @@
 Source: Zhou et al., Scene Parsing through ADE20K (the benchmark's class list and colour table).
 """
 
-__all__ = ["ADE20K_CLASSES", "ADE20K_PALETTE", "SPLITS"]
+__all__ = ["ADE20K_CLASSES", "ADE20K_FOLDERS", "ADE20K_PALETTE"]
 
-SPLITS = {
-    "train": "training",
-    "training": "training",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-}
-"""Names of a split -> its folder below images/ and annotations/."""
+ADE20K_FOLDERS = {"train": "training", "val": "validation"}
+"""Canonical name of a split (``data.splits``) -> its folder below images/ and annotations/."""
 
 _NAMES = """
     wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk,

@@ -2,22 +2,29 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from spanetv2.data.images import ImageError
 from spanetv2.errors import UserError
+from spanetv2.tasks.segmentation.data.folder import (
+    DatasetSpec,
+    open_dataset,
+    splits_to_check,
+)
 from spanetv2.tasks.segmentation.data.source import (
     IGNORED,
     Pair,
     PairSource,
     check_label_mode,
 )
+from spanetv2.tasks.task import SplitCheck
 
-__all__ = ["Problem", "Survey", "check_headers", "survey"]
+__all__ = ["Problem", "Survey", "check_headers", "check_splits", "survey"]
 
 _SIDEWAYS = range(5, 9)
 _ORIENTATION = 0x0112
@@ -140,3 +147,64 @@ def _header(path: str, is_mask: bool) -> tuple[int, int]:
         elif opened.getexif().get(_ORIENTATION) in _SIDEWAYS:  # turned upright when it is read
             return opened.height, opened.width
         return opened.size
+
+
+def check_splits(
+    root: Path,
+    *,
+    split: str | None = None,
+    dataset: str | None = None,
+    workers: int = 2,
+    progress: bool = False,
+) -> Iterator[SplitCheck]:
+    """Look through a data set, a part at a time.
+
+    Args:
+        root: folder of the data.
+        split: the only part to look at; None is train and val, or all of a folder that is not
+            split.
+        dataset: ade20k or folder; None is what the folder looks like.
+        workers: threads that read.
+        progress: show a bar.
+
+    Raises:
+        UserError: no such folder, part or class list; masks that are missing or left over.
+    """
+    name: Any = dataset or ("ade20k" if _looks_like_ade20k(root) else "folder")
+    usable = unusable = 0
+    spec = DatasetSpec(name=name, root=str(root), split=split)
+    for part in (split,) if split is not None else splits_to_check(spec):
+        source = open_dataset(replace(spec, split=part))
+        result = survey(source, workers=workers, progress=progress)
+        usable += result.samples
+        unusable += len(result.problems)
+        problems = [f"error: {problem.path}: {problem.reason}" for problem in result.problems]
+        never = [c for c, count in zip(source.classes, result.images, strict=True) if not count]
+        if never:
+            more = f" and {len(never) - 5} more" if len(never) > 5 else ""
+            problems.append(f"warning: never labelled: {', '.join(never[:5])}{more}")
+        yield SplitCheck(
+            report=_report(part, source.classes, result),
+            problems=problems,
+            errors=len(result.problems),
+            summary=f"{usable} pairs can be used, {unusable} cannot" if unusable else "",
+        )
+
+
+def _looks_like_ade20k(root: Path) -> bool:
+    tops = (root, root / "ADEChallengeData2016")
+    return not (root / "masks").is_dir() and any((top / "annotations").is_dir() for top in tops)
+
+
+def _report(split: str | None, classes: Sequence[str], result: Survey) -> str:
+    total = sum(result.pixels)
+    width = min(32, max(len("class"), *(len(name) for name in classes)))
+    lines = [f"{split or 'all'}: {result.samples} pairs"]
+    lines.append(f"{'class':{width}}  images  share of labelled pixels")
+    for name, pixels, images in zip(classes, result.pixels, result.images, strict=True):
+        share = f"{100 * pixels / total:6.2f} %" if total else "     -"
+        lines.append(f"{name[:width]:{width}}  {images:6}  {share}")
+    if result.ignored:
+        share = 100 * result.ignored / (total + result.ignored)
+        lines.append(f"{share:.2f} % of all pixels are not labelled")
+    return "\n".join([*lines, ""])

@@ -6,9 +6,18 @@ from pathlib import Path
 from typing import Literal
 
 from spanetv2.data.images import EXTENSIONS, Failure
+from spanetv2.data.splits import (
+    RUN_SPLITS,
+    SPLITS,
+    canonical_split,
+    find_split,
+    how_to_name,
+    is_split,
+    present_splits,
+)
 from spanetv2.data.walk import walk
 from spanetv2.errors import UserError
-from spanetv2.tasks.segmentation.data.ade20k import ADE20K_CLASSES, ADE20K_PALETTE, SPLITS
+from spanetv2.tasks.segmentation.data.ade20k import ADE20K_CLASSES, ADE20K_FOLDERS, ADE20K_PALETTE
 from spanetv2.tasks.segmentation.data.classes import (
     Colour,
     check_names,
@@ -17,17 +26,20 @@ from spanetv2.tasks.segmentation.data.classes import (
 )
 from spanetv2.tasks.segmentation.data.source import Pair, PairSource, Transform, label_lookup
 
-__all__ = ["CLASS_FILE", "DATASETS", "DatasetSpec", "open_dataset", "pair_files"]
+__all__ = [
+    "CLASS_FILE",
+    "DATASETS",
+    "DatasetSpec",
+    "open_dataset",
+    "pair_files",
+    "splits_to_check",
+]
 
 DATASETS = ("ade20k", "folder")
 CLASS_FILE = "classes.txt"
 """In the root of a data set: class names by label, one a line."""
 
 _ADE_FOLDER = "ADEChallengeData2016"
-_SYNONYMS = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "test"),
-}
 _SHOWN = 3
 
 
@@ -39,8 +51,8 @@ class DatasetSpec:
         name: ``ade20k`` (images/ and annotations/, labels from 1, 0 is not labelled) or ``folder``
             (images/ and masks/, labels from 0, 255 is not labelled).
         root: the folder that holds them.
-        split: train or val, or their synonyms; None is the validation split, or everything where
-            the folder is not split.
+        split: train, val or test and their synonyms (``data.splits``), or a folder's own name;
+            None is the validation split, or everything where the folder is not split.
         classes: class names by label, instead of the file ``classes.txt`` in the root.
         class_file: another file with them.
     """
@@ -56,8 +68,8 @@ def open_dataset(spec: DatasetSpec, transform: Transform | None = None) -> PairS
     """Find the images and label maps of a data set; no file is opened but the class list.
 
     Raises:
-        UserError: no such folder, split or class list; an image without a mask, a mask without an
-            image, or neither.
+        UserError: no such folder, split or class list; a split under several names; an image
+            without a mask, a mask without an image, or neither.
     """
     if spec.name not in DATASETS:
         raise UserError(f"got data set {spec.name!r}, expected {' or '.join(DATASETS)}")
@@ -80,6 +92,17 @@ def open_dataset(spec: DatasetSpec, transform: Transform | None = None) -> PairS
         name=f"{spec.name} {images}",
         transform=transform,
     )
+
+
+def splits_to_check(spec: DatasetSpec) -> tuple[str | None, ...]:
+    """The splits that a look through a whole data set opens, one after the other.
+
+    Returns:
+        Those that a training run reads; a single None, which is everything, for a folder that is
+        not split.
+    """
+    flat = spec.name == "folder" and spec.root is not None and not _has_splits(Path(spec.root))
+    return (None,) if flat else RUN_SPLITS
 
 
 def pair_files(images: Path, masks: Path) -> list[Pair]:
@@ -149,36 +172,59 @@ def _classes(spec: DatasetSpec, root: Path) -> tuple[list[str], list[Colour]]:
 
 
 def _ade_folders(root: Path, split: str | None) -> tuple[Path, Path]:
-    name = SPLITS.get(split or "val", split or "val")
-    if not (root / "images" / name).is_dir():
+    wanted = split or "val"
+
+    def exists(name: str) -> bool:
+        return (root / "images" / name).is_dir()
+
+    # The layout's own names and no synonyms: a folder images/train has labels that count from 0.
+    name = ADE20K_FOLDERS.get(canonical_split(wanted))
+    name = name or find_split(wanted, exists, where=str(root / "images")) or wanted
+    if not exists(name):
+        own = {*ADE20K_FOLDERS.values(), *SPLITS["test"]}
+        present = [other for other in present_splits(exists) if other in own]
         raise UserError(
             f"got no folder {root / 'images' / name}, expected ADE20K's layout: images/training, "
             "images/validation, annotations/training, annotations/validation"
+            + _others(wanted, present)
         )
     return root / "images" / name, root / "annotations" / name
 
 
 def _plain_folders(root: Path, split: str | None) -> tuple[Path, Path]:
     wanted = split or "val"
-    names = next((names for names in _SYNONYMS.values() if wanted in names), (wanted,))
-    for name in (wanted, *names):
-        for images, masks in (
+
+    def folders_of(name: str) -> tuple[Path, Path] | None:
+        layouts = (
             (root / "images" / name, root / "masks" / name),
             (root / name / "images", root / name / "masks"),
-        ):
-            if images.is_dir():
-                return images, masks
-    known = {name for names in _SYNONYMS.values() for name in names}
-    is_split = any(
-        folder.name in known
+        )
+        return next((pair for pair in layouts if pair[0].is_dir()), None)
+
+    def exists(name: str) -> bool:
+        return folders_of(name) is not None
+
+    name = find_split(wanted, exists, where=str(root))
+    folders = folders_of(name) if name is not None else None
+    if folders is not None:
+        return folders
+    if split is None and not _has_splits(root):
+        return root / "images", root / "masks"
+    raise UserError(
+        f"got no images of split {wanted!r} in {root}, expected images/{wanted} and masks/{wanted} "
+        f"(or {wanted}/images and {wanted}/masks)" + _others(wanted, present_splits(exists))
+    )
+
+
+def _has_splits(root: Path) -> bool:
+    return any(
+        is_split(folder.name)
         for top in (root, root / "images")
         if top.is_dir()
         for folder in top.iterdir()
         if folder.is_dir()
     )
-    if split is None and not is_split:
-        return root / "images", root / "masks"
-    raise UserError(
-        f"got no images of split {wanted!r} in {root}, expected images/{wanted} and masks/{wanted} "
-        f"(or {wanted}/images and {wanted}/masks)"
-    )
+
+
+def _others(split: str, present: list[str]) -> str:
+    return f"; there is {', '.join(present)}: {how_to_name(split, present)}" if present else ""

@@ -1,0 +1,168 @@
+"""Classifiers and labelled images for an analysis of how networks treat frequencies."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from spanetv2.analysis.cue_conflict import CueImage
+from spanetv2.analysis.model_study import ModelInput
+from spanetv2.data.classes import class_titles, match_classes, model_classes
+from spanetv2.data.images import EXTENSIONS, ImageError, read_image
+from spanetv2.data.preprocessing import Preprocessing, eval_transform
+from spanetv2.errors import UserError
+from spanetv2.models.factory import resolve_name
+from spanetv2.models.weights.read import Checkpoint
+from spanetv2.tasks.classification.data.source import ImageSource
+from spanetv2.tasks.classification.data.sources import DatasetSpec, open_dataset
+
+__all__ = ["AnalysisImages", "analysis_input", "read_images"]
+
+_DATASETS = ("folder", "digits", "fashion_mnist")
+
+
+@dataclasses.dataclass(kw_only=True)
+class AnalysisImages:
+    """Images, with labels where there are any.
+
+    Args:
+        images: Pillow images.
+        labels: class indices; None for images without classes.
+        classes: class names by label.
+        failed: number of images that could not be read.
+    """
+
+    images: list[Image.Image]
+    labels: list[int] | None
+    classes: list[str]
+    failed: int
+
+
+def read_images(folder: str | None, *, dataset: str, split: str, limit: int) -> AnalysisImages:
+    """Read up to ``limit`` images, evenly over the data, so that every class has its share.
+
+    A folder without sub-folders gives images without labels. Images that cannot be read are named
+    on standard error and left out.
+
+    Raises:
+        UserError: no such data, or none that can be read.
+    """
+    if dataset not in _DATASETS:
+        raise UserError(f"got --dataset {dataset!r}, expected folder, digits or fashion_mnist")
+    if dataset == "folder" and folder is None:
+        raise UserError("got no images, expected --images FOLDER, or --dataset digits")
+    flat: list[str] = []
+    if dataset == "folder" and Path(cast(str, folder)).is_dir():
+        entries = sorted(Path(cast(str, folder)).iterdir())
+        flat = [str(p) for p in entries if p.is_file() and p.suffix.lower() in EXTENSIONS]
+    source = None
+    if not flat:
+        source = open_dataset(DatasetSpec(name=dataset, root=folder, split=split))
+        assert isinstance(source, ImageSource)
+    total = len(flat) if source is None else len(source)
+    result = AnalysisImages(images=[], labels=None, classes=[], failed=0)
+    if source is not None:
+        result.labels, result.classes = [], source.classes
+    for index in np.unique(np.linspace(0, total - 1, min(limit, total)).round().astype(int)):
+        try:
+            if source is None:
+                result.images.append(read_image(flat[index]))
+            else:
+                image, label = source.sample(int(index))
+                result.images.append(image)
+                cast(list[int], result.labels).append(label)
+        except ImageError as error:
+            print(f"error: {error}", file=sys.stderr)
+            result.failed += 1
+    if not result.images:
+        raise UserError(f"got {folder or dataset} with no image that can be read")
+    return result
+
+
+def analysis_input(
+    model: str | Checkpoint,
+    title: str,
+    images: AnalysisImages,
+    cues: Sequence[CueImage],
+    *,
+    device: torch.device,
+    pretrained: bool,
+) -> ModelInput:
+    """Load a model and bring the images into its form.
+
+    Args:
+        model: a classifier's checkpoint, or the name of one of our models or of timm's.
+        title: its name in the report.
+        images: from ``read_images``.
+        cues: cue-conflict images.
+        device: where to compute.
+        pretrained: fetch timm's weights for a model given by name.
+
+    Raises:
+        UserError: no such model, weights that cannot be fetched, or no classifier.
+    """
+    network, names, preprocessing = _load(model, device=device, pretrained=pretrained)
+    transform = eval_transform(preprocessing)
+    outputs = cast(int, getattr(network, "num_classes", 0))
+    if outputs < 1:
+        raise UserError(f"got {title}, which has no classifier; expected a classification model")
+    targets, reason = None, ModelInput.no_labels
+    if images.labels is not None:
+        try:
+            names, mapping = match_classes(images.classes, names, outputs)
+            targets = torch.tensor([mapping[label] for label in images.labels])
+        except UserError as error:
+            reason = f"the labels do not fit the model: {error}"
+    return ModelInput(
+        title=title,
+        model=network,
+        images=torch.stack([transform(image) for image in images.images]),
+        mean=preprocessing.mean,
+        std=preprocessing.std,
+        targets=targets,
+        no_labels=reason,
+        classes=class_titles(model_classes(names, outputs)),
+        cue_images=cues,
+        load=lambda path: transform(read_image(path)),
+        class_names=names,
+    )
+
+
+def _load(
+    model: str | Checkpoint, *, device: torch.device, pretrained: bool
+) -> tuple[nn.Module, list[str] | None, Preprocessing]:
+    """A network, its class names and how its images are made."""
+    from spanetv2.models import create_model, load_model
+
+    if isinstance(model, Checkpoint):
+        network, record = load_model(model, device=device)
+        return network, record.classes, Preprocessing.of_checkpoint(network, record.preprocessing)
+    name = resolve_name(model)
+    if pretrained:
+        from timm.models import get_pretrained_cfg
+
+        cfg: Any = get_pretrained_cfg(name)
+        if cfg is None or not cfg.has_weights:
+            raise UserError(
+                f"got {model}, for which there are no weights to fetch; give a checkpoint, or "
+                "--no-pretrained to look at the untrained network"
+            )
+    try:
+        network = create_model(name, pretrained=pretrained)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a failed download raises
+        if not pretrained:
+            raise
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"cannot fetch the weights of {model} ({first}); give a checkpoint, or "
+            "--no-pretrained to look at the untrained network"
+        ) from None
+    return network.to(device).eval(), None, Preprocessing.of_model(network)

@@ -1,0 +1,101 @@
+"""Measuring a classifier's checkpoint on a data set of the user's."""
+
+import dataclasses
+from pathlib import Path
+from typing import cast
+
+from spanetv2.data.classes import class_titles, match_classes, model_classes
+from spanetv2.data.preprocessing import Preprocessing, eval_transform
+from spanetv2.environment import describe_device
+from spanetv2.models import load_model
+from spanetv2.models.weights.read import Checkpoint
+from spanetv2.tasks.classification import evaluate as measuring
+from spanetv2.tasks.classification.data.loader import eval_loader
+from spanetv2.tasks.classification.data.sources import (
+    DatasetSpec,
+    ImageSource,
+    StreamSource,
+    open_dataset,
+)
+from spanetv2.tasks.evaluation import Evaluation, EvaluationSettings
+
+__all__ = ["draw_confusions", "measure_checkpoint"]
+
+
+def measure_checkpoint(
+    checkpoint: Checkpoint, settings: EvaluationSettings, *, batch_size: int
+) -> Evaluation:
+    """Measure top-1, top-5, loss, figures per class and confusions.
+
+    The data's classes are matched with the checkpoint's by name, so they may be a part of them.
+
+    Raises:
+        UserError: no such data, or classes that the model does not know.
+    """
+    model, checkpoint = load_model(checkpoint, device=settings.device)
+    preprocessing = Preprocessing.of_checkpoint(model, checkpoint.preprocessing)
+    spec = DatasetSpec(
+        name=settings.dataset or "folder",
+        root=settings.data,
+        split=settings.split or "val",
+        **settings.options,
+    )
+    outputs = cast(int, model.num_classes)
+    source, names, mapping = _open(spec, checkpoint.classes, outputs)
+    source.transform = eval_transform(preprocessing)
+    loader = eval_loader(
+        source,
+        batch_size=batch_size,
+        workers=settings.workers,
+        on_error="skip",
+        pin_memory=settings.device.type == "cuda",
+    )
+    result = measuring.evaluate(
+        model,
+        loader,
+        classes=names,
+        mapping=mapping,
+        device=settings.device,
+        progress=settings.progress,
+    )
+    result = dataclasses.replace(result, failed=result.failed + getattr(source, "skipped", 0))
+    about = {
+        "checkpoint": str(checkpoint.path),
+        "model": checkpoint.model_name,
+        "dataset": spec.name,
+        "data": spec.root,
+        "split": spec.split,
+        "preprocessing": preprocessing.to_dict(),
+        "batch_size": batch_size,
+        **describe_device(str(settings.device)),
+    }
+    return Evaluation(
+        measurement=result,
+        figures={"top1": result.top1, "top5": result.top5, "loss": result.loss},
+        about=about,
+        notes=(f"measured on {source.split_note}",) if source.split_note else (),
+        draw=None if result.confusion is None else lambda path: draw_confusions(result, path),
+    )
+
+
+def _open(
+    spec: DatasetSpec, names: list[str] | None, outputs: int
+) -> tuple[ImageSource | StreamSource, list[str], list[int]]:
+    """The data, the names of the model's outputs, and the output that each label means."""
+    nameless = spec.name.partition("/")[0] in ("wds", "hfids") and spec.class_file is None
+    if nameless:
+        # Their labels are taken for the model's outputs.
+        spec = dataclasses.replace(spec, classes=model_classes(names, outputs))
+    source = open_dataset(spec, on_error="skip")
+    return source, *match_classes(source.classes, names, outputs)
+
+
+def draw_confusions(result: measuring.EvaluationResult, path: Path) -> None:
+    """Draw the confusion matrix of an evaluation into a PNG."""
+    from spanetv2.tasks.classification.picture import confusion_matrix
+
+    assert result.confusion is not None
+    titles = class_titles(result.classes)
+    # Classes that neither occur nor are predicted would only make the others smaller.
+    used = [i for i, row in enumerate(result.per_class) if row.images or row.predicted]
+    confusion_matrix(result.confusion[used][:, used].numpy(), [titles[i] for i in used], path)

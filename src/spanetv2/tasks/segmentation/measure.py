@@ -1,0 +1,143 @@
+"""Measuring a segmentation checkpoint on a data set of the user's."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from spanetv2.data.loader import eval_batches
+from spanetv2.environment import describe_device
+from spanetv2.errors import UserError
+from spanetv2.models.weights.read import Checkpoint
+from spanetv2.tasks.evaluation import Evaluation, EvaluationSettings
+from spanetv2.tasks.segmentation.data.classes import Colour, distinct_colours, match_classes
+from spanetv2.tasks.segmentation.data.folder import DATASETS, DatasetSpec, open_dataset
+from spanetv2.tasks.segmentation.data.transforms import (
+    EvalTransform,
+    Preprocessing,
+    collate_views,
+)
+from spanetv2.tasks.segmentation.evaluate import EvaluationResult, evaluate
+from spanetv2.tasks.segmentation.inference import Inference
+from spanetv2.tasks.segmentation.weights import load_segmenter
+
+__all__ = ["measure_checkpoint", "recorded_inference", "recorded_palette"]
+
+_SHEET = 6
+
+
+def measure_checkpoint(
+    checkpoint: Checkpoint, settings: EvaluationSettings, *, batch_size: int
+) -> Evaluation:
+    """Measure mIoU, IoU per class and pixel accuracy.
+
+    The data's classes are matched with the model's by name. Windows, scales and mirror images are
+    the checkpoint's unless the options give others.
+
+    Raises:
+        UserError: no such data, or classes that the model does not know.
+    """
+    inference = recorded_inference(checkpoint, **settings.options)
+    preprocessing = Preprocessing.from_dict(checkpoint.preprocessing)
+    trained_on = str(checkpoint.extra.get("dataset") or "ade20k")
+    name = settings.dataset or (trained_on if trained_on in DATASETS else "ade20k")
+    spec = DatasetSpec(
+        name=name,  # pyright: ignore[reportArgumentType] - checked by open_dataset
+        root=settings.data,
+        split=settings.split,
+    )
+    source = open_dataset(spec, EvalTransform(preprocessing, inference.scales))
+    model, checkpoint = load_segmenter(checkpoint, device=settings.device)
+    classes = checkpoint.classes or []
+    loader = eval_batches(
+        source,
+        batch_size=batch_size,
+        collate=collate_views,
+        workers=settings.workers,
+        on_error="skip",
+        pin_memory=settings.device.type == "cuda",
+    )
+    result = evaluate(
+        model,
+        loader,
+        classes=classes,
+        preprocessing=preprocessing,
+        inference=inference,
+        mapping=match_classes(source.classes, classes),
+        device=settings.device,
+        progress=settings.progress,
+        examples=_SHEET if settings.keep_picture else 0,
+    )
+    about = {
+        "checkpoint": str(checkpoint.path),
+        "model": checkpoint.model_name,
+        "head": checkpoint.extra.get("head"),
+        "dataset": name,
+        "data": settings.data,
+        "split": settings.split,
+        "preprocessing": preprocessing.to_dict(),
+        "inference": inference.to_dict(),
+        **describe_device(str(settings.device)),
+    }
+    palette = recorded_palette(checkpoint)
+    return Evaluation(
+        measurement=result,
+        figures={
+            "miou": result.miou,
+            "pixel_accuracy": result.pixel_accuracy,
+            "mean_accuracy": result.mean_accuracy,
+        },
+        about=about,
+        draw=lambda path: _draw(result, palette, path),
+    )
+
+
+def recorded_inference(
+    checkpoint: Checkpoint,
+    *,
+    window: int | None = None,
+    stride: int | None = None,
+    scales: list[float] | None = None,
+    flip: bool | None = None,
+) -> Inference:
+    """How a checkpoint says that images are shown to it, with what is given in its place.
+
+    Raises:
+        UserError: a record of a newer version, or values out of range.
+    """
+    recorded = checkpoint.extra.get("inference") or {}
+    try:
+        inference = Inference(**recorded)
+    except TypeError as error:
+        raise UserError(f"{checkpoint.path}: {error}; a newer version may have made it") from None
+    changes: dict[str, Any] = {}
+    if window is not None:
+        changes |= {"window": window, "stride": stride}
+    elif stride is not None:
+        changes["stride"] = stride
+    if scales:
+        changes["scales"] = tuple(scales)
+    if flip is not None:
+        changes["flip"] = flip
+    return dataclasses.replace(inference, **changes)
+
+
+def recorded_palette(checkpoint: Checkpoint) -> list[Colour]:
+    """The colours of a checkpoint's classes; distinct ones where it records none."""
+    recorded = checkpoint.extra.get("palette")
+    if recorded is None:
+        return distinct_colours(len(checkpoint.classes or []))
+    return [(int(r), int(g), int(b)) for r, g, b in recorded]
+
+
+def _draw(result: EvaluationResult, palette: list[Colour], path: Path) -> None:
+    from spanetv2.tasks.segmentation.picture import sheet
+
+    rows = []
+    for example in result.examples:
+        pixels = np.ascontiguousarray(example.image.permute(1, 2, 0).cpu().numpy())
+        image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+        rows.append((image, example.truth.numpy(), example.predicted.numpy()))
+    sheet(rows, result.classes, palette, path)
