@@ -18,13 +18,13 @@ from typing import Any
 import torch
 import yaml
 
+from spanetv2.api import evaluate
 from spanetv2.errors import UserError
 from spanetv2.files import write_text
 from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights import Checkpoint, read_checkpoint, save_state_dict
 from spanetv2.models.weights.record import DEFAULT_TASK
 from spanetv2.tasks import find_task
-from spanetv2.tasks.evaluation import evaluate_checkpoint
 
 FOLDER = Path(__file__).resolve().parents[1] / "src" / "spanetv2" / "weights"
 LARGEST = 6_000_000  # bytes
@@ -133,7 +133,7 @@ def record_of(checkpoint: Checkpoint, extra: dict[str, Any]) -> dict[str, Any]:
 
 def measure(file: Path, about: About, data: str | None) -> dict[str, Any]:
     """What `spanetv2 evaluate` finds for a file."""
-    done = evaluate_checkpoint(file, data, dataset=about.dataset, device="cpu", progress=True)
+    done = evaluate(file, data, dataset=about.dataset, device="cpu", progress=True)
     print(done.measurement.text())
     return done.measurement.to_json()
 

@@ -124,6 +124,8 @@ class RunConfig(BaseRunConfig):
         freeze: `all` keeps everything but the classifier as it is, a number the stem and so many
             stages; null trains everything.
         log_every: updates between two lines of the log.
+        loggers: further logs: csv, tensorboard, wandb or mlflow, one or several, each a name or a
+            mapping with options.
         model: the network.
         data: the images.
         preprocessing: what every image goes through.
