@@ -85,6 +85,7 @@ class SpectralRescale(nn.Module):
     """
 
     __jit_unused_properties__ = ("gate",)
+    __jit_ignored_attributes__ = ("_kept",)  # a dict whose keys TorchScript does not have
 
     def __init__(
         self,
