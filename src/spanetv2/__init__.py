@@ -10,7 +10,7 @@ from spanetv2.errors import ConfigError, Interrupted, UserError
 from spanetv2.models import VARIANTS, SPANetV2, create_model, load_model, set_implementation
 from spanetv2.models.weights import load_weights, save_weights
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "VARIANTS",

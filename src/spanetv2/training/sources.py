@@ -19,8 +19,8 @@ __all__ = [
     "check_class_arguments",
     "check_groups",
     "mentions",
+    "one_line",
     "plain_values",
-    "shorten",
     "split_words",
 ]
 
@@ -48,7 +48,7 @@ def plain_values(file: ConfigFile, parser: RunParser, *, task: str) -> dict[str,
         if code.key in parser.short_names:
             expected = f"one of {', '.join(parser.short_names[code.key])}"
         raise ConfigError(
-            f"{file.path}: {code.key} is {shorten(describe_code(code.value))}, expected "
+            f"{file.path}: {code.key} is {one_line(describe_code(code.value))}, expected "
             f"{expected}: a file names no classes or functions, as reading these runs code; give "
             f"--{code.key} on the command line, or from Python"
         )
@@ -94,7 +94,7 @@ def check_groups(parser: RunParser, values: Mapping[str, Any]) -> None:
     for name in find_code_names(values, parser.group):
         if name.key in parser.groups and isinstance(name.value, str):
             raise ConfigError(
-                f"{name.key}: got {shorten(name.value)!r}, expected a mapping of values; a file "
+                f"{name.key}: got {one_line(name.value)!r}, expected a mapping of values; a file "
                 "goes where recipes do, with its groups in it"
             )
 
@@ -125,7 +125,7 @@ def check_class_arguments(value: Any, *, inside: bool = False) -> None:
             return  # not what a parser would take for values
         for name in find_code_names(content, {}):
             raise ConfigError(
-                f"{value}: {name.key} is {shorten(describe_code(name.value))}, expected a plain "
+                f"{value}: {name.key} is {one_line(describe_code(name.value))}, expected a plain "
                 "value: a file names no classes or functions, as reading these runs code"
             )
 
@@ -162,7 +162,7 @@ def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield prefix + str(key)
 
 
-def shorten(text: str) -> str:
+def one_line(text: str) -> str:
     """A text in one line of at most about 200 characters."""
     line = " ".join(text.split())
     return line if len(line) <= 200 else line[:200].rstrip() + " ..."
