@@ -14,6 +14,7 @@ Every image becomes 8-bit ``L`` (grey) or ``RGB``, upright and opaque:
 
 import contextlib
 import functools
+import importlib.util
 import os
 import stat
 import warnings
@@ -26,18 +27,57 @@ from PIL import Image, ImageOps
 
 from spanetv2.errors import UserError
 
-__all__ = ["EXTENSIONS", "FORMATS", "Failure", "ImageError", "read_image", "to_eight_bit"]
+__all__ = [
+    "EXTENSIONS",
+    "FORMATS",
+    "HEIC_EXTENSIONS",
+    "UNREAD_EXTENSIONS",
+    "Failure",
+    "ImageError",
+    "read_image",
+    "to_eight_bit",
+    "unread_reason",
+]
 
 FORMATS = (
     *("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "ICO"),
+    "HEIF",
 )
-"""Pillow's names of the formats that are tried."""
+"""Pillow's names of the formats that are tried; HEIF where pillow-heif is installed."""
+
+HEIC_EXTENSIONS = frozenset({".heic", ".heif", ".hif"})
+"""Lower-case endings of what telephones write, which Pillow reads by way of pillow-heif."""
+
+_HAS_HEIF = importlib.util.find_spec("pillow_heif") is not None
 
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".avif", ".bmp", ".dib"}
     | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".ico"}
+    | (HEIC_EXTENSIONS if _HAS_HEIF else frozenset())
 )
 """Lower-case endings by which files in a folder are taken for images."""
+
+UNREAD_EXTENSIONS = (
+    frozenset(
+        (HEIC_EXTENSIONS | {".jxl", ".jpf", ".jpx", ".psd", ".exr"})
+        | {".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".dcm", ".tga"}
+    )
+    - EXTENSIONS
+)
+"""Lower-case endings of pictures that are not read: such files are named, not passed over."""
+
+
+def unread_reason(ending: str) -> str:
+    """Why files of an ending are not read, and what to do.
+
+    Example:
+        >>> unread_reason(".psd")
+        'files ending in .psd are not read; convert them to PNG or JPEG'
+    """
+    how = "convert them to PNG or JPEG"
+    if ending.lower() in HEIC_EXTENSIONS:
+        how = "install pillow-heif (pip install pillow-heif), or convert them to JPEG"
+    return f"files ending in {ending} are not read; {how}"
 
 
 class Failure(NamedTuple):
@@ -97,7 +137,9 @@ def read_image(
         reason = f"refused as a possible decompression bomb; shrink it first ({error})"
         raise ImageError(name, reason) from None
     except Image.UnidentifiedImageError:
-        known = ", ".join(FORMATS)
+        if isinstance(source, Path) and source.suffix.lower() in UNREAD_EXTENSIONS:
+            raise ImageError(name, unread_reason(source.suffix)) from None
+        known = ", ".join(_known_formats())
         raise ImageError(
             name, f"not an image in a known format and kind of pixel ({known})"
         ) from None
@@ -175,6 +217,10 @@ def _check_file(path: Path, name: str) -> None:
 @functools.cache
 def _known_formats() -> tuple[str, ...]:
     Image.init()
+    if _HAS_HEIF:
+        import pillow_heif  # pyright: ignore[reportMissingImports] - read where it is installed
+
+        pillow_heif.register_heif_opener()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 

@@ -165,12 +165,13 @@ def listed(names: Sequence[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def validation_note(split: str | None, declared: str = "") -> str:
-    """What the line about a run's data adds where it validates on test images.
+def validation_note(split: str | None, declared: str = "", *, train: str | None = None) -> str:
+    """What the line about a run's data adds where it validates on test or on training images.
 
     Args:
         split: the name of the run's validation split, None without one.
         declared: ``split_note`` of its source.
+        train: the name of the run's training split.
 
     Returns:
         The note in brackets after a space, or an empty text.
@@ -178,6 +179,10 @@ def validation_note(split: str | None, declared: str = "") -> str:
     Example:
         >>> validation_note("test"), validation_note("val")
         (' (its test images)', '')
+        >>> validation_note("train", train="train")
+        ' (its training images: no measure of what it learns)'
     """
+    if split is not None and train is not None and canonical_split(split) == canonical_split(train):
+        return " (its training images: no measure of what it learns)"
     note = declared or (ITS_TEST_IMAGES if canonical_split(split or "") == "test" else "")
     return f" ({note})" if note else ""

@@ -90,6 +90,10 @@ def make_module(config: RunConfig, classes: list[str]) -> ImageClassification:
     Raises:
         UserError: no such model, weights that do not fit, or fewer outputs than classes.
     """
+    if len(classes) == 1:
+        raise UserError(
+            f"got one class, {classes[0]!r}, expected two or more: there is nothing to tell apart"
+        )
     net = build_model(
         config.model,
         num_classes=len(classes),

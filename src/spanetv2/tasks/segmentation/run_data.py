@@ -107,9 +107,8 @@ class SegmentationData(TrainingData):
         if self.val is not None:
             sizes.append(f"{len(self.val):,} validation")
         assert isinstance(self.config, DataConfig)
-        note = validation_note(self.config.val_split)
-        line = f"{self.train.name}, {' and '.join(sizes)} images{note}, {len(self.classes)} classes"
-        return "\n".join([line, *self.remarks])
+        note = validation_note(self.config.val_split, train=self.config.train_split)
+        return f"{self.train.name}, {' and '.join(sizes)} images{note}, {len(self.classes)} classes"
 
     def make_train_loader(self, *, rank: int, world: int) -> DataLoader[Any]:
         common: dict[str, Any] = {

@@ -146,7 +146,7 @@ def test_labels_from_0_under_a_shift_of_1_stop_both(tmp_path):
 def test_missing_classes_are_trained_without_when_told(tmp_path):
     root = segmentation_data.write(tmp_path / "d")
     never(root)
-    text = trained(root, allow=True).describe()
+    text = "\n".join(trained(root, allow=True).remarks)
     assert "training: never labelled: unicorn" in text
     assert "mIoU covers 3 of 4 classes" in text
     assert "unicorn 0.00 %" in text
@@ -154,9 +154,9 @@ def test_missing_classes_are_trained_without_when_told(tmp_path):
 
 def test_shares_of_all_classes_are_told_at_the_start(tmp_path):
     root = segmentation_data.write(tmp_path / "d")
-    text = trained(root).describe()
+    remarks = trained(root).remarks
     share = [100 * np.mean([(x == k).mean() for x in expected()]) for k in range(3)]
-    assert text.splitlines()[1:] == [
+    assert remarks == [
         f"pixels: ground {share[0]:.1f} %, red {share[1]:.1f} %, green {share[2]:.1f} %"
     ]
     assert checked(root) == []

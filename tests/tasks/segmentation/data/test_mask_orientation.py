@@ -49,7 +49,7 @@ def test_masks_lie_on_turned_images_as_shown_or_as_stored(tmp_path, orientation,
         assert np.array_equal(np.asarray(image), segmentation_data.scene(i)[0])
     (line,) = (x for x in checked(root, orientation=told) if "training" not in x and "4 im" in x)
     assert line.startswith("remark: 4 images carry an EXIF orientation")
-    assert f"training: {line.removeprefix('remark: ')}" in data.describe()
+    assert f"training: {line.removeprefix('remark: ')}" in data.remarks
 
 
 def test_images_whose_sizes_tell_decide_for_those_that_fit_both_ways(tmp_path):
