@@ -16,6 +16,7 @@ from torch import nn
 from spanetv2.errors import UserError
 from spanetv2.mixers import SPAM, SpectralRescale
 from spanetv2.tasks.classification.canvas import GREY, LINE_COLOURS, new_figure, save_figure
+from spanetv2.theory.rings import ring_masks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,20 +64,16 @@ def radial_profile(spectrum: np.ndarray, *, bins: int | None = None) -> tuple[np
 
     Args:
         spectrum: (H, W), frequency 0 in the middle as :func:`full_spectrum` gives it.
-        bins: number of rings up to pi; by default half the shorter side, at least 2.
+        bins: number of rings up to pi; by default half the shorter side, at least 2. The constant
+            is a ring of its own, as in :func:`spanetv2.theory.rings.radial_profile`.
 
     Returns:
         Mean radius of each ring in radians per token, and its mean gain. Corners beyond pi, which
         only diagonal waves reach, and empty rings are left out.
     """
     height, width = spectrum.shape
-    vertical, horizontal = _frequencies(height), _frequencies(width)
-    radius = np.hypot(vertical[:, None], horizontal[None, :])
-    count = bins or max(2, min(height, width) // 2)
-    ring = np.rint(radius / np.pi * count).astype(int)
-    inside = radius <= np.pi * (1 + 1e-9)
-    rings = [inside & (ring == k) for k in range(count + 1)]
-    rings = [mask for mask in rings if mask.any()]
+    radius, masks = ring_masks(height, width, bins=bins or max(2, min(height, width) // 2))
+    radius, rings = np.fft.fftshift(radius), [np.fft.fftshift(mask) for mask in masks]
     return (
         np.array([radius[mask].mean() for mask in rings]),
         np.array([spectrum[mask].mean() for mask in rings]),
@@ -103,8 +100,8 @@ def spectral_filters(
     stages = _collect(model)
     if not stages:
         raise UserError(
-            f"got a {type(model).__name__} without a SPAM mixer, expected a SPANetV2 model: "
-            "there is no spectral filter to draw"
+            f"got a {type(model).__name__} without a SPAM mixer whose filter can be drawn, "
+            "expected a SPANetV2 model (an optimised copy has folded filters: draw the original)"
         )
     heads = len(stages[0].kernels)
     columns = heads + channels + 1
@@ -187,9 +184,9 @@ def _collect(model: nn.Module) -> list[_Stage]:
             groups.setdefault(stage.group(1) if stage else "0", []).append(module)
     stages = []
     for number, group in groups.items():
-        height, width = _grid(group[0])
+        filters = [cast(SpectralRescale, mixer.spectral) for mixer in group]
+        height, width = filters[0].grid
         with torch.no_grad():
-            filters = [cast(SpectralRescale, mixer.spectral) for mixer in group]
             gains = [one.gain(height, width).float().cpu().numpy() for one in filters]
         stages.append(
             _Stage(
@@ -203,17 +200,6 @@ def _collect(model: nn.Module) -> list[_Stage]:
             )
         )
     return stages
-
-
-def _grid(mixer: SPAM) -> tuple[int, int]:
-    """Give the grid the filter is stored for; of the two widths that fit, the square one."""
-    _, height, half = cast(SpectralRescale, mixer.spectral).theta.shape
-    return (height, height) if height // 2 + 1 == half else (height, max(1, 2 * half - 2))
-
-
-def _frequencies(count: int) -> np.ndarray:
-    """Give the shifted frequencies of ``count`` tokens, radians per token."""
-    return 2 * np.pi * np.fft.fftshift(np.fft.fftfreq(count))
 
 
 def _draw_map(axes: "Axes", spectrum: np.ndarray, *, span: float) -> "AxesImage":
