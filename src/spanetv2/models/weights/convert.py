@@ -230,16 +230,61 @@ def checkpoint_filter_fn(content: Mapping[str, Any], model: nn.Module) -> dict[s
 
 
 def grid_to_image(
-    rows: int, columns: int, kernel: int, stride: int, padding: int
+    halves: Mapping[int, tuple[int, int]], kernel: int, stride: int, padding: int
 ) -> tuple[int, int]:
-    """The image size, a multiple of the stride, whose stem output has the given grid.
+    """The image size, a multiple of the stride, whose stages have the given half spectra.
 
-    ``columns`` are those of the half spectrum; the square grid is taken where it fits.
+    K columns of a half spectrum belong to 2K - 2 tokens and to 2K - 1 alike. The other stages
+    often tell which, as each has half the tokens of the one before, rounded up; where all of them
+    leave it open, the filters are the same for both. The square grid is taken where it fits, then
+    the even one.
+
+    Args:
+        halves: rows and columns of the half spectrum by stage, from 0, of the stages with filters.
+        kernel: side of the stem's kernel in pixels.
+        stride: of the stem, in pixels.
+        padding: of the stem, in pixels.
+
+    Example: the last stage of (32, 36) has 1 x 2 tokens, that of (32, 32) one.
+        >>> grid_to_image({0: (8, 5), 1: (4, 3), 2: (2, 2), 3: (1, 2)}, 7, 4, 2)
+        (32, 36)
+        >>> grid_to_image({0: (8, 5), 1: (4, 3), 2: (2, 2), 3: (1, 1)}, 7, 4, 2)
+        (32, 32)
     """
-    width = rows if rows // 2 + 1 == columns else 2 * columns - 2 or 1
+    first = min(halves)
+    known = halves[first]
+    rows = _tokens_before(known[0], first)
+    columns = [n for last in _widths(known[1]) for n in _tokens_before(last, first)]
+    rows = [n for n in rows if all(_tokens_after(n, i) == half[0] for i, half in halves.items())]
+    fitting = [
+        n
+        for n in columns
+        if all(_tokens_after(n, i) // 2 + 1 == half[1] for i, half in halves.items())
+    ]
+    # Filters that no image fits were resized by hand: the first of them counts.
+    rows, columns = rows or _tokens_before(known[0], first), fitting or columns
+    grid = next(((n, n) for n in rows if n in columns), (rows[0], columns[0]))
     sizes = []
-    for tokens in (rows, width):
+    for tokens in grid:
         size = tokens * stride
         assert conv_output_size(size, kernel, stride, padding) == tokens
         sizes.append(size)
     return sizes[0], sizes[1]
+
+
+def _widths(columns: int) -> list[int]:
+    """Tokens a side whose half spectrum has so many columns, the even number first."""
+    return [n for n in (2 * columns - 2, 2 * columns - 1) if n > 0]
+
+
+def _tokens_after(tokens: int, stages: int) -> int:
+    """Tokens a side that are left of so many after a number of stages' downsampling."""
+    for _ in range(stages):
+        tokens = conv_output_size(tokens, 3, 2, 1)
+    return tokens
+
+
+def _tokens_before(tokens: int, stages: int) -> list[int]:
+    """Tokens a side of the first stage that leave so many after others, the most first."""
+    most = tokens * 2**stages
+    return [n for n in range(most, 0, -1) if _tokens_after(n, stages) == tokens]
