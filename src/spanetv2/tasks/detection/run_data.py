@@ -12,6 +12,8 @@ from spanetv2.tasks.detection.config import DataConfig, RunConfig
 from spanetv2.tasks.detection.data.batch import collate
 from spanetv2.tasks.detection.data.coco import CocoDetection
 from spanetv2.tasks.detection.data.layout import CocoFiles, find_coco
+from spanetv2.tasks.detection.data.reading import Reading
+from spanetv2.tasks.detection.data.record import some
 from spanetv2.tasks.detection.data.sampler import AspectRatioSampler
 from spanetv2.tasks.detection.data.transforms import TrainTransform
 from spanetv2.training.data import TrainingData
@@ -37,18 +39,28 @@ class DetectionData(TrainingData):
     def __init__(self, config: RunConfig, **options: Any):
         super().__init__(config=config.data, seed=config.seed, **options)
         own = config.data
+        reading = Reading(
+            orientation=own.orientation,
+            boxes=own.boxes,
+            empty_classes=own.empty_classes,
+            max_pixels=own.max_pixels,
+        )
         self.train = CocoDetection(
             *_files(own, "train"),
             training=True,
             classes=own.classes,
             transform=TrainTransform(config.augmentation),
+            reading=reading,
         )
         self.classes = self.train.classes
         self.has_validation = own.val_split is not None or own.val_annotations is not None
         self.val: CocoDetection | None = None
         if self.has_validation:
             # A class without validation images keeps its number; one never trained is refused.
-            self.val = CocoDetection(*_files(own, "val"), classes=self.classes)
+            # Files are checked here, before the first update and not after an epoch.
+            self.val = CocoDetection(
+                *_files(own, "val"), classes=self.classes, reading=reading, strict=True
+            )
 
     def length(self) -> int:
         return len(self.train)
@@ -62,8 +74,12 @@ class DetectionData(TrainingData):
         named = self.config.val_split if self.config.val_annotations is None else None
         note = validation_note(named)
         text = f"{' and '.join(parts)} images{note}, {len(self.classes)} classes"
-        left = ", ".join(f"{count:,} {what}" for what, count in self.train.left_out.items())
-        return f"{text}; left out of training: {left}" if left else text
+        left = self.train.counts.left_out_text()
+        lines = [f"{text}; left out of training: {left}" if left else text]
+        if empty := [name for name in self.classes if not self.train.counts.objects[name]]:
+            lines.append(f"no object to train on of {len(empty)} classes: {some(empty)}")
+        notes = [note for data in (self.train, self.val) if data is not None for note in data.notes]
+        return "\n  ".join([*lines, *notes])
 
     def make_train_loader(self, *, rank: int, world: int) -> DataLoader[Any]:
         sampler = AspectRatioSampler(

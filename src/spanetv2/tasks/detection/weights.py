@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from spanetv2.errors import UserError
 from spanetv2.models.weights import Checkpoint, read_checkpoint, save_state_dict
+from spanetv2.tasks.detection.data.ids import OwnId
 from spanetv2.tasks.detection.model import Detector, create_detector
 from spanetv2.tasks.detection.options import DetectorOptions
 
@@ -22,7 +23,7 @@ def detector_record(
     detector: Detector,
     classes: Sequence[str],
     *,
-    category_ids: Sequence[int | None] | None = None,
+    category_ids: Sequence[OwnId | None] | None = None,
 ) -> dict[str, Any]:
     """What a file tells about a detector, as JSON values.
 
@@ -61,7 +62,7 @@ def save_detector(
     path: str | os.PathLike[str],
     *,
     classes: Sequence[str],
-    category_ids: Sequence[int | None] | None = None,
+    category_ids: Sequence[OwnId | None] | None = None,
     extra: dict[str, Any] | None = None,
 ) -> None:
     """Write a detector with all that is needed to use it again, atomically.

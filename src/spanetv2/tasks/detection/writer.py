@@ -2,13 +2,14 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from spanetv2.data.images import Failure
 from spanetv2.files import UniqueNames, json_rows
 from spanetv2.models.weights.read import Checkpoint
+from spanetv2.tasks.detection.data.ids import OwnId
 from spanetv2.tasks.detection.picture import draw_objects, save_picture
 from spanetv2.tasks.detection.predict import Prediction, predict
 from spanetv2.tasks.detection.results import coco_results
@@ -77,7 +78,7 @@ class DetectionWriter(PredictionWriter):
         save: Callable[[Any], None],
         *,
         names: list[str],
-        category_ids: list[int],
+        category_ids: Sequence[OwnId],
     ):
         self.folder = folder
         self.save = save
