@@ -25,7 +25,7 @@ def check_data(*arguments: object) -> tuple[int, str]:
     """Exit status and all that ``spanetv2 check-data detection`` says."""
     result = CliRunner().invoke(check_data_app(), ["detection", *map(str, arguments)])
     if isinstance(result.exception, UserError):
-        return 1, f"error: {result.exception}"
+        return 1, f"{result.output}\nerror: {result.exception}"
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.output
 
