@@ -28,7 +28,7 @@ def checkpoint(tmp_path_factory):
     """A model with random, lively weights: it answers differently everywhere."""
     torch.manual_seed(0)
     head = HeadOptions(name="semantic_fpn", width=8, neck=8)
-    model = create_segmenter("pico_pure", num_classes=3, head=head, img_size=32, stem_stride=2)
+    model = create_segmenter("pico_pure", 3, head, img_size=32, stem_stride=2)
     for parameter in model.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=2 * parameter[0].numel() ** -0.5)

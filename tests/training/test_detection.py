@@ -246,14 +246,14 @@ def test_coco_recipes_are_the_published_ones(name: str) -> None:
 
 def test_the_optimizer_decays_rates_by_depth_and_weights_but_not_vectors() -> None:
     config, _ = recipe("coco/cascade_mask_rcnn_s18_hybrid_3x")
-    from spanetv2.tasks.detection.depth import layer_scale
     from spanetv2.tasks.detection.model import create_detector
+    from spanetv2.training.depth_decay import by_layers
 
     with torch.device("meta"):
         detector = create_detector("s18_hybrid", 80, config.detector)
     names = {id(p): n for n, p in detector.named_parameters()}
     optimizer = build_optimizer(
-        detector, config.optimizer, lr_scale=layer_scale("spanetv2_s18_hybrid", 0.7)
+        detector, config.optimizer, lr_scale=by_layers("spanetv2_s18_hybrid").lr_scale(0.7)
     )
     groups = [
         (group["lr_scale"], group["weight_decay"], names[id(p)], p.ndim)

@@ -48,6 +48,8 @@ class SpectralRescale(nn.Module):
     Source: SPANetV2, spectral re-scaling filter.
     """
 
+    __jit_unused_properties__ = ("gate",)
+
     def __init__(
         self,
         dim: int,
@@ -74,6 +76,11 @@ class SpectralRescale(nn.Module):
         self.implementation = "auto"
         self._cached: Any = None
         nn.init.normal_(self.theta, std=0.02)
+
+    @property
+    def gate(self) -> str:
+        """What makes the gain of the parameters, one of ``GATES``."""
+        return "sigmoid" if self.alpha is None else "scaled_sigmoid"
 
     def gain(self, height: int, width: int) -> Tensor:
         """Gain per channel and frequency on a grid: float32 (C, H, W // 2 + 1), in (0, 1)."""
@@ -140,8 +147,7 @@ class SpectralRescale(nn.Module):
 
     def extra_repr(self) -> str:
         channels, rows, columns = self.theta.shape
-        gate = "sigmoid" if self.alpha is None else "scaled_sigmoid"
-        return f"{channels}, half_spectrum=({rows}, {columns}), gate={gate!r}"
+        return f"{channels}, half_spectrum=({rows}, {columns}), gate={self.gate!r}"
 
 
 # The grid decides what is computed, which symbolic tracing cannot follow.
