@@ -73,7 +73,10 @@ def measure_checkpoint(
     detector, checkpoint = load_detector(checkpoint, device=settings.device)
     names = checkpoint.classes or []
     source = open_coco(
-        settings.data, settings.split, classes=names, reading=reading_of(settings.options)
+        settings.data,
+        settings.split,
+        classes=names,
+        reading=reading_of(settings.options, masks=bool(detector.options.masks)),
     )
     loader = eval_batches(
         source,
@@ -104,7 +107,7 @@ def measure_checkpoint(
     about = {
         "checkpoint": str(checkpoint.path),
         "model": checkpoint.model_name,
-        "system": detector.options.system,
+        "system": detector.options.system_name,
         "annotations": str(source.annotations),
         "min_size": detector.options.min_size,
         "max_size": detector.options.max_size,
@@ -156,7 +159,9 @@ def _pair(image: Any, target: Any, detected: Any, names: list[str]) -> list[Any]
         chosen = [decode_mask(detected.masks[i]) for i in torch.where(good)[0].tolist()]
         masks = torch.from_numpy(np.stack(chosen))
     return [
-        draw_objects(pixels, target["boxes"], target["labels"], names, pixels_NHW=target["masks"]),
+        draw_objects(
+            pixels, target["boxes"], target["labels"], names, pixels_NHW=target.get("masks")
+        ),
         draw_objects(
             pixels,
             detected.boxes[good],

@@ -1,5 +1,6 @@
 """Annotated images for a run."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class DetectionData(TrainingData):
 
     Attributes:
         train: training images, with augmentation.
+        detector: options of the detector, with what the data decide of them.
         val: validation images as they are annotated, None trains without.
 
     Raises:
@@ -43,6 +45,7 @@ class DetectionData(TrainingData):
             orientation=own.orientation,
             boxes=own.boxes,
             empty_classes=own.empty_classes,
+            masks=config.detector.masks is not False,
             max_pixels=own.max_pixels,
         )
         self.train = CocoDetection(
@@ -53,6 +56,15 @@ class DetectionData(TrainingData):
             reading=reading,
         )
         self.classes = self.train.classes
+        self.detector = config.detector.decided(has_masks=self.train.has_masks)
+        if self.detector.masks and not self.train.has_masks:
+            raise UserError(
+                f"detector.masks is yes, but no object of {self.train.annotations} has a mask, "
+                "expected auto or no (boxes alone)"
+            )
+        if not self.detector.masks:
+            self.train.without_masks()
+            reading = dataclasses.replace(reading, masks=False)
         self.has_validation = own.val_split is not None or own.val_annotations is not None
         self.val: CocoDetection | None = None
         if self.has_validation:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from spanetv2.cli.check_data import check_data_app
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.config import DataConfig, RunConfig
+from spanetv2.tasks.detection.options import DetectorOptions
 from spanetv2.tasks.detection.run_data import DetectionData
 from spanetv2.training.batching import BatchPlan
 
@@ -30,9 +31,14 @@ def check_data(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def open_data(root: Path, **options: Any) -> DetectionData:
+def open_data(
+    root: Path, *, detector: DetectorOptions | None = None, **options: Any
+) -> DetectionData:
     """Data as a run opens them before its first update."""
-    return DetectionData(RunConfig(data=DataConfig(root=str(root), **options)), plan=PLAN)
+    config = RunConfig(
+        data=DataConfig(root=str(root), **options), detector=detector or DetectorOptions()
+    )
+    return DetectionData(config, plan=PLAN)
 
 
 # what makes a record one of a kind ---------------------------------------------------------------

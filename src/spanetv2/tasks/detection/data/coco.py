@@ -3,6 +3,7 @@
 Shape suffixes: N objects of an image, C channels, H and W pixels.
 """
 
+import dataclasses
 import itertools
 import os
 from collections.abc import Callable, Sequence
@@ -152,6 +153,11 @@ class CocoDetection(Dataset[Sample]):
 
     def __len__(self) -> int:
         return len(self.sizes)
+
+    def without_masks(self) -> None:
+        """Give boxes alone from here on."""
+        self.reading = dataclasses.replace(self.reading, masks=False)
+        self.mixed = False
 
     @property
     def image_ids(self) -> list[OwnId]:
