@@ -65,7 +65,7 @@ def read_headers(
                 opening(os.fspath(path), max_pixels=max_pixels, quiet=False),
                 Image.open(path, formats=known_formats()) as opened,
             ):
-                return ImageHeader(*opened.size, opened.mode, _orientation(opened, Path(path)))
+                return _header(opened, Path(path))
         except ImageError as error:
             return error
 
@@ -74,6 +74,14 @@ def read_headers(
         ThreadPoolExecutor(_THREADS) as pool,
     ):
         yield from list(pool.map(read, paths))
+
+
+def _header(opened: Image.Image, path: Path) -> ImageHeader:
+    width, height = opened.size
+    orientation = _orientation(opened, path)
+    if opened.format == "TIFF" and orientation in SIDEWAYS:  # Pillow has turned the size already
+        width, height = height, width
+    return ImageHeader(width, height, opened.mode, orientation)
 
 
 def _orientation(opened: Image.Image, path: Path) -> int:

@@ -74,6 +74,11 @@ class DetectionTask(Task):
             flag="--empty-classes",
             help="at a class of whose objects none can be trained on: stop (the default) or keep",
         ),
+        Option(
+            name="pictures",
+            type=Path,
+            help="folder for pictures of images with an EXIF orientation (default: check-data)",
+        ),
         Option(name="all", type=bool, flag="--all", help="list problems that are alike one by one"),
     )
 
@@ -162,6 +167,7 @@ class DetectionTask(Task):
         progress: bool = False,
         annotations: Path | None = None,
         images: Path | None = None,
+        pictures: Path | None = None,
         all: bool = False,
         **options: Any,
     ) -> Iterator[SplitCheck]:
@@ -181,7 +187,13 @@ class DetectionTask(Task):
             files = CocoFiles(annotations, images or annotations.parent)
         reading = reading_of(options)
         return check_splits(
-            data, files=files, split=split, reading=reading, every=all, progress=progress
+            data,
+            files=files,
+            split=split,
+            reading=reading,
+            every=all,
+            pictures=pictures,
+            progress=progress,
         )
 
     def describe_input(self, checkpoint: "Checkpoint") -> str:

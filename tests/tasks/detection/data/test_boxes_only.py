@@ -151,3 +151,14 @@ def test_a_detector_with_masks_is_measured_on_boxes_alone(tmp_path: Path) -> Non
     assert json.loads((run / "metrics.json").read_text())["mask"] is None
     done = evaluate_checkpoint(run, root, json=tmp_path / "f.json", device="cpu")
     assert set(done.figures) == {"box_ap", "box_ap50"}
+
+
+def test_weights_with_masks_start_a_detector_without_and_the_other_way(tmp_path: Path) -> None:
+    boxes = write_set(tmp_path / "boxes", each("annotations", segmentation=[]))
+    masks = write_set(tmp_path / "masks")
+    recipe = ("--config=scenes/mask_rcnn", "--detector.mask_channels=16")
+    train(masks, tmp_path / "one", *recipe)
+    train(boxes, tmp_path / "two", *recipe, f"--weights={tmp_path / 'one'}")
+    assert load_detector(tmp_path / "two")[0].options.masks is False
+    train(masks, tmp_path / "three", *recipe, f"--weights={tmp_path / 'two'}")
+    assert load_detector(tmp_path / "three")[0].options.masks is True

@@ -7,14 +7,12 @@ from typing import Any
 
 import pytest
 from other_data import Record, write_set
-from small_detectors import light_detector
 from test_kinds import check_data, open_data
 
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.data.coco import CocoDetection
 from spanetv2.tasks.detection.data.ids import id_key, in_order
 from spanetv2.tasks.detection.data.layout import find_coco
-from spanetv2.tasks.detection.weights import save_detector
 from spanetv2.tasks.evaluation import evaluate_checkpoint
 
 
@@ -78,14 +76,6 @@ IDS = {
     "numbers for text": numbered(str, lambda k: k),
     "zero": numbered(lambda k: k - 1),
 }
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
-    detector = light_detector(2, score_threshold=0.0, detections=5)
-    save_detector(detector, path, classes=["leaf", "stone"], category_ids=[1, 2])
-    return path
 
 
 @pytest.mark.parametrize("name", IDS)

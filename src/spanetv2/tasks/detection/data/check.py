@@ -15,12 +15,15 @@ from spanetv2.tasks.detection.data.layout import CocoFiles, find_coco
 from spanetv2.tasks.detection.data.reading import Reading
 from spanetv2.tasks.detection.data.record import Problem
 from spanetv2.tasks.detection.data.survey import Survey, survey_coco
+from spanetv2.tasks.detection.data.turned import draw_turned
 from spanetv2.tasks.task import SplitCheck
 
 __all__ = ["check_coco", "check_splits", "survey_whole"]
 
 _ALIKE = 3
 """Problems of one kind that are listed one by one; more become one line."""
+
+_PICTURES = Path("check-data")
 
 _WORDS = {"stops": "error", "left out": "left out", "kept": "warning"}
 
@@ -101,9 +104,12 @@ def check_splits(
     split: str | None = None,
     reading: Reading | None = None,
     every: bool = False,
+    pictures: Path | None = None,
     progress: bool = False,
 ) -> Iterator[SplitCheck]:
     """Look through a data set, a split at a time.
+
+    Of images with an EXIF orientation three are drawn with their objects, to look at.
 
     Args:
         root: folder of the data, as COCO's or the scenes'.
@@ -111,6 +117,7 @@ def check_splits(
         split: the only split to look at; None is train and val.
         reading: what the user says about the data.
         every: list problems that are alike one by one.
+        pictures: folder of the pictures.
         progress: show a bar.
 
     Raises:
@@ -138,6 +145,9 @@ def check_splits(
             continue
         if training:
             classes = survey.classes  # those of the others are theirs
+        if drawn := draw_turned(survey, pictures or _PICTURES, part):
+            listed = ", ".join(map(str, drawn))
+            survey.notes.append(f"images with an EXIF orientation and their objects: {listed}")
         yield _split_check(part, survey.problems, every=every, training=training, survey=survey)
 
 

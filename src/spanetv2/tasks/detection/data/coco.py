@@ -15,9 +15,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from spanetv2.data.images import ImageError, read_image
+from spanetv2.data.images import ImageError
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.data.ids import OwnId
+from spanetv2.tasks.detection.data.image_entries import read_entry
 from spanetv2.tasks.detection.data.judge import Judged
 from spanetv2.tasks.detection.data.masks import decode_mask
 from spanetv2.tasks.detection.data.packed import PackedJson
@@ -37,17 +38,6 @@ Sample = tuple[Tensor, Target]
 
 Transform = Callable[[Tensor, Target], Sample]
 """From an image of uint8 and its target to others of the same kinds."""
-
-# What undoes the EXIF orientations.
-_TURNED_BACK = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
 
 
 class CocoDetection(Dataset[Sample]):
@@ -182,19 +172,7 @@ class CocoDetection(Dataset[Sample]):
         if fault is not None:
             raise ImageError(path, fault)
         height, width = self.sizes[index].tolist()
-        own = self.reading
-        image = read_image(path, white=own.white, max_pixels=own.max_pixels)
-        if as_stored:
-            # Annotated on the pixels as they are stored, without regard to the camera's note.
-            with Image.open(path) as opened:
-                image = image.transpose(_TURNED_BACK[opened.getexif()[0x0112]])
-        if image.size != (width, height):
-            raise ImageError(
-                path,
-                f"got {image.width} x {image.height} pixels, expected {width} x {height} as its "
-                "header says",
-            )
-        return image if image.mode == "RGB" else image.convert("RGB")
+        return read_entry(path, (width, height), as_stored=as_stored, reading=self.reading)
 
     def target(self, index: int) -> Target:
         """What is on image ``index``, before any transform."""

@@ -12,14 +12,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from PIL import Image
+
 from spanetv2.data.header import SIDEWAYS, ImageHeader, read_headers
-from spanetv2.data.images import ImageError, is_deep
+from spanetv2.data.images import ImageError, is_deep, opening, read_image
 from spanetv2.tasks.detection.data.ids import Key, OwnId
 from spanetv2.tasks.detection.data.image_files import FoundFile, ImageFiles
 from spanetv2.tasks.detection.data.reading import Reading
 from spanetv2.tasks.detection.data.record import Problem, entry_key
 
-__all__ = ["ImageEntry", "Images", "read_images"]
+__all__ = ["ImageEntry", "Images", "read_entry", "read_images"]
+
+# What undoes the EXIF orientations.
+_TURNED_BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
 
 
 class ImageEntry(NamedTuple):
@@ -118,6 +131,32 @@ def read_images(
             result.turned_keys.append(key)
         result.entries[key] = entry
     return result
+
+
+def read_entry(
+    path: str, size: tuple[int, int], *, as_stored: bool, reading: Reading
+) -> Image.Image:
+    """Read an image as RGB, turned as its annotations are.
+
+    Args:
+        path: the file.
+        size: width and height that it must have then.
+        as_stored: whether its pixels are taken as they are stored, whatever EXIF says.
+        reading: what the user says about the data.
+
+    Raises:
+        ImageError: it cannot be read, or has another size.
+    """
+    image = read_image(path, white=reading.white, max_pixels=reading.max_pixels)
+    if as_stored:
+        with opening(path, max_pixels=reading.max_pixels), Image.open(path) as opened:
+            orientation = opened.getexif().get(0x0112, 1)
+        if orientation in _TURNED_BACK:
+            image = image.transpose(_TURNED_BACK[orientation])
+    if image.size != size:
+        reason = f"got {image.width} x {image.height} pixels, expected {size[0]} x {size[1]}"
+        raise ImageError(path, f"{reason} as its header says")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _refuse_shared(found: dict[Key, FoundFile]) -> None:

@@ -40,7 +40,7 @@ def _orientations(survey: "Survey") -> Iterator[str]:
         f"{turned.total():,} of {total:,} images have an EXIF orientation; their annotations are "
         f"taken as drawn on the image: {how}. If objects lie beside, say how they were drawn: "
         "--data.orientation shown, stored or percent (Label Studio); check-data --orientation "
-        "draws three of these images"
+        "draws three of them"
     )
 
 
