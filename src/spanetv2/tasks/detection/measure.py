@@ -76,7 +76,9 @@ def measure_checkpoint(
         settings.data,
         settings.split,
         classes=names,
-        reading=reading_of(settings.options, masks=bool(detector.options.masks)),
+        reading=reading_of(
+            settings.options, masks=bool(detector.options.masks), white=detector.options.white
+        ),
     )
     loader = eval_batches(
         source,

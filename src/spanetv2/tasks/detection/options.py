@@ -91,6 +91,8 @@ class DetectorOptions:
         detections: boxes per image at most.
         min_size: in test, images are resized so that their short side has this length ...
         max_size: ... and their long side is no longer than this.
+        white: value of white in grey images of more than 8 bits; null is the smallest of 255, 1023,
+            4095, 16383 and 65535 that holds the training images.
         mean: of the three colours, 0 to 1.
         std: of the three colours.
     """
@@ -132,6 +134,7 @@ class DetectorOptions:
     detections: int = 100
     min_size: int = 800
     max_size: int = 1333
+    white: int | None = None
     mean: tuple[float, float, float] = IMAGENET_DEFAULT_MEAN
     std: tuple[float, float, float] = IMAGENET_DEFAULT_STD
 
@@ -194,4 +197,7 @@ class DetectorOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, from which ``DetectorOptions(**values)`` makes the same options."""
-        return dataclasses.asdict(self)
+        plain = dataclasses.asdict(self)
+        if self.white is None:  # as in files from before there was one, which means 65535
+            del plain["white"]
+        return plain

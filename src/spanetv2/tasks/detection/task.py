@@ -61,6 +61,7 @@ class DetectionTask(Task):
         Option(
             name="score", type=float, least=0, most=1, help="lowest score to report (default 0.5)"
         ),
+        MAX_PIXELS,
     )
     check_data_options = (
         Option(name="annotations", type=Path, help="COCO annotation file, wherever it lies"),

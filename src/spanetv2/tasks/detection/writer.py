@@ -52,6 +52,7 @@ class DetectionPredictor(Predictor):
             batch_size=self.batch_size,
             device=self.settings.device,
             workers=self.settings.workers,
+            max_pixels=self.settings.options.get("max_pixels"),
         )
 
     @contextlib.contextmanager

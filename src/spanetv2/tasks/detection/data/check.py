@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from spanetv2.data.images import ImageError, read_image
 from spanetv2.data.splits import RUN_SPLITS, canonical_split
+from spanetv2.data.white import find_white
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.data.ids import Key
 from spanetv2.tasks.detection.data.image_entries import ImageEntry
@@ -91,6 +92,8 @@ def survey_whole(
     entries = survey.images.entries
     if not entries and not training:
         survey.problems.append(Problem(name, None, "no images", "stops", "empty"))
+    if survey.images.deep and training:
+        survey.notes.append(_white(survey))
     if decode:
         survey.problems += _damaged(survey, progress=progress)
     survey.problems += _doubled_files(entries, name)
@@ -182,6 +185,15 @@ def _lines(problems: Sequence[Problem], *, every: bool, training: bool) -> Itera
             yield from (f"{word}: {problem}" for problem in same)
         else:
             yield f"{word}: {len(same):,} x {kind}, the first: {same[0]} (--all lists each)"
+
+
+def _white(survey: Survey) -> str:
+    found = f"{survey.record}: {len(survey.images.deep):,} grey images of more than 8 bits"
+    try:
+        white = find_white(survey.images.deep, max_pixels=survey.reading.max_pixels)
+    except ImageError:
+        return found
+    return f"{found}: white is {white} unless --detector.white says otherwise"
 
 
 def _damaged(survey: Survey, *, progress: bool) -> Iterator[Problem]:

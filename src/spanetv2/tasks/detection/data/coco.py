@@ -149,6 +149,10 @@ class CocoDetection(Dataset[Sample]):
         self.reading = dataclasses.replace(self.reading, masks=False)
         self.mixed = False
 
+    def with_white(self, white: int | None) -> None:
+        """Take this for white in grey images of more than 8 bits from here on."""
+        self.reading = dataclasses.replace(self.reading, white=white)
+
     @property
     def image_ids(self) -> list[OwnId]:
         """The ids of the images, as their file writes them."""
