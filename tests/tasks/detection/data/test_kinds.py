@@ -17,6 +17,7 @@ from spanetv2.errors import UserError
 from spanetv2.tasks.detection.config import DataConfig, RunConfig
 from spanetv2.tasks.detection.options import DetectorOptions
 from spanetv2.tasks.detection.run_data import DetectionData
+from spanetv2.tasks.evaluation import evaluate_checkpoint
 from spanetv2.training.batching import BatchPlan
 
 PLAN = BatchPlan(per_device=1, devices=1, accumulation=1, wanted=1)
@@ -295,3 +296,22 @@ def test_counts_are_kept_apart_from_a_changed_record() -> None:
     before = copy.deepcopy(made)
     only_train(each("annotations", a=2))(made, "val")
     assert made == before
+
+
+def test_evaluation_counts_what_is_odd(tmp_path: Path, weights: Path) -> None:
+    def change(made: Record, split: str) -> None:
+        each("annotations", bbox=[300, 300, 9, 9])({"annotations": made["annotations"][:1]}, split)
+        crowd = {**made["annotations"][1], "id": 50, "iscrowd": 1, "image_id": 1}
+        made["annotations"].append({**crowd, "segmentation": as_crowd(crowd)})
+        made["images"].append({**made["images"][0], "id": 9})
+
+    root = write_set(tmp_path / "data", lambda made, split: split == "val" and change(made, split))
+    done = evaluate_checkpoint(weights, root, device="cpu")
+    said = (
+        "1 boxes outside the image or without area (leaf 1), 1 crowds (stone 1), 1 images without "
+        "an object: figures take all as annotated and do not count crowds"
+    )
+    assert any(note.endswith(said) for note in done.notes)
+    assert said in open_data(root).describe()
+    assert said in check_data(root)[1].replace("\n", " ")
+    assert done.measurement.to_json()["objects"] == 2

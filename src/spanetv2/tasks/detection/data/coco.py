@@ -111,8 +111,10 @@ class CocoDetection(Dataset[Sample]):
         self.counts = survey.counts
         self.notes = survey.notes
         self.deep = survey.images.deep
-        objects = {reason: by.total() for reason, by in survey.counts.left_out.items()}
-        self.left_out: dict[str, int] = objects | dict(survey.counts.images_left_out)
+        self.left_out: dict[str, int] = {}
+        if training:
+            self.left_out |= {why: by.total() for why, by in survey.counts.left_out.items()}
+            self.left_out |= survey.counts.images_left_out
         self._load(survey)
 
     def _load(self, survey: Survey) -> None:

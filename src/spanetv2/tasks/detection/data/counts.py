@@ -21,7 +21,8 @@ class Counts:
         crowds: those of them that mark a crowd.
         masks: those that have a mask and mark no crowd.
         used: those that training learns from.
-        left_out: reason -> by class, those it does not.
+        left_out: reason -> by class, those it does not, or would not if it were for training.
+        empty: images without an annotation.
         images_left_out: reason -> number of images that training goes without.
     """
 
@@ -34,6 +35,7 @@ class Counts:
     used: Counter[str] = field(default_factory=Counter)
     left_out: dict[str, Counter[str]] = field(default_factory=dict)
     images_left_out: Counter[str] = field(default_factory=Counter)
+    empty: int = 0
 
     @property
     def single(self) -> Counter[str]:
@@ -54,6 +56,14 @@ class Counts:
         parts = [f"{by.total():,} {why}{self._by_class(by)}" for why, by in self.left_out.items()]
         parts += [f"{count:,} {why}" for why, count in self.images_left_out.items()]
         return ", ".join(parts)
+
+    def measured_text(self) -> str:
+        """What figures do with objects that training would leave out; "" where there is none."""
+        parts = [f"{by.total():,} {why}{self._by_class(by)}" for why, by in self.left_out.items()]
+        if not parts:
+            return ""
+        parts += [f"{self.empty:,} images without an object"] if self.empty else []
+        return f"{', '.join(parts)}: figures take all as annotated and do not count crowds"
 
     def _by_class(self, by: Mapping[str, int]) -> str:
         return f" ({by_class(by)})" if len(self.classes) > 1 else ""

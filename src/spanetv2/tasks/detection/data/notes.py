@@ -21,7 +21,7 @@ def notes_of(survey: "Survey", placeholders: Sequence[str]) -> list[str]:
         survey: of it.
         placeholders: categories that are no class.
     """
-    parts = (_orientations, _sizes, _files, _crowds, _masks)
+    parts = (_orientations, _sizes, _files, _measured, _crowds, _masks)
     notes = [note for part in parts for note in part(survey)]
     notes += [
         f"category {name!r} only groups others and has no object: it is no class"
@@ -53,6 +53,11 @@ def _files(survey: "Survey") -> Iterator[str]:
     for how, pairs in survey.images.elsewhere.items():
         name, path = pairs[0]
         yield f"{len(pairs):,} images were found by {how}: {name!r} is {path}"
+
+
+def _measured(survey: "Survey") -> Iterator[str]:
+    if not survey.counts.training and (text := survey.counts.measured_text()):
+        yield text
 
 
 def _crowds(survey: "Survey") -> Iterator[str]:

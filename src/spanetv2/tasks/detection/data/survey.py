@@ -172,15 +172,18 @@ def _count(survey: Survey) -> None:
     counts = survey.counts
     for key, entry in survey.images.entries.items():
         small = entry.fault is None and min(entry.width, entry.height) < SMALLEST
+        counts.empty += not survey.objects[key]
         for judged in survey.objects[key]:
             if not judged.name or judged.stops:
                 continue
             counts.objects[judged.name] += 1
             counts.crowds[judged.name] += judged.crowd
             counts.masks[judged.name] += judged.mask is not None and not judged.crowd
-            if counts.training and entry.fault is None:
+            if entry.fault is None:
                 if judged.left_out:
                     counts.leave_out(judged.left_out, judged.name)
+                elif not counts.training:
+                    continue
                 elif small:
                     counts.leave_out(f"in {_SMALL}", judged.name)
                 else:
