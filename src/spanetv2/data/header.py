@@ -73,7 +73,8 @@ def read_headers(
         opening("image headers", max_pixels=max_pixels),
         ThreadPoolExecutor(_THREADS) as pool,
     ):
-        yield from list(pool.map(read, paths))
+        found = list(pool.map(read, paths))
+    yield from found  # outside, where warnings are as they were
 
 
 def _header(opened: Image.Image, path: Path) -> ImageHeader:
