@@ -37,7 +37,6 @@ __all__ = [
     "save_picture",
     "series_style",
     "shared_legend",
-    "shorten",
 ]
 
 BLACK, GREY = "#000000", "#666666"
@@ -144,13 +143,3 @@ def shared_legend(
         title=title,
         title_fontsize=size,
     )
-
-
-def shorten(text: str, length: int) -> str:
-    """Cut a text that has no room, and mark the cut.
-
-    Example:
-        >>> shorten("Egyptian Mau", 9)
-        'Egyptian…'
-    """
-    return text if len(text) <= length else text[: length - 1] + "…"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["Table"]
+__all__ = ["Table", "percent"]
 
 
 class Table(NamedTuple):
@@ -58,3 +58,13 @@ class Table(NamedTuple):
             for row in table
         ]
         return "\n".join([*heading, *lines, ""])
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """A share as a cell: a percentage without its sign, or a dash where there is none.
+
+    Example:
+        >>> percent(0.12345), percent(None)
+        ('12.35', '-')
+    """
+    return "-" if value is None else f"{100 * value:.{digits}f}"

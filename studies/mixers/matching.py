@@ -11,6 +11,7 @@ import torch
 from spanetv2.errors import UserError
 from spanetv2.models.backbone import SPANetV2
 from spanetv2.models.costs import count_parameters, multiply_adds
+from spanetv2.ops.heads import HEADS
 from studies.mixers.rows import REFERENCE, ROWS, Row
 
 __all__ = ["LARGEST_MISMATCH", "Cost", "Skeleton", "build", "cost_of", "match_widths"]
@@ -52,7 +53,7 @@ def _divisor(mixer: str) -> int:
     """What a mixer's channels must be a multiple of."""
     if "attention" in mixer:
         return 16 if mixer.endswith("_16") else 32
-    return 4
+    return HEADS
 
 
 def build(row: Row, skeleton: Skeleton, dims: tuple[int, ...], device: str) -> SPANetV2:

@@ -116,10 +116,10 @@ def gather(folder: Path) -> Results:
     return found
 
 
-def _add(found: Results, record: Record) -> None:
+def _add(results: Results, record: Record) -> None:
     key = {"row": record["row"], "seed": record["seed"]}
     training = record["training"]
-    found.runs.append(
+    results.runs.append(
         {
             **key,
             "dims": " ".join(map(str, record["dims"])),
@@ -131,22 +131,22 @@ def _add(found: Results, record: Record) -> None:
             "started": record["environment"]["started"],
         }
     )
-    found.curves += [{**key, **point} for point in record["curve"]]
+    results.curves += [{**key, **point} for point in record["curve"]]
     if "filtered" not in record:
         return
     for place, value in _values(record["filtered"]):
-        found.filtered.append({**key, **place, "top1": value})
+        results.filtered.append({**key, **place, "top1": value})
     for response in record["responses"]:
         mixer = {**key, "mixer": response["mixer"], "stage": response["stage"]}
         names = ("grid", "dc_gain", "rms_gain", "lambda_c", "hlr", "m_eff", "leakage")
-        found.mixers.append({**mixer, **{name: response[name] for name in names}})
+        results.mixers.append({**mixer, **{name: response[name] for name in names}})
         for place, value in _values(response["radial"]):
             if place.pop("quantity") == "g":
-                found.responses.append({**mixer, **place, "gain": value})
+                results.responses.append({**mixer, **place, "gain": value})
     for one in record["bank"]:
         mixer = {**key, "mixer": one["mixer"], "stage": one["stage"]}
         for place, value in _values(one["curves"]):
-            found.bank.append({**mixer, **place, "gain": value})
+            results.bank.append({**mixer, **place, "gain": value})
 
 
 def _values(array: Record) -> Iterator[tuple[Record, Any]]:

@@ -20,7 +20,7 @@ class Row:
     Args:
         name: as on the command line and in the tables.
         title: as in the figures.
-        mixers: one per stage, names of ``spanetv2.models.block.MIXERS``.
+        mixers: one per stage, names that ``spanetv2.mixers.read_mixers`` understands.
         head_order: see ``SPAM``.
         gate: see ``SpectralRescale``.
         matched: widths are chosen so that the parameters are those of the reference.

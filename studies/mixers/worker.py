@@ -23,28 +23,16 @@ def train(task: str, config: dict[str, Any], folder: Path) -> None:
     Args:
         task: name of the task.
         config: groups and values, as in a recipe.
-        folder: the run folder; the recipe is written there.
+        folder: the run folder; the recipe is written there, for the reader.
 
     Raises:
         UserError: wrong input.
-        spanetv2.training.stopping.Interrupted: a signal stopped it, after saving.
+        Interrupted: a signal stopped it, after saving.
     """
-    from spanetv2.tasks import find_task
-    from spanetv2.training.parser import TaskCLI
-    from spanetv2.training.run import run_task
+    import spanetv2
 
-    recipe = folder / "recipe.yaml"
-    write_json(recipe, config)  # JSON is YAML
-    found = find_task(task)
-    cli = TaskCLI(task, found.config, ["--config", str(recipe)])
-    run_task(
-        found,
-        cli.run_config,
-        trainer_options=cli.trainer_options,
-        resolved=cli.resolved,
-        command=[task, "--config", str(recipe)],
-        resume=True,
-    )
+    write_json(folder / "recipe.yaml", config)  # JSON is YAML
+    spanetv2.train(task, config, resume=True)
 
 
 def _plain(value: Any) -> Any:

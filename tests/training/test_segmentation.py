@@ -12,8 +12,7 @@ import torch
 from PIL import Image
 from training_runs import SceneRuns
 
-from spanetv2.cli.recipes import find_recipe, list_recipes, recipe_task
-from spanetv2.cli.train import _parse, _prepare
+from spanetv2.api import resolve_training
 from spanetv2.data.loader import eval_batches
 from spanetv2.errors import UserError
 from spanetv2.models import create_model
@@ -27,6 +26,7 @@ from spanetv2.tasks.segmentation.learning import pixel_loss
 from spanetv2.tasks.segmentation.weights import load_segmenter
 from spanetv2.training.depth_decay import by_stages
 from spanetv2.training.optimizer import build_optimizer
+from spanetv2.training.recipes import find_recipe, list_recipes, recipe_task
 
 TINY = [
     "segmentation",
@@ -146,8 +146,8 @@ def test_a_run_in_epochs(scenes: Path, tmp_path: Path) -> None:
 
 
 def parsed(*options: str) -> Any:
-    arguments = _prepare([*TINY[1:], *options], task="segmentation")[0]
-    return _parse(arguments, task="segmentation")[0]
+    recipe = TINY[1].removeprefix("--config=")
+    return resolve_training("segmentation", [recipe, [*TINY[2:], *options]]).config
 
 
 def test_training_starts_from_a_classifier(tmp_path: Path) -> None:
@@ -288,8 +288,8 @@ def test_recipes_are_these() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_ade20k_recipe_is_the_published_one(name: str) -> None:
     assert recipe_task(find_recipe(name)) == "segmentation"
-    arguments = _prepare(["--config", name], task="segmentation")[0]
-    config, trainer, _ = _parse(arguments, task="segmentation")
+    resolved = resolve_training("segmentation", name)
+    config, trainer = resolved.config, resolved.trainer_options
     head, variant = name.removeprefix("ade20k/").split("_s", 1)
     variant = f"s{variant}"
     upernet = head == "upernet"

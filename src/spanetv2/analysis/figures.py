@@ -27,8 +27,8 @@ from spanetv2.drawing import (
     VERMILION,
     new_figure,
     series_style,
-    shorten,
 )
+from spanetv2.text import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

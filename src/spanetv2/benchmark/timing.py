@@ -107,11 +107,13 @@ def summary(seconds: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def speed_ratio(own: Sequence[float], other: Sequence[float]) -> float:
-    """How many times as fast as the other: the median over the rounds of ``other / own``.
+def speed_ratio(seconds: Sequence[float], reference_seconds: Sequence[float]) -> float:
+    """How many times as fast as a reference: the median over the rounds of its seconds over ours.
 
     Example:
         >>> speed_ratio([1.0, 2.0, 1.0], [2.0, 4.0, 3.0])
         2.0
     """
-    return statistics.median(b / a for a, b in zip(own, other, strict=True))
+    return statistics.median(
+        theirs / ours for ours, theirs in zip(seconds, reference_seconds, strict=True)
+    )

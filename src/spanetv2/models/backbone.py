@@ -146,6 +146,13 @@ class SPANetV2(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=std)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        # Zero pixels (padding, black) would otherwise give all-zero tokens, whose gradient every
+        # norm multiplies by 1 / sqrt(eps): 1e30 in all, and nothing trains. Drawn last, so that a
+        # seed gives all other weights as it did before.
+        weight = self.stem.conv.weight
+        std = weight.shape[1:].numel() ** -0.5 if init_std is None else init_std
+        assert self.stem.conv.bias is not None
+        nn.init.trunc_normal_(self.stem.conv.bias, std=std)
 
     def _grids(self, height: int, width: int, *, stages: int) -> list[tuple[int, int]]:
         grid = self.stem.output_grid(height, width)

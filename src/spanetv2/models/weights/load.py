@@ -33,7 +33,7 @@ class LoadReport:
     resized: list[str] = field(default_factory=list)
     """spectral filters that were resized to the model's grid"""
     messages: list[str] = field(default_factory=list)
-    """the same in sentences"""
+    """what was resized, kept and left out, in sentences"""
 
 
 def _explain(model: nn.Module, state: Mapping[str, Tensor]) -> str:

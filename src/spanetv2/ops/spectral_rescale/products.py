@@ -27,6 +27,10 @@ from spanetv2.ops.fourier import column_multiplicity, waves
 __all__ = ["FourierBases", "fourier_bases", "spectral_rescale_products"]
 
 
+_HALF_SCALE = 2.0**-3
+"""Of both transforms in float16: together 1 / 64, about 1 / sqrt(H W) on the largest grids."""
+
+
 class FourierBases(NamedTuple):
     """The four matrices of a grid; see the module's text."""
 
@@ -50,8 +54,14 @@ def _make_bases(height: int, width: int, dtype: torch.dtype, device: torch.devic
     to_real = torch.stack([cos, sin], dim=2)
     to_imaginary = torch.stack([-sin, cos], dim=2)
     rows = torch.stack([to_real, to_imaginary], dim=1).reshape(2 * height, 2 * height)
+    rows_back = rows.t().contiguous()
+    if dtype == torch.float16:
+        # The transform adds up a constant map to sqrt(H W) times its value, which would overflow
+        # early. A power of two is exact: it changes no digit of what does not overflow.
+        columns, rows = columns * _HALF_SCALE, rows * _HALF_SCALE
+        rows_back, columns_back = rows_back / _HALF_SCALE, columns_back / _HALF_SCALE
     return FourierBases(
-        columns.to(dtype), rows.to(dtype), rows.t().contiguous().to(dtype), columns_back.to(dtype)
+        columns.to(dtype), rows.to(dtype), rows_back.to(dtype), columns_back.to(dtype)
     )
 
 

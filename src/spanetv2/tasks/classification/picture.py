@@ -24,9 +24,9 @@ from spanetv2.drawing import (
     VERMILION,
     new_figure,
     save_figure,
-    shorten,
 )
 from spanetv2.errors import UserError
+from spanetv2.text import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

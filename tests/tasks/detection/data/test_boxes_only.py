@@ -10,12 +10,12 @@ from other_data import Record, write_set
 from PIL import Image
 from test_kinds import check_data, each, open_data, stones
 
+from spanetv2.api import evaluate as evaluate_checkpoint
+from spanetv2.api import predict as predict_files
 from spanetv2.cli.train import run_training
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.options import DetectorOptions
 from spanetv2.tasks.detection.weights import load_detector
-from spanetv2.tasks.evaluation import evaluate_checkpoint
-from spanetv2.tasks.prediction import predict_files
 
 TINY = [
     "detection",

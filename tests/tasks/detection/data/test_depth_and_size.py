@@ -11,14 +11,14 @@ from PIL import Image
 from small_detectors import light_detector
 from test_kinds import check_data, each, open_data
 
+from spanetv2.api import evaluate as evaluate_checkpoint
+from spanetv2.api import predict as predict_files
 from spanetv2.data.header import read_headers
 from spanetv2.data.images import ImageError, read_image
 from spanetv2.data.white import find_white
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.options import DetectorOptions
 from spanetv2.tasks.detection.weights import load_detector, save_detector
-from spanetv2.tasks.evaluation import evaluate_checkpoint
-from spanetv2.tasks.prediction import predict_files
 
 
 def save_deep(highest: int):

@@ -9,11 +9,11 @@ import pytest
 from other_data import Record, write_set
 from test_kinds import check_data, open_data
 
+from spanetv2.api import evaluate as evaluate_checkpoint
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.data.coco import CocoDetection
 from spanetv2.tasks.detection.data.ids import id_key, in_order
 from spanetv2.tasks.detection.data.layout import find_coco
-from spanetv2.tasks.evaluation import evaluate_checkpoint
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ from coco_data import rectangle_mask, runs
 from other_data import HEIGHT, WIDTH, Record, write_set
 from typer.testing import CliRunner
 
+from spanetv2.api import evaluate as evaluate_checkpoint
 from spanetv2.cli.check_data import check_data_app
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.config import DataConfig, RunConfig
 from spanetv2.tasks.detection.options import DetectorOptions
 from spanetv2.tasks.detection.run_data import DetectionData
-from spanetv2.tasks.evaluation import evaluate_checkpoint
 from spanetv2.training.batching import BatchPlan
 
 PLAN = BatchPlan(per_device=1, devices=1, accumulation=1, wanted=1)

@@ -12,7 +12,7 @@ from other_data import COLOURS, HEIGHT, WIDTH, Record, write_set
 from PIL import Image, ImageOps
 from test_kinds import check_data, open_data
 
-from spanetv2.tasks.evaluation import evaluate_checkpoint
+from spanetv2.api import evaluate as evaluate_checkpoint
 
 SIDEWAYS = (5, 6, 7, 8)
 # What turns the image as shown into the pixels that are stored with an orientation.
