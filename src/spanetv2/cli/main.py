@@ -11,6 +11,7 @@ from spanetv2.cli.analyze import app as analyze
 from spanetv2.cli.benchmark import benchmark
 from spanetv2.cli.check_data import check_data_app
 from spanetv2.cli.convert import convert
+from spanetv2.cli.convert_data import convert_data
 from spanetv2.cli.evaluate import evaluate_command
 from spanetv2.cli.export import export
 from spanetv2.cli.models import models
@@ -47,6 +48,7 @@ def make_app() -> typer.Typer:
     app.command()(benchmark)
     app.command()(scenes)
     app.add_typer(check_data_app(), name="check-data")
+    app.command("convert-data")(convert_data)
     app.command()(models)
     app.command()(recipes)
     app.add_typer(analyze, name="analyze")
