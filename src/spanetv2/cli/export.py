@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from spanetv2.cli.messages import messages_on_stderr
 from spanetv2.cli.options import CHECKPOINT
 
 __all__ = ["export"]
@@ -42,9 +43,10 @@ def export(
         raise UserError(f"got --format {format}, expected one of {', '.join(FORMATS)}")
     if img_size is not None and len(img_size) > 2:
         raise UserError(f"got --img-size {len(img_size)} times, expected once or twice")
-    record = read_checkpoint(checkpoint)
     size = None if img_size is None else (img_size[0], img_size[-1])
-    subject = find_task(record.task).export_subject(record, size)
+    with messages_on_stderr():
+        record = read_checkpoint(checkpoint)
+        subject = find_task(record.task).export_subject(record, size)
     target = out or Path(subject.name + FORMATS[format])
     if target.suffix != FORMATS[format]:
         raise UserError(f"got --out {target}, expected a name that ends in {FORMATS[format]}")

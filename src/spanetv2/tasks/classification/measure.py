@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import cast
 
 from spanetv2.data.classes import class_titles, match_classes, model_classes
-from spanetv2.data.preprocessing import Preprocessing, eval_transform
+from spanetv2.data.preprocessing import eval_transform
 from spanetv2.environment import describe_device
 from spanetv2.models import load_model
+from spanetv2.models.weights.images import image_preprocessing
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.tasks.classification import evaluate as measuring
 from spanetv2.tasks.classification.data.loader import eval_loader
@@ -33,7 +34,7 @@ def measure_checkpoint(
         UserError: no such data, or classes that the model does not know.
     """
     model, checkpoint = load_model(checkpoint, device=settings.device)
-    preprocessing = Preprocessing.of_checkpoint(model, checkpoint.preprocessing)
+    preprocessing = image_preprocessing(model, checkpoint)
     spec = DatasetSpec(
         name=settings.dataset or "folder",
         root=settings.data,

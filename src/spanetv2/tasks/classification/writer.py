@@ -9,9 +9,10 @@ from typing import Any, cast
 
 from spanetv2.data.classes import class_titles, model_classes
 from spanetv2.data.images import Failure, read_image
-from spanetv2.data.preprocessing import Preprocessing, eval_transform
+from spanetv2.data.preprocessing import eval_transform
 from spanetv2.files import json_rows
 from spanetv2.models import load_model
+from spanetv2.models.weights.images import image_preprocessing
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.tasks.classification import predict as predicting
 from spanetv2.tasks.classification.predict import Prediction
@@ -37,7 +38,7 @@ class ClassificationPredictor(Predictor):
         self.settings = settings
         self.batch_size = batch_size
         self.model, checkpoint = load_model(checkpoint, device=settings.device)
-        self.preprocessing = Preprocessing.of_checkpoint(self.model, checkpoint.preprocessing)
+        self.preprocessing = image_preprocessing(self.model, checkpoint)
         self.names = model_classes(checkpoint.classes, cast(int, self.model.num_classes))
 
     def predict(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[Prediction | Failure]:
