@@ -105,13 +105,13 @@ def strip_wrapping(
             f"got a file without model weights (it holds {found}), expected a state dict"
         )
     if prefixes is not None:
-        return next((inside for p in prefixes if (inside := _inside(tensors, p))), tensors)
+        return _inside_first(tensors, prefixes) or tensors
     if (prefix := _network_prefix(tensors)) is not None:
         return _inside(tensors, prefix)
     # Networks of other mixers, and others' altogether, do not show where they begin.
     while not any(mark in tensors for mark in _MARKS):
-        inside = next((found for p in _PREFIXES if (found := _inside(tensors, p))), None)
-        if inside is None:
+        inside = _inside_first(tensors, _PREFIXES)
+        if not inside:
             break
         tensors = inside
     return tensors
@@ -119,6 +119,13 @@ def strip_wrapping(
 
 def _inside(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _inside_first(tensors: Mapping[str, Tensor], prefixes: Sequence[str]) -> dict[str, Tensor]:
+    for prefix in prefixes:
+        if inside := _inside(tensors, prefix):
+            return inside
+    return {}
 
 
 def _network_prefix(tensors: Mapping[str, Tensor]) -> str | None:

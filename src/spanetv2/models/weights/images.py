@@ -35,18 +35,25 @@ _OF_OTHER_SIZES = ("test_input_size", "test_crop_pct", "pool_size", "test_pool_s
 _OF_OTHER_CLASSES = ("label_names", "label_descriptions", "label_offset")
 
 
-def image_preprocessing(model: nn.Module, checkpoint: Checkpoint) -> Preprocessing:
+def image_preprocessing(
+    model: nn.Module, checkpoint: Checkpoint, *, size: tuple[int, int] | None = None
+) -> Preprocessing:
     """How a checkpoint's images are made; what is assumed goes to the ``spanetv2`` logger, once.
 
     Args:
         model: made from the checkpoint.
         checkpoint: where it came from.
+        size: height and width in pixels that are asked for; None is the checkpoint's.
 
     Raises:
         UserError: the record does not fit the model's input channels, or has unknown fields.
     """
     settings = _settle(model, checkpoint.preprocessing)
-    missing = [name for name in _FIELDS if name not in (checkpoint.preprocessing or {})]
+    known = set(checkpoint.preprocessing or ())
+    if size is not None:
+        settings = dataclasses.replace(settings, input_size=(settings.input_size[0], *size))
+        known.add(_SIZE)
+    missing = [name for name in _FIELDS if name not in known]
     if missing:
         values = settings.to_dict()
         say_assumed(checkpoint, {name: values[name] for name in missing})

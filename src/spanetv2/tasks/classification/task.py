@@ -164,16 +164,15 @@ class ClassificationTask(Task):
             raise UserError(
                 f"got {checkpoint.path}, a {checkpoint.model_name}, expected a SPANetV2 to export"
             )
-        images = image_preprocessing(model, checkpoint)
-        size = images.input_size[1:] if img_size is None else img_size
+        images = image_preprocessing(model, checkpoint, size=img_size)
         return ExportSubject(
             model=model,
-            img_size=size,
+            img_size=images.input_size[1:],
             name=checkpoint.model_name or "spanetv2",
             description={
                 "model": checkpoint.model_name,
                 "classes": checkpoint.classes,
-                "preprocessing": {**images.to_dict(), "input_size": [model.in_chans, *size]},
+                "preprocessing": images.to_dict(),
             },
         )
 
