@@ -14,8 +14,10 @@ import spanetv2
 from spanetv2.cli.main import main
 from spanetv2.data.preprocessing import Preprocessing, eval_transform
 from spanetv2.deploy.export import export_model, run_exported
+from spanetv2.errors import UserError
 from spanetv2.models.weights.read import read_checkpoint
 from spanetv2.tasks import find_task
+from spanetv2.tasks.classification.analysis import AnalysisImages, analysis_input
 from spanetv2.tasks.classification.data.arrays import FASHION_MNIST_CLASSES
 from spanetv2.tasks.prediction import PredictionSettings
 from spanetv2.tasks.segmentation.measure import recorded_preprocessing
@@ -96,6 +98,18 @@ def test_evaluate_predict_and_export_see_the_same_images(
     batch = torch.stack([transform(Image.open(row["path"])) for row in answers.records])
     logits = run_exported(target, batch)
     torch.testing.assert_close(logits.softmax(1), predicted, rtol=0, atol=1e-5)
+    caplog.clear()
+    shown = AnalysisImages(
+        images=[Image.open(row["path"]) for row in answers.records],
+        labels=None,
+        classes=[],
+        failed=0,
+    )
+    analysed = analysis_input(
+        read_checkpoint(weights), "w", shown, [], device=torch.device("cpu"), pretrained=False
+    )
+    assert [record.getMessage() for record in caplog.records] == said
+    assert torch.equal(analysed.images, batch)
     if least is None:  # no class names to match the folders with
         return
     caplog.clear()
@@ -131,6 +145,9 @@ def test_export_takes_the_recorded_image_size(tmp_path):
     subject = find_task("classification").export_subject(read_checkpoint(path))
     assert subject.img_size == (24, 32)
     assert subject.description["preprocessing"]["input_size"] == [3, 24, 32]
+    asked = find_task("classification").export_subject(read_checkpoint(path), (16, 48))
+    assert asked.img_size == (16, 48)
+    assert asked.description["preprocessing"]["input_size"] == [3, 16, 48]
 
 
 def test_converted_weights_assume_as_much_as_before(tmp_path, monkeypatch, capfd):
@@ -156,3 +173,12 @@ def test_segmentation_takes_the_networks_channels_and_says_what_it_assumed(tmp_p
     settings = PredictionSettings(device=torch.device("cpu"), options={"out": tmp_path})
     find_task("segmentation").predictor(read_checkpoint(tmp_path / "w.safetensors"), settings)
     assert [SAID in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_a_bare_dense_model_is_not_taken_for_a_classifier(folder, tmp_path):
+    torch.manual_seed(0)
+    model = create_segmenter("pico_pure", 2, img_size=32, stem_stride=2)
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    for use in (spanetv2.predict, spanetv2.evaluate):
+        with pytest.raises(UserError, match="w.pth: weights of a network without a classifier"):
+            use(tmp_path / "w.pth", folder, device="cpu")
