@@ -180,5 +180,5 @@ def test_a_bare_dense_model_is_not_taken_for_a_classifier(folder, tmp_path):
     model = create_segmenter("pico_pure", 2, img_size=32, stem_stride=2)
     torch.save(model.state_dict(), tmp_path / "w.pth")
     for use in (spanetv2.predict, spanetv2.evaluate):
-        with pytest.raises(UserError, match="w.pth: weights of a network without a classifier"):
+        with pytest.raises(UserError, match=r"w\.pth: weights of a network without a classifier"):
             use(tmp_path / "w.pth", folder, device="cpu")
