@@ -14,6 +14,7 @@ from spanetv2.cli.convert import convert
 from spanetv2.cli.convert_data import convert_data
 from spanetv2.cli.evaluate import evaluate_command
 from spanetv2.cli.export import export
+from spanetv2.cli.messages import messages_on_stderr
 from spanetv2.cli.models import models
 from spanetv2.cli.predict import predict_command
 from spanetv2.cli.quickstart import quickstart
@@ -81,7 +82,8 @@ def train(context: typer.Context) -> None:
 def main(app: Callable[[], object] | None = None) -> None:
     """Run a command line, by default ours; a failure is one line on stderr and exit status 1."""
     try:
-        (app or make_app())()
+        with messages_on_stderr():
+            (app or make_app())()
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:

@@ -27,7 +27,15 @@ from spanetv2.files import atomic_path
 from spanetv2.models.backbone import SPANetV2
 from spanetv2.models.implementation import set_implementation
 
-__all__ = ["DESCRIPTION", "FORMATS", "OPSET", "Exported", "export_model", "run_exported"]
+__all__ = [
+    "DESCRIPTION",
+    "FORMATS",
+    "OPSET",
+    "Exported",
+    "check_export",
+    "export_model",
+    "run_exported",
+]
 
 Format = Literal["onnx", "torch", "torchscript"]
 FORMATS: dict[str, str] = {"onnx": ".onnx", "torch": ".pt2", "torchscript": ".ts"}
@@ -94,16 +102,7 @@ def export_model(
     """
     if not isinstance(model, SPANetV2):
         raise UserError(f"got a {type(model).__name__}, expected a SPANetV2 to export")
-    if format not in FORMATS:
-        raise UserError(f"got format {format!r}, expected one of {', '.join(FORMATS)}")
-    if dynamic_size and format == "torchscript":
-        raise UserError(
-            "got a dynamic image size with torchscript, which traces one size; use onnx or torch"
-        )
-    if opset < 18:
-        raise UserError(f"got opset {opset}, expected 18 or later")
-    if format == "onnx":
-        _need("onnx", "onnxscript")
+    check_export(format, dynamic_size=dynamic_size, opset=opset)
     size = model.img_size if input_size is None else input_size
     height, width = (size, size) if isinstance(size, int) else size
     if dynamic_size and min(height, width) < _SMALLEST:
@@ -165,6 +164,24 @@ def export_model(
     sides = (-1, -1) if dynamic_size else (height, width)
     shape = (batch, model.in_chans, sides[0], sides[1])
     return Exported(path=target, format=format, input_shape=shape, error=error)
+
+
+def check_export(format: str, *, dynamic_size: bool = False, opset: int = OPSET) -> None:
+    """Refuse what cannot be exported, whatever the network; see ``export_model``.
+
+    Raises:
+        UserError: an unknown format, a missing package, or an impossible combination.
+    """
+    if format not in FORMATS:
+        raise UserError(f"got format {format!r}, expected one of {', '.join(FORMATS)}")
+    if dynamic_size and format == "torchscript":
+        raise UserError(
+            "got a dynamic image size with torchscript, which traces one size; use onnx or torch"
+        )
+    if opset < 18:
+        raise UserError(f"got opset {opset}, expected 18 or later")
+    if format == "onnx":
+        _need("onnx", "onnxscript")
 
 
 def run_exported(path: str | os.PathLike[str], x_BCHW: Tensor) -> Tensor:

@@ -140,10 +140,11 @@ def _load(
 ) -> tuple[nn.Module, list[str] | None, Preprocessing]:
     """A network, its class names and how its images are made."""
     from spanetv2.models import create_model, load_model
+    from spanetv2.models.weights.images import image_preprocessing
 
     if isinstance(model, Checkpoint):
         network, record = load_model(model, device=device)
-        return network, record.classes, Preprocessing.of_checkpoint(network, record.preprocessing)
+        return network, record.classes, image_preprocessing(network, record)
     name = resolve_name(model)
     if pretrained:
         from timm.models import get_pretrained_cfg
