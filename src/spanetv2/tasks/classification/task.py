@@ -156,24 +156,23 @@ class ClassificationTask(Task):
     def export_subject(
         self, checkpoint: "Checkpoint", img_size: tuple[int, int] | None = None
     ) -> ExportSubject:
-        from spanetv2.data.preprocessing import Preprocessing
         from spanetv2.models import SPANetV2, load_model
+        from spanetv2.models.weights.images import image_preprocessing
 
         model, checkpoint = load_model(checkpoint)
         if not isinstance(model, SPANetV2):
             raise UserError(
                 f"got {checkpoint.path}, a {checkpoint.model_name}, expected a SPANetV2 to export"
             )
-        size = model.img_size if img_size is None else img_size
-        images = Preprocessing.of_checkpoint(model, checkpoint.preprocessing).to_dict()
+        images = image_preprocessing(model, checkpoint, size=img_size)
         return ExportSubject(
             model=model,
-            img_size=size,
+            img_size=images.input_size[1:],
             name=checkpoint.model_name or "spanetv2",
             description={
                 "model": checkpoint.model_name,
                 "classes": checkpoint.classes,
-                "preprocessing": {**images, "input_size": [model.in_chans, *size]},
+                "preprocessing": images.to_dict(),
             },
         )
 
