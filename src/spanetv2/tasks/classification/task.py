@@ -1,6 +1,6 @@
 """Image classification: what the engine and the commands call of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -8,7 +8,7 @@ from torch import nn
 
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.guide import GUIDE
-from spanetv2.tasks.task import ExportSubject, Option, Task
+from spanetv2.tasks.task import ExportSubject, Option, SplitCheck, Task
 
 if TYPE_CHECKING:
     import torch
@@ -73,6 +73,10 @@ class ClassificationTask(Task):
             type=Path,
             help="draw the first 48 images with their classes into this PNG",
         ),
+    )
+
+    check_data_options = (
+        Option(name="workers", type=int, least=1, help="threads that read (default 2)"),
     )
 
     # training ------------------------------------------------------------------------------------
@@ -152,6 +156,18 @@ class ClassificationTask(Task):
 
         size = settings.batch_size or self.predict_batch_size
         return ClassificationPredictor(checkpoint, settings, batch_size=size)
+
+    def check_data(
+        self, data: Path, *, split: str | None = None, progress: bool = False, workers: int = 2
+    ) -> Iterator[SplitCheck]:
+        """Read every image of a folder of class folders, and count images per class.
+
+        Named are damaged files, files left out by their endings, the same file in both splits,
+        classes in one split only, and what training would stop at; the exit status is then 1.
+        """
+        from spanetv2.tasks.classification.data.check import check_splits
+
+        return check_splits(data, split=split, workers=workers, progress=progress)
 
     def export_subject(
         self, checkpoint: "Checkpoint", img_size: tuple[int, int] | None = None
