@@ -54,6 +54,10 @@ class DataConfig(LoadingConfig):
         val_split: name of the validation split; null trains without validation.
         val_share: share of every class of the training split that is held out for validation
             instead, such as 0.2; drawn from the seed and the files' names.
+        labels: CSV file that says the class of every image below root, instead of class folders.
+        val_labels: another one for validation.
+        image_column: its column of images; null finds it.
+        label_column: its column of classes; null finds it.
         download: let the reader download the data set.
         classes: class names in order, where the data set does not tell them.
         class_file: file with one class name a line, where the data set does not tell them.
@@ -75,6 +79,10 @@ class DataConfig(LoadingConfig):
     train_split: str = "train"
     val_split: str | None = "val"
     val_share: float | None = None
+    labels: str | None = None
+    val_labels: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
     download: bool = False
     classes: list[str] | None = None
     class_file: str | None = None
