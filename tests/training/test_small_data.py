@@ -1,11 +1,13 @@
 """The recipe for one's own images on a set that is smaller than its total batch."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from spanetv2 import evaluate
 from spanetv2.cli.train import run_training
 from spanetv2.errors import UserError
 from spanetv2.training.batching import plan_batches
@@ -84,3 +86,18 @@ def test_one_class_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(UserError, match="got one class, 'circle', expected two or more"):
         run_training([*RECIPE, f"--data={root}", f"--out={tmp_path / 'out'}", "--data.workers=0"])
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_run_held_out_is_what_evaluation_measures(tmp_path):
+    root = pictures(tmp_path / "s", train=6) / "train"
+    options = ["--data.workers=0", "--trainer.max_epochs=1", "--trainer.accelerator=cpu"]
+    out = tmp_path / "out"
+    run_training([*RECIPE, f"--data={root}", f"--out={out}", "--data.val_share=0.3", *options])
+    found = evaluate(out, data=root, workers=0)
+    assert found.measurement.images == 4
+    assert found.notes == ("measured on 0.3 of each class held out of training, seed 42",)
+    recorded = json.loads((out / "metrics.json").read_text())
+    assert recorded["top1"] == found.figures["top1"]
+    assert evaluate(out, data=root, split="train", workers=0).measurement.images == 12
+    (root / "cross" / "more.png").write_bytes((root / "cross" / "0.png").read_bytes())
+    assert evaluate(out, data=root, workers=0).measurement.images == 13  # another data set

@@ -84,7 +84,9 @@ class ImageClassification(TaskModule):
         return {"top1": result.top1, "top5": result.top5, "loss": result.loss}
 
 
-def make_module(config: RunConfig, classes: list[str]) -> ImageClassification:
+def make_module(
+    config: RunConfig, classes: list[str], *, held_out: dict[str, Any] | None = None
+) -> ImageClassification:
     """Build the network of a run, with the weights to start from, and its training step.
 
     Raises:
@@ -111,6 +113,8 @@ def make_module(config: RunConfig, classes: list[str]) -> ImageClassification:
         "classes": classes if outputs == len(classes) else None,
         "preprocessing": config.preprocessing.to_dict(),
     }
+    if held_out is not None:
+        identity["extra"] = {"held_out": held_out}
     module = ImageClassification(
         net, config=config, num_classes=outputs, identity=identity, frozen=frozen
     )

@@ -2,12 +2,15 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from spanetv2.data.classes import class_titles, match_classes, model_classes
 from spanetv2.data.preprocessing import eval_transform
 from spanetv2.environment import describe_device
+from spanetv2.errors import UserError
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.tasks.classification import evaluate as measuring
+from spanetv2.tasks.classification.data.holdout import held_out_part
 from spanetv2.tasks.classification.data.loader import eval_loader
 from spanetv2.tasks.classification.data.sources import (
     DatasetSpec,
@@ -38,7 +41,8 @@ def measure_checkpoint(
         split=settings.split or "val",
         **settings.options,
     )
-    source, names, mapping = _open(spec, checkpoint.classes, outputs)
+    held_out = checkpoint.extra.get("held_out") if settings.split is None else None
+    source, names, mapping = _open(spec, checkpoint.classes, outputs, held_out)
     source.transform = eval_transform(preprocessing)
     loader = eval_loader(
         source,
@@ -76,15 +80,29 @@ def measure_checkpoint(
 
 
 def _open(
-    spec: DatasetSpec, names: list[str] | None, outputs: int
+    spec: DatasetSpec,
+    names: list[str] | None,
+    outputs: int,
+    held_out: dict[str, Any] | None = None,
 ) -> tuple[ImageSource | StreamSource, list[str], list[int]]:
     """The data, the names of the model's outputs, and the output that each label means."""
     nameless = spec.name.partition("/")[0] in ("wds", "hfids") and spec.class_file is None
     if nameless:
         # Their labels are taken for the model's outputs.
         spec = dataclasses.replace(spec, classes=model_classes(names, outputs))
-    source = open_dataset(spec, on_error="skip")
+    source = _held_out(spec, held_out) or open_dataset(spec, on_error="skip")
     return source, *match_classes(source.classes, names, outputs)
+
+
+def _held_out(spec: DatasetSpec, record: dict[str, Any] | None) -> ImageSource | None:
+    """The images that the run held out of this data set, where it did."""
+    if record is None:
+        return None
+    try:
+        train = open_dataset(dataclasses.replace(spec, split="train"), on_error="skip")
+    except UserError:
+        return None  # another data set, without training images
+    return held_out_part(train, record) if isinstance(train, ImageSource) else None
 
 
 def draw_confusions(result: measuring.EvaluationResult, path: Path) -> None:

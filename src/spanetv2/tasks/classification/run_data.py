@@ -10,7 +10,13 @@ from spanetv2.data.preprocessing import eval_transform
 from spanetv2.data.splits import canonical_split, validation_note
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.config import DataConfig, RunConfig
-from spanetv2.tasks.classification.data.holdout import PartSource, check_apart, hold_out
+from spanetv2.tasks.classification.data.holdout import (
+    PartSource,
+    check_apart,
+    held_out_note,
+    held_out_record,
+    hold_out,
+)
 from spanetv2.tasks.classification.data.loader import eval_loader, train_loader
 from spanetv2.tasks.classification.data.sources import (
     DatasetSpec,
@@ -34,6 +40,7 @@ class ClassificationData(TrainingData):
     Attributes:
         train: training images, with augmentation.
         val: validation images, None trains without.
+        held_out: how the validation images are found again, where they were held out.
 
     Raises:
         UserError: no such data.
@@ -41,6 +48,7 @@ class ClassificationData(TrainingData):
 
     def __init__(self, config: RunConfig, **options: Any):
         super().__init__(config=config.data, seed=config.seed, **options)
+        self.held_out: dict[str, Any] | None = None
         self.train = self._open(config, config.data, training=True)
         self.classes = self.train.classes
         self.has_validation = config.data.val_split is not None
@@ -68,7 +76,8 @@ class ClassificationData(TrainingData):
         self.has_validation = True
         self.train = PartSource(whole, kept, transform=whole.transform)
         self.val = PartSource(whole, held, transform=eval_transform(config.preprocessing))
-        self.val.split_note = f"{share:g} of each class held out of training, seed {config.seed}"
+        self.val.split_note = held_out_note(share, config.seed)
+        self.held_out = held_out_record(whole, share, seed=config.seed)
 
     def _remarks(self) -> list[str]:
         parts = (("training", self.train), ("validation", self.val))

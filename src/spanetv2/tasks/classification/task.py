@@ -117,8 +117,10 @@ class ClassificationTask(Task):
 
     def make_module(self, config: "RunConfig", data: "TrainingData") -> "ImageClassification":
         from spanetv2.tasks.classification.learning import make_module
+        from spanetv2.tasks.classification.run_data import ClassificationData
 
-        return make_module(config, data.classes)
+        assert isinstance(data, ClassificationData)
+        return make_module(config, data.classes, held_out=data.held_out)
 
     def image_size(self, config: "RunConfig") -> str:
         return "x".join(map(str, config.preprocessing.input_size[1:]))
@@ -151,7 +153,7 @@ class ClassificationTask(Task):
             path,
             classes=identity["classes"],
             preprocessing=identity["preprocessing"],
-            extra=extra,
+            extra={**identity.get("extra", {}), **extra},
         )
 
     # commands ------------------------------------------------------------------------------------

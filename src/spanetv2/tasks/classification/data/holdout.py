@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,14 @@ from spanetv2.data.preprocessing import Transform
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.source import ImageSource
 
-__all__ = ["PartSource", "check_apart", "hold_out"]
+__all__ = [
+    "PartSource",
+    "check_apart",
+    "held_out_note",
+    "held_out_part",
+    "held_out_record",
+    "hold_out",
+]
 
 _MOST_LOOKED_AT = 200_000
 """Files that are looked at one by one for links; of more, only their folders."""
@@ -82,6 +90,33 @@ def hold_out(source: ImageSource, share: float, *, seed: int) -> tuple[np.ndarra
 def _drawn(key: str, seed: int) -> bytes:
     text = f"{seed}\0{key.replace(os.sep, '/')}".encode("utf-8", "surrogateescape")
     return hashlib.blake2b(text, digest_size=8).digest()
+
+
+def held_out_record(source: ImageSource, share: float, *, seed: int) -> dict[str, Any]:
+    """What finds the images again that ``hold_out`` took, and tells whether they are these."""
+    return {"share": share, "seed": seed, "names": _digest(source)}
+
+
+def held_out_part(source: ImageSource, record: Mapping[str, Any]) -> ImageSource | None:
+    """The images that a run held out of a source; None for another source than the run's."""
+    if source.labels is None or record.get("names") != _digest(source):
+        return None
+    share, seed = float(record["share"]), int(record["seed"])
+    _, held = hold_out(source, share, seed=seed)
+    part = PartSource(source, held, transform=source.transform)
+    part.split_note = held_out_note(share, seed)
+    return part
+
+
+def held_out_note(share: float, seed: int) -> str:
+    """How a reader of figures is told about the images."""
+    return f"{share:g} of each class held out of training, seed {seed}"
+
+
+def _digest(source: ImageSource) -> str:
+    keys = sorted(source.key(index).replace(os.sep, "/") for index in range(len(source)))
+    text = "\0".join(keys).encode("utf-8", "surrogateescape")
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
 def check_apart(train: Any, val: Any) -> None:
