@@ -113,6 +113,11 @@ class TaskModule(LightningModule, abc.ABC):
 
     # training ------------------------------------------------------------------------------------
 
+    def on_fit_start(self) -> None:
+        # Lightning leaves the modes of a network as it finds them, and gives them back after
+        # validation: it never calls train().
+        hold_frozen_in_eval(self.net, self.frozen)
+
     def configure_optimizers(self) -> Optimizer:
         optimizer = build_optimizer(self.net, self.config.optimizer, lr_scale=self.lr_scale)
         batches = self.data.batches_per_epoch
