@@ -21,7 +21,7 @@ from spanetv2.errors import Interrupted, UserError
 from spanetv2.files import write_json, write_text
 from spanetv2.training.batching import plan_batches
 from spanetv2.training.checkpoints import RunCheckpoints, SafeCheckpointIO, find_checkpoint
-from spanetv2.training.config import BaseRunConfig
+from spanetv2.training.config import BaseRunConfig, check, check_trainer
 from spanetv2.training.configuration import ResolvedRun
 from spanetv2.training.export import export_weights
 from spanetv2.training.loggers import RunLoggers, check_packages
@@ -95,14 +95,15 @@ def run_task(
     seed_all(config.seed)
     options = dict(run.trainer_options)
     monitor = _monitor(task, config)
+    check_trainer(options)
     max_steps = options.pop("max_steps", None)
     extra_callbacks = options.pop("callbacks", None) or []
     if isinstance(extra_callbacks, Callback):
         extra_callbacks = [extra_callbacks]
     if config.schedule.updates is not None:
         options["max_epochs"] = config.schedule.updates // config.schedule.validation_interval
-    if options.get("max_epochs") is None or options["max_epochs"] < 1:
-        raise UserError(f"trainer.max_epochs is {options.get('max_epochs')}, expected 1 or more")
+    max_epochs = options.get("max_epochs")
+    check(max_epochs is not None and max_epochs >= 1, "trainer.max_epochs", max_epochs, "1 or more")
     if config.ema.decay is not None and options.get("precision") in ("16-true", "bf16-true"):
         raise UserError(
             f"ema.decay with trainer.precision={options['precision']} would average in half "
@@ -118,12 +119,16 @@ def run_task(
         even=task.even_batches(config),
     )
     trainer.accumulate_grad_batches = plan.accumulation
+    if config.schedule.updates is not None:
+        limited = trainer.limit_train_batches
+        expected = "null: schedule.updates is the length of the run"
+        check(limited == 1.0, "trainer.limit_train_batches", limited, expected)
     pin = config.data.pin_memory
     data = task.open_data(
         config,
         plan=plan,
         pin_memory=trainer.strategy.root_device.type == "cuda" if pin is None else pin,
-        limit=trainer.limit_train_batches or 1.0,
+        limit=trainer.limit_train_batches,
     )
     module = task.make_module(config, data)
     say(f"run folder: {config.out}\ndata: {data.describe()}\nmodel: {module.describe()}\n{plan}")

@@ -123,8 +123,13 @@ def make_module(config: RunConfig, data: SegmentationData) -> Segmentation:
     """Build the model of a run, with the weights to start from, and its training step.
 
     Raises:
-        UserError: no such model, weights that do not fit, or weights of unknown classes.
+        UserError: no such model, weights that do not fit, weights of unknown classes, or one class.
     """
+    if len(data.classes) < 2:
+        raise UserError(
+            f"got {len(data.classes)} class ({', '.join(data.classes)}), expected 2 or more: with "
+            "one there is nothing to learn; is the background a class?"
+        )
     net = build_segmenter(config, len(data.classes))
     identity = segmenter_record(
         net,
