@@ -335,7 +335,7 @@ def test_run_log_goes_on_where_the_checkpoint_was(tmp_path: Path) -> None:
     second.finalize("success")
     assert (tmp_path / "metrics.csv").read_text().splitlines() == [
         ",".join([*COLUMNS, "val/top1", "val/top5", "val/loss"]),
-        "10,0,0.1,3.33333,,,,",
-        "20,0,0.1,6.66667,,,,",
-        "30,1,,,,0.5,,",
+        "10,0,0.1,3.33333,,,,,",
+        "20,0,0.1,6.66667,,,,,",
+        "30,1,,,,,0.5,,",
     ]

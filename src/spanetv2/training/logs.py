@@ -16,7 +16,14 @@ from spanetv2.training.batching import BatchPlan
 
 __all__ = ["COLUMNS", "RunLog", "TrainingLog"]
 
-COLUMNS: tuple[str, ...] = ("step", "epoch", "lr", "train/loss", "train/images_per_second")
+COLUMNS: tuple[str, ...] = (
+    "step",
+    "epoch",
+    "lr",
+    "train/loss",
+    "train/images_per_second",
+    "train/gradient_norm",
+)
 """First columns of metrics.csv; what validation measures follows. Steps are updates."""
 
 
@@ -116,7 +123,7 @@ def _short(value: Any) -> Any:
 
 
 class TrainingLog(Callback):
-    """Logs loss, learning rate and images per second every so many updates.
+    """Logs loss, learning rate, images per second and gradient norm every so many updates.
 
     Adds the loss up on the device, so that only a logged update waits for it. The clock stands
     still during validation and while checkpoints are written.
@@ -187,9 +194,9 @@ class TrainingLog(Callback):
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         if trainer.global_step % self.every == 0 or trainer.is_last_batch:
-            self._write(trainer)
+            self._write(trainer, pl_module)
 
-    def _write(self, trainer: Trainer) -> None:
+    def _write(self, trainer: Trainer, module: Any) -> None:
         assert self._loss is not None
         loss = float(self._loss) / self._batches  # waits for the device
         self._pause()
@@ -203,6 +210,7 @@ class TrainingLog(Callback):
             "lr": max(group["lr"] for group in trainer.optimizers[0].param_groups),
             "train/loss": loss,
             "train/images_per_second": rate,
+            "train/gradient_norm": float(module.gradient_norm),  # of this update alone
         }
         for logger in trainer.loggers:
             logger.log_metrics(values, step=trainer.global_step)

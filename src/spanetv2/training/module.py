@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from spanetv2.training.config import BaseRunConfig
 from spanetv2.training.data import TrainingData
+from spanetv2.training.finite import total_norm
 from spanetv2.training.freezing import hold_frozen_in_eval
 from spanetv2.training.optimizer import build_optimizer
 from spanetv2.training.schedule import Schedule
@@ -34,6 +35,9 @@ class TaskModule(LightningModule, abc.ABC):
         identity: what a checkpoint tells about the network, JSON values.
         frozen: names of parameters that stay as they are.
         lr_scale: factor of the learning rate by parameter name; see ``build_optimizer``.
+
+    Attributes:
+        gradient_norm: of the last update, before clipping.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class TaskModule(LightningModule, abc.ABC):
         if self.ema is not None:
             self.ema.requires_grad_(False)  # or several processes would wait for its gradients
         self._schedule: Schedule | None = None
+        self.gradient_norm = torch.zeros(())
 
     # a task's part -------------------------------------------------------------------------------
 
@@ -143,6 +148,17 @@ class TaskModule(LightningModule, abc.ABC):
         batches = self.data.batches_per_epoch or 0
         step = self.current_epoch * batches + batch_idx
         seed_step(self.config.seed, step, self.global_rank)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Measure the gradients, and clip them if that is asked for."""
+        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
+        self.gradient_norm = total_norm(gradients)
+        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)

@@ -24,6 +24,7 @@ from spanetv2.training.checkpoints import RunCheckpoints, SafeCheckpointIO, find
 from spanetv2.training.config import BaseRunConfig, check, check_trainer
 from spanetv2.training.configuration import ResolvedRun
 from spanetv2.training.export import export_weights
+from spanetv2.training.finite import GradientWatch
 from spanetv2.training.loggers import RunLoggers, check_packages
 from spanetv2.training.logs import RunLog, TrainingLog
 from spanetv2.training.progress import RunProgress
@@ -141,7 +142,13 @@ def run_task(
     step = None if checkpoint is None else _step(checkpoint)
     if checkpoint is not None:
         say(f"resuming from {checkpoint}, after update {step:,}")
-    watch = Watch(folder / _CHECKPOINTS / "last.ckpt")
+    by_value = trainer.gradient_clip_algorithm == "value"
+    gradients = GradientWatch(
+        clip=None if by_value else trainer.gradient_clip_val,
+        scaled=trainer.precision == "16-mixed",
+        say=say,
+    )
+    watch = Watch(folder / _CHECKPOINTS / "last.ckpt", gradients)
     log = TrainingLog(config.log_every, plan)
     saver = RunCheckpoints(
         folder / _CHECKPOINTS,
