@@ -10,7 +10,15 @@ import torch
 
 from spanetv2.errors import UserError
 
-__all__ = ["Arrivals", "BadLoss", "GradientWatch", "LossWatch", "NonFiniteError", "all_finite", "total_norm"]
+__all__ = [
+    "Arrivals",
+    "BadLoss",
+    "GradientWatch",
+    "LossWatch",
+    "NonFiniteError",
+    "all_finite",
+    "total_norm",
+]
 
 T = TypeVar("T")
 
@@ -149,13 +157,20 @@ class GradientWatch:
             self.bad += 1
             self.in_a_row += 1
             # float16's first scales are too large by design
-            if self.bad == 1 and not self.scaled or self.scaled and self.in_a_row == self.limit // 2:
+            if (
+                self.bad == 1
+                and not self.scaled
+                or self.scaled
+                and self.in_a_row == self.limit // 2
+            ):
                 self.say(self._told(norm, update))
         return self.in_a_row >= self.limit
 
     def _told(self, norm: float, update: int) -> str:
         if self.scaled:
-            reason = "float16 overflows and the update is left out; use --trainer.precision bf16-mixed"
+            reason = (
+                "float16 overflows and the update is left out; use --trainer.precision bf16-mixed"
+            )
         elif self.clip:
             reason = (
                 "clipping makes them zero and nothing is learned; likely inputs or features that "

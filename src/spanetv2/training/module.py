@@ -17,6 +17,7 @@ from spanetv2.training.data import TrainingData
 from spanetv2.training.finite import total_norm
 from spanetv2.training.freezing import hold_frozen_in_eval
 from spanetv2.training.optimizer import build_optimizer
+from spanetv2.training.resume import fit_progress
 from spanetv2.training.schedule import Schedule
 from spanetv2.training.seeding import seed_step
 
@@ -205,3 +206,8 @@ class TaskModule(LightningModule, abc.ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["spanetv2"] = json.dumps(self.identity)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # before the data and the loops are given their states
+        data = type(self.data).__qualname__
+        fit_progress(checkpoint, self.data.plan, data=data, log="TrainingLog")

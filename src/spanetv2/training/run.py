@@ -20,7 +20,13 @@ from lightning.pytorch import Callback, Trainer
 from spanetv2.errors import Interrupted, UserError
 from spanetv2.files import write_json, write_text
 from spanetv2.training.batching import plan_batches
-from spanetv2.training.checkpoints import RunCheckpoints, SafeCheckpointIO, find_checkpoint
+from spanetv2.training.checkpoints import (
+    PREVIOUS,
+    RunCheckpoints,
+    SafeCheckpointIO,
+    find_checkpoint,
+    set_aside_broken,
+)
 from spanetv2.training.config import BaseRunConfig, check, check_trainer
 from spanetv2.training.configuration import ResolvedRun
 from spanetv2.training.export import export_weights
@@ -29,6 +35,7 @@ from spanetv2.training.loggers import RunLoggers, check_packages
 from spanetv2.training.logs import RunLog, TrainingLog
 from spanetv2.training.progress import RunProgress
 from spanetv2.training.record import describe_run
+from spanetv2.training.resume import RECORD, RunSoFar, describe_progress
 from spanetv2.training.seeding import seed_all
 from spanetv2.training.stopping import Watch
 from spanetv2.training.task import TrainingTask
@@ -93,6 +100,8 @@ def run_task(
     folder = Path(config.out)
     check_packages(config.loggers)
     checkpoint = _start_from(folder, resume=resume, overwrite=overwrite)
+    so_far = None if checkpoint is None else RunSoFar(folder, checkpoint, task)
+    changes = [] if so_far is None else so_far.compare_options(run)
     seed_all(config.seed)
     options = dict(run.trainer_options)
     monitor = _monitor(task, config)
@@ -139,9 +148,12 @@ def run_task(
     if not data.has_validation:
         trainer.limit_val_batches = 0
 
-    step = None if checkpoint is None else _step(checkpoint)
-    if checkpoint is not None:
-        say(f"resuming from {checkpoint}, after update {step:,}")
+    step = None if so_far is None else so_far.step
+    if so_far is not None:
+        so_far.compare_numbers(data, module.identity.get("classes"))
+        if checkpoint is not None and checkpoint.name == PREVIOUS:
+            set_aside_broken(checkpoint.parent)
+        say("\n".join([f"resuming from {checkpoint}, after update {step:,}", *changes]))
     by_value = trainer.gradient_clip_algorithm == "value"
     gradients = GradientWatch(
         clip=None if by_value else trainer.gradient_clip_val,
@@ -156,6 +168,7 @@ def run_task(
         watch,
         monitor=monitor,
         max_steps=None if max_steps in (None, -1) else max_steps,
+        record={RECORD: describe_progress(run, data)},
     )
     progress = []
     if options.get("enable_progress_bar") is not False:
@@ -249,10 +262,6 @@ def _make_trainer(options: dict[str, Any]) -> Trainer:
         )
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
-
-
-def _step(checkpoint: Path) -> int:
-    return int(torch.load(checkpoint, weights_only=True, mmap=True)["global_step"])
 
 
 def _write_versions(
