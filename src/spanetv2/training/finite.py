@@ -157,11 +157,8 @@ class GradientWatch:
             self.bad += 1
             self.in_a_row += 1
             # float16's first scales are too large by design
-            if (
-                self.bad == 1
-                and not self.scaled
-                or self.scaled
-                and self.in_a_row == self.limit // 2
+            if (self.bad == 1 and not self.scaled) or (
+                self.scaled and self.in_a_row == self.limit // 2
             ):
                 self.say(self._told(norm, update))
         return self.in_a_row >= self.limit

@@ -19,26 +19,36 @@ __all__ = ["RECORD", "RunSoFar", "describe_progress", "fit_progress"]
 RECORD = "spanetv2_run"
 """Key of a checkpoint: JSON, what ``describe_progress`` gives."""
 
-_FREE = (
-    "task out log_every loggers data.workers data.pin_memory data.persistent_workers "
-    "data.val_batch_size checkpoints.every_steps checkpoints.every_epochs checkpoints.export "
-    "trainer.max_steps trainer.max_time trainer.min_epochs trainer.callbacks trainer.profiler "
-    "trainer.check_val_every_n_epoch trainer.detect_anomaly trainer.inference_mode "
-    "trainer.num_sanity_val_steps trainer.enable_progress_bar "
+_FREE = {
+    "": ["task", "out", "log_every", "loggers"],
     # where the same data lie: their number and classes are compared
-    "data.root data.class_file data.train_annotations data.train_images data.val_annotations "
-    "data.val_images"
-).split()
-_ACTING = (
-    "optimizer.lr schedule ema augmentation mixing class_weights auxiliary_weight head.dropout "
-    "model.drop_path trainer.max_epochs trainer.gradient_clip_val trainer.gradient_clip_algorithm"
-).split()
-_INEXACT = (
-    "data.batch_size data.accumulation model.compile model.channels_last model.grad_checkpointing "
-    "trainer.devices trainer.num_nodes trainer.accelerator trainer.strategy trainer.precision "
-    "trainer.sync_batchnorm trainer.deterministic trainer.benchmark trainer.limit_train_batches"
-).split()
-_NEVER = "schedule.updates? schedule.validate_every ema.on".split()
+    "data": [
+        *("workers", "pin_memory", "persistent_workers", "val_batch_size", "root", "class_file"),
+        *("train_annotations", "train_images", "val_annotations", "val_images"),
+    ],
+    "checkpoints": ["every_steps", "every_epochs", "export"],
+    "trainer": [
+        *("max_steps", "max_time", "min_epochs", "callbacks", "profiler", "detect_anomaly"),
+        *("check_val_every_n_epoch", "inference_mode", "num_sanity_val_steps"),
+        "enable_progress_bar",
+    ],
+}
+_ACTING = {
+    "": ["schedule", "ema", "augmentation", "mixing", "class_weights", "auxiliary_weight"],
+    "optimizer": ["lr"],
+    "head": ["dropout"],
+    "model": ["drop_path"],
+    "trainer": ["max_epochs", "gradient_clip_val", "gradient_clip_algorithm"],
+}
+_INEXACT = {
+    "data": ["batch_size", "accumulation"],
+    "model": ["compile", "channels_last", "grad_checkpointing"],
+    "trainer": [
+        *("devices", "num_nodes", "accelerator", "strategy", "precision", "sync_batchnorm"),
+        *("deterministic", "benchmark", "limit_train_batches"),
+    ],
+}
+_NEVER = ["schedule.updates?", "schedule.validate_every", "ema.on"]
 
 
 class RunSoFar:
@@ -184,8 +194,9 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _kind(key: str) -> str:
     if key in _NEVER:
         return "refused"
-    for kind, keys in (("free", _FREE), ("acting", _ACTING), ("inexact", _INEXACT)):
-        if any(key == known or key.startswith(f"{known}.") for known in keys):
+    group, _, name = key.partition(".")
+    for kind, known in (("free", _FREE), ("acting", _ACTING), ("inexact", _INEXACT)):
+        if group in known.get("", ()) or name in known.get(group, ()):
             return kind
     return "refused"
 
@@ -195,15 +206,7 @@ def _shown(key: str) -> str:
 
 
 def _text(value: Any) -> str:
-    return (
-        {True: "true", False: "false", None: "null"}.get(value, value)
-        if _plain(value)
-        else (json.dumps(value))
-    )
-
-
-def _plain(value: Any) -> bool:
-    return value is None or isinstance(value, bool | str)
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 # numbers ------------------------------------------------------------------------------------------
