@@ -39,6 +39,8 @@ class TaskModule(LightningModule, abc.ABC):
 
     Attributes:
         gradient_norm: of the last update, before clipping.
+        update_factor: what the mean over an update's passes is times, to be the whole update's
+            loss; None is 1.
     """
 
     def __init__(
@@ -62,12 +64,19 @@ class TaskModule(LightningModule, abc.ABC):
             self.ema.requires_grad_(False)  # or several processes would wait for its gradients
         self._schedule: Schedule | None = None
         self.gradient_norm = torch.zeros(())
+        self.update_factor: Tensor | None = None
+        self._counts: list[Tensor] = []
+        self._most: int = 1
+        self._least: Tensor | float = 1.0
 
     # a task's part -------------------------------------------------------------------------------
 
     @abc.abstractmethod
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """The loss of a batch: a mean over its images, float32."""
+        """The loss of a batch: a mean over its images, float32.
+
+        A sum over something that batches hold different amounts of is divided by ``divisor``.
+        """
 
     @abc.abstractmethod
     def begin_validation(self) -> None:
@@ -116,6 +125,39 @@ class TaskModule(LightningModule, abc.ABC):
                 on_device = tensor.to(self.device)
                 torch.distributed.all_reduce(on_device)
                 tensor.copy_(on_device)
+
+    # means over an update ------------------------------------------------------------------------
+
+    def divisor(self, count: Tensor, *, most: int, least: Tensor | float = 1.0) -> Tensor | int:
+        """What the loss of a pass, a sum, is divided by, so that an update's is the whole's mean.
+
+        With one pass an update and one process that is its count. Else the count of the whole
+        update is known when its last pass is over: until then sums are divided by ``most``, and
+        ``on_after_backward`` puts the gradients right. Called once in a training step.
+
+        Args:
+            count: of what the loss sums over in this pass, such as labelled pixels.
+            most: the largest count of a pass, the same in every one.
+            least: the smallest that an update's count is taken for, against divisions by 0.
+        """
+        if self.data.plan.accumulation * self.trainer.world_size == 1:
+            return count.clamp(min=least)
+        self._counts.append(count.detach().float())
+        self._most, self._least = most, least
+        return most
+
+    def on_after_backward(self) -> None:
+        plan = self.data.plan
+        if len(self._counts) < plan.accumulation:
+            return  # not the last pass, or a loss whose passes weigh alike
+        count = torch.stack(self._counts).sum()
+        self._counts.clear()
+        self.sum_over_processes([count])
+        whole = self._most * plan.accumulation * self.trainer.world_size
+        self.update_factor = whole / count.clamp(min=self._least)
+        for parameter in self.net.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(self.update_factor)
 
     # training ------------------------------------------------------------------------------------
 
