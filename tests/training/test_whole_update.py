@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 from training_runs import spawn_training
 
 import spanetv2
+from spanetv2.tasks.detection.model import create_detector
+from spanetv2.tasks.detection.options import DetectorOptions
+from spanetv2.training.module import TaskModule
 
 SEGMENTATION: dict[str, Any] = {
     "log_every": 1,
@@ -145,3 +149,73 @@ def test_accumulated_soft_targets_take_the_step_of_the_whole_batch(tmp_path: Pat
     for name, value in whole.items():
         torch.testing.assert_close(parts[name], value, rtol=1e-4, atol=1e-5)
     assert losses(folders[1]) == [pytest.approx(row, rel=1e-4) for row in losses(folders[0])]
+
+
+def gradient_of(net: nn.Module, losses: dict[str, Tensor]) -> Tensor:
+    """Of the sum of the losses, all parameters in a row."""
+    net.zero_grad(set_to_none=False)
+    torch.stack(list(losses.values())).sum().backward(retain_graph=True)
+    parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in net.parameters()]
+    return torch.cat([part.flatten() for part in parts])
+
+
+class TwoProcesses:
+    """Two detectors in one process, whose module thinks that they are processes."""
+
+    def __init__(self, counts: list[dict[str, Tensor]]):
+        self.counts = counts
+
+    def sum_over_processes(self, tensors: list[Tensor]) -> None:
+        [tensor] = tensors
+        tensor.copy_(sum(torch.stack(list(each.values())) for each in self.counts))
+
+    means_of_passes = False
+    trainer = SimpleNamespace(world_size=2)
+
+
+@pytest.mark.parametrize("system", ["mask_rcnn", "cascade_mask_rcnn"])
+def test_detection_of_two_processes_has_the_gradient_of_the_whole_batch(system: str) -> None:
+    # So many samples that all boxes are taken: what is drawn by lot cannot differ.
+    options = DetectorOptions(
+        system=system,  # pyright: ignore[reportArgumentType]
+        fpn_channels=8,
+        box_channels=16,
+        box_convs=1,
+        box_conv_channels=8,
+        box_norm="group",
+        mask_convs=1,
+        mask_channels=8,
+        anchor_sizes=(8, 16, 32, 48, 64),
+        rpn_samples=100_000,
+        roi_samples=1000,
+        roi_positive=1.0,
+        proposals_before_nms_train=60,
+        proposals_train=30,
+        min_size=64,
+        max_size=64,
+    )
+    torch.manual_seed(0)
+    net = create_detector("pico_pure", 2, options, img_size=64, drop_path_rate=0.0)
+    images = [torch.rand(3, 64, 64), torch.rand(3, 64, 64)]
+    targets = []
+    for count in (1, 6):  # uneven objects
+        corner = torch.rand(count, 2) * 30
+        boxes = torch.cat([corner, corner + 8 + torch.rand(count, 2) * 20], 1)
+        masks = torch.ones(count, 64, 64, dtype=torch.uint8)
+        targets.append({"boxes": boxes, "labels": torch.arange(count) % 2 + 1, "masks": masks})
+
+    whole = gradient_of(net, net(images, targets))
+    counts, parts = [], []
+    for image, target in zip(images, targets, strict=True):
+        parts.append(net([image], [target]))
+        counts.append(net.loss_counts())
+        assert counts[-1].keys() >= parts[-1].keys()
+    assert any(len({int(each[name]) for each in counts}) == 2 for name in counts[0])
+    processes: Any = TwoProcesses(counts)
+    wanted, plain = torch.zeros_like(whole), torch.zeros_like(whole)
+    for count, losses in zip(counts, parts, strict=True):
+        shares = TaskModule.shares_of_processes(processes, count)
+        plain += gradient_of(net, losses) / 2
+        wanted += gradient_of(net, {k: shares[k] * v for k, v in losses.items()}) / 2
+    assert (wanted - whole).norm() < 1e-3 * whole.norm()
+    assert (plain - whole).norm() > 1e-2 * whole.norm()

@@ -2,7 +2,7 @@
 
 import abc
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -39,6 +39,7 @@ class TaskModule(LightningModule, abc.ABC):
 
     Attributes:
         gradient_norm: of the last update, before clipping.
+        means_of_passes: average over the parts of an update as version 0.1.0 did: a mean of means.
         update_factor: what the mean over an update's passes is times, to be the whole update's
             loss; None is 1.
     """
@@ -64,6 +65,7 @@ class TaskModule(LightningModule, abc.ABC):
             self.ema.requires_grad_(False)  # or several processes would wait for its gradients
         self._schedule: Schedule | None = None
         self.gradient_norm = torch.zeros(())
+        self.means_of_passes = False
         self.update_factor: Tensor | None = None
         self._counts: list[Tensor] = []
         self._most: int = 1
@@ -140,11 +142,28 @@ class TaskModule(LightningModule, abc.ABC):
             most: the largest count of a pass, the same in every one.
             least: the smallest that an update's count is taken for, against divisions by 0.
         """
-        if self.data.plan.accumulation * self.trainer.world_size == 1:
+        if self.means_of_passes or self.data.plan.accumulation * self.trainer.world_size == 1:
             return count.clamp(min=least)
         self._counts.append(count.detach().float())
         self._most, self._least = most, least
         return most
+
+    def shares_of_processes(self, counts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What means over a process's part of a pass are times, to be its share of the whole's.
+
+        Gradients are averaged over the processes: with these factors that is the mean over what
+        all of them count.
+
+        Args:
+            counts: of how many each loss is the mean in this process.
+        """
+        if self.means_of_passes:
+            return {name: torch.ones_like(count) for name, count in counts.items()}
+        own = torch.stack([count.float() for count in counts.values()])
+        whole = own.clone()
+        self.sum_over_processes([whole])
+        shares = own * self.trainer.world_size / whole.clamp(min=1)
+        return dict(zip(counts, shares, strict=True))
 
     def on_after_backward(self) -> None:
         plan = self.data.plan

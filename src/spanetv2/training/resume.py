@@ -67,6 +67,8 @@ class RunSoFar:
         self.step = int(content["global_step"])
         self.classes: list[str] | None = json.loads(content.get("spanetv2", "{}")).get("classes")
         self.numbers: dict[str, Any] = json.loads(content.get(RECORD, "{}"))
+        # A run that 0.1.0 began ends as it would have ended there.
+        self.means_of_passes = bool(self.numbers.get("means_of_passes", RECORD not in content))
         self._accumulation = _accumulation(content)
         self._options = self.numbers.pop("config", None) or _saved_options(folder)
 
@@ -222,9 +224,16 @@ def _numbers(data: TrainingData) -> dict[str, Any]:
     }
 
 
-def describe_progress(run: ResolvedRun, data: TrainingData) -> str:
-    """What a checkpoint keeps so that the run may go on from it: JSON."""
-    return json.dumps({"config": run.plain, **_numbers(data)})
+def describe_progress(run: ResolvedRun, data: TrainingData, *, means_of_passes: bool) -> str:
+    """What a checkpoint keeps so that the run may go on from it: JSON.
+
+    Args:
+        run: its configuration.
+        data: opened.
+        means_of_passes: the module's.
+    """
+    numbers = {**_numbers(data), "means_of_passes": means_of_passes}
+    return json.dumps({"config": run.plain, **numbers})
 
 
 def _saved_options(folder: Path) -> dict[str, Any] | None:

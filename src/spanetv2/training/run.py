@@ -151,6 +151,7 @@ def run_task(
     step = None if so_far is None else so_far.step
     if so_far is not None:
         so_far.compare_numbers(data, module.identity.get("classes"))
+        module.means_of_passes = so_far.means_of_passes
         if checkpoint is not None and checkpoint.name == PREVIOUS:
             set_aside_broken(checkpoint.parent)
         say("\n".join([f"resuming from {checkpoint}, after update {step:,}", *changes]))
@@ -168,7 +169,7 @@ def run_task(
         watch,
         monitor=monitor,
         max_steps=None if max_steps in (None, -1) else max_steps,
-        record={RECORD: describe_progress(run, data)},
+        record={RECORD: describe_progress(run, data, means_of_passes=module.means_of_passes)},
     )
     progress = []
     if options.get("enable_progress_bar") is not False:

@@ -18,6 +18,7 @@ from torchvision.ops import (
 )
 
 from spanetv2.tasks.detection.options import CascadeStage
+from spanetv2.tasks.detection.parts import CountingSampler
 
 __all__ = ["CascadeRoIHeads", "stage_heads"]
 
@@ -212,7 +213,7 @@ def stage_heads(
         detections: boxes per image at most.
     """
     dx, dy, dw, dh = config.stds
-    return RoIHeads(
+    heads = RoIHeads(
         pools[0],
         *box,
         fg_iou_thresh=config.iou,
@@ -227,6 +228,8 @@ def stage_heads(
         mask_head=mask[0] if mask else None,
         mask_predictor=mask[1] if mask else None,
     )
+    heads.fg_bg_sampler = CountingSampler(samples, positive)
+    return heads
 
 
 class _Samples:

@@ -49,6 +49,10 @@ class Detection(TaskModule):
 
     def training_step(self, batch: DetectionBatch, batch_idx: int) -> Tensor:
         losses: dict[str, Tensor] = self.net(batch.images, batch.targets)
+        if self.trainer.world_size > 1:
+            assert isinstance(self.net, Detector)
+            shares = self.shares_of_processes(self.net.loss_counts())
+            losses = {name: shares[name] * loss for name, loss in losses.items()}
         return torch.stack([loss.float() for loss in losses.values()]).sum()
 
     def begin_validation(self) -> None:
