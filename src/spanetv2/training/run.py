@@ -129,10 +129,6 @@ def run_task(
         even=task.even_batches(config),
     )
     trainer.accumulate_grad_batches = plan.accumulation
-    if config.schedule.updates is not None:
-        limited = trainer.limit_train_batches
-        expected = "null: schedule.updates is the length of the run"
-        check(limited == 1.0, "trainer.limit_train_batches", limited, expected)
     pin = config.data.pin_memory
     data = task.open_data(
         config,
@@ -140,6 +136,10 @@ def run_task(
         pin_memory=trainer.strategy.root_device.type == "cuda" if pin is None else pin,
         limit=trainer.limit_train_batches,
     )
+    if config.schedule.updates is not None:
+        limited = trainer.limit_train_batches
+        expected = "null: schedule.updates is the length of the run"
+        check(limited == 1.0, "trainer.limit_train_batches", limited, expected)
     module = task.make_module(config, data)
     say(f"run folder: {config.out}\ndata: {data.describe()}\nmodel: {module.describe()}\n{plan}")
     limit = data.batches_per_epoch

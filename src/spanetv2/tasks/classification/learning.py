@@ -100,6 +100,7 @@ def make_module(config: RunConfig, classes: list[str]) -> ImageClassification:
         num_classes=len(classes),
         input_size=config.preprocessing.input_size,
         weights=config.weights,
+        classes=classes,
     )
     outputs = int(net.num_classes)  # pyright: ignore[reportArgumentType]
     if outputs < len(classes):

@@ -79,7 +79,7 @@ def make_module(config: RunConfig, data: DetectionData) -> Detection:
     Raises:
         UserError: no such model, or weights that do not fit.
     """
-    net = build_detector(config, len(data.classes))
+    net = build_detector(config, len(data.classes), classes=data.classes)
     identity = detector_record(net, classes=data.classes, category_ids=data.train.category_ids)
     decay = config.optimizer.layer_decay
     scale = None if decay is None else by_layers(net.pyramid.backbone.name).lr_scale(decay)

@@ -154,7 +154,7 @@ def make_module(config: RunConfig, data: SegmentationData) -> Segmentation:
             f"got {len(data.classes)} class ({', '.join(data.classes)}), expected 2 or more: with "
             "one there is nothing to learn; is the background a class?"
         )
-    net = build_segmenter(config, len(data.classes))
+    net = build_segmenter(config, len(data.classes), classes=data.classes)
     identity = segmenter_record(
         net,
         classes=data.classes,
