@@ -70,7 +70,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Seen]:
     return out, seen
 
 
-@pytest.mark.parametrize("sizes", [(None, 4), (4, 12), (4, 6), (6, 4)])
+@pytest.mark.parametrize("sizes", [(None, 4), (4, 6)])
 def test_other_batches_go_on_at_the_image_where_the_run_was(
     tmp_path: Path,
     whole: tuple[Path, Seen],
@@ -102,16 +102,13 @@ def test_other_batches_go_on_at_the_image_where_the_run_was(
             r"got optimizer\.weight_decay=5\.0, expected 0\.05 as .*run was trained with so far",
         ),
         ({"optimizer.betas": [0.5, 0.6]}, r"got optimizer\.betas=\[0\.5, 0\.6\], expected null"),
-        ({"optimizer.name": "lamb"}, r"got optimizer\.name=lamb, expected adamw"),
         ({"ema.decay": 0.9}, r"got ema=true, expected false"),
         ({"checkpoints.monitor": "loss"}, r"got checkpoints\.monitor=loss, expected top1"),
         ({"seed": 7}, r"got seed=7, expected 42"),
-        ({"freeze": "all"}, r"got freeze=all, expected null"),
         ({"data.total_batch": 24}, r"got data\.total_batch=24, expected 12"),
         ({"data.batch_size": 5}, r"got updates of 10 images, expected 12"),
         ({"trainer.limit_train_batches": 7}, r"got epochs of 7 updates, expected 9"),
         ({"data.classes": list("9876543210")}, r"got data\.classes="),
-        ({"model.name": "test_convnext"}, r"got model\.name=test_convnext"),
         (
             {"optimizer.layer_decay": 0.5, "seed": 7},
             r"got seed=7, optimizer\.layer_decay=0\.5, exp",

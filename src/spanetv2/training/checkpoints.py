@@ -17,7 +17,7 @@ from spanetv2.files import atomic_path
 from spanetv2.training.config import CheckpointConfig
 from spanetv2.training.data import TrainingData
 from spanetv2.training.finite import NonFiniteError, all_finite
-from spanetv2.training.stopping import Watch
+from spanetv2.training.stopping import Watch, is_stopping
 
 __all__ = [
     "BEST",
@@ -188,7 +188,9 @@ class RunCheckpoints(Checkpoint):
         step = trainer.global_step
         if self.max_steps is not None and step >= self.max_steps:
             trainer.should_stop = True
-        if trainer.should_stop or (self.config.every_steps and step % self.config.every_steps == 0):
+        if is_stopping(trainer) or (
+            self.config.every_steps and step % self.config.every_steps == 0
+        ):
             self._save(trainer, epoch=trainer.current_epoch, batches=batch_idx + 1)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -220,7 +222,7 @@ class RunCheckpoints(Checkpoint):
         improved = self._improved(trainer)
         if improved:
             self.best_value, self.best_epoch = self._value(trainer), epoch
-        ending = trainer.should_stop or epoch + 1 == trainer.max_epochs
+        ending = is_stopping(trainer) or epoch + 1 == trainer.max_epochs
         if improved or ending or (epoch + 1) % self.config.every_epochs == 0:
             self._save(trainer, epoch=epoch + 1, batches=0)
             if improved and trainer.is_global_zero:

@@ -178,7 +178,8 @@ class TrainingLog(Callback):
         self._since = time.perf_counter()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._pause()
+        if not trainer.sanity_checking:
+            self._pause()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._since = time.perf_counter()

@@ -245,6 +245,8 @@ class TaskModule(LightningModule, abc.ABC):
     def on_validation_epoch_end(self) -> None:
         values = {f"val/{name}": value for name, value in self.validated().items()}
         self._synchronise_buffers(True)
+        if self.trainer.sanity_checking:
+            return  # a few images before the first update: no figure of the run
         # the same on every process, so that the mean over them changes nothing
         self.log_dict(values, logger=False, sync_dist=True)
         for logger in self.loggers:

@@ -53,6 +53,7 @@ class RunProgress(ProgressBar):
         self._bar: tqdm[Any] | None = None
         self._enabled = True
         self._last_line = 0.0
+        self._unsaid: str | None = None
         self._value: float | None = None
 
     def disable(self) -> None:
@@ -101,10 +102,19 @@ class RunProgress(ProgressBar):
             self._describe(trainer)
         elif self._enabled and trainer.is_global_zero:
             now = time.monotonic()
-            last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
-            if last or now - self._last_line >= _LINE_EVERY:
+            self._unsaid = self._line(trainer)
+            if now - self._last_line >= _LINE_EVERY:
                 self._last_line = now
-                print(self._line(trainer), file=sys.stderr, flush=True)
+                self._say()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # which epoch is the last one, a callback may decide after this one was called
+        self._say()
+
+    def _say(self) -> None:
+        if self._unsaid is not None:
+            print(self._unsaid, file=sys.stderr, flush=True)
+            self._unsaid = None
 
     def _facts(self, trainer: Trainer) -> dict[str, str]:
         lr = max(group["lr"] for group in trainer.optimizers[0].param_groups)

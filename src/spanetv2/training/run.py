@@ -37,7 +37,7 @@ from spanetv2.training.progress import RunProgress
 from spanetv2.training.record import describe_run
 from spanetv2.training.resume import RECORD, RunSoFar, describe_progress
 from spanetv2.training.seeding import seed_all
-from spanetv2.training.stopping import Watch
+from spanetv2.training.stopping import Watch, early_stop
 from spanetv2.training.task import TrainingTask
 
 __all__ = ["RunResult", "rank", "run_task", "say"]
@@ -197,6 +197,8 @@ def run_task(
         watch.uninstall()
     if watch.signal is not None:
         raise _interrupted(task, watch.signal, folder, saver)
+    if saver.max_steps is None and (told := early_stop(trainer)) is not None:
+        say(told)
     weights = folder / "weights.safetensors"
     if not trainer.is_global_zero:
         return RunResult(folder=folder, weights=weights, metrics={})

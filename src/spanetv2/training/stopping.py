@@ -10,13 +10,37 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 
 from spanetv2.errors import Interrupted
 from spanetv2.training.finite import BadLoss, GradientWatch, LossWatch, NonFiniteError
 
-__all__ = ["Interrupted", "Watch", "shield_worker"]
+__all__ = ["Interrupted", "Watch", "early_stop", "is_stopping", "shield_worker"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def is_stopping(trainer: Trainer) -> bool:
+    """Whether the run ends here: it was asked to, and ``trainer.min_epochs`` are over."""
+    return trainer.should_stop and trainer.fit_loop._can_stop_early
+
+
+def early_stop(trainer: Trainer) -> str | None:
+    """A line about a run that a callback ended before its length; None for others.
+
+    Args:
+        trainer: of a run that is over.
+    """
+    if not trainer.should_stop or trainer.current_epoch >= (trainer.max_epochs or 0):
+        return None
+    callbacks = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+    reasons = [
+        " ".join((callback.stopping_reason_message or "").split())
+        for callback in callbacks
+        if isinstance(callback, EarlyStopping)
+    ]
+    reason = "; ".join(filter(None, reasons)) or "a callback asked for it"
+    return f"stopped after epoch {trainer.current_epoch} of {trainer.max_epochs}: {reason}"
 
 
 class Watch(Callback):

@@ -166,6 +166,10 @@ class Detector(nn.Module):
         _, more = self.roi_heads(features, proposals, batch.image_sizes, usable)
         return {**{f"rpn_{_SHORT[name]}": loss for name, loss in losses.items()}, **_short(more)}
 
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that the backbone asks weight decay to leave alone (timm's interface)."""
+        return {f"pyramid.backbone.{name}" for name in self.pyramid.backbone.no_weight_decay()}
+
     def loss_counts(self) -> dict[str, Tensor]:
         """Of how many each loss of the last training pass is the mean, by the losses' names.
 
