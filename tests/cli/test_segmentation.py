@@ -189,6 +189,10 @@ def test_check_data_warns_of_classes_that_never_occur(tmp_path):
     root = segmentation_data.write(tmp_path / "d")
     (root / "classes.txt").write_text("ground\nred\ngreen\nunicorn\n")
     result = run(check_app, "segmentation", root)
+    assert result.exit_code == 1
+    assert "error: never labelled: unicorn; take them from the class list" in result.stderr
+    assert "warning: never labelled: unicorn" in result.stderr  # of the validation images
+    result = run(check_app, "segmentation", root, "--allow-missing-classes")
     assert result.exit_code == 0
     assert "warning: never labelled: unicorn" in result.stderr
 

@@ -101,8 +101,22 @@ def test_later_configurations_and_options_win(
         (["classification", "--config", "digit"], 1, "did you mean digits"),
         (["classification", "--config=digits", "--model.name=s18_pur"], 1, "did you mean"),
         (["classification", "--config=digits", "--data.dataset=folder"], 1, "data folder"),
-        (["classification", "--config=digits", "--data.total_batch=9999"], 1, "1437 images"),
-        (["classification", "--config=digits", "--trainer.max_epochs=3"], 1, "leaves no epoch"),
+        (
+            [
+                *("classification", "--config=digits", "--trainer.limit_train_batches=1"),
+                *("--data.batch_size=16", "--data.accumulation=2"),
+            ],
+            1,
+            "1437 images",
+        ),
+        (
+            [
+                *("classification", "--config=digits", "--trainer.max_epochs=3"),
+                "--schedule.cooldown_epochs=3",
+            ],
+            1,
+            "leaves no epoch",
+        ),
         (["classification", "--config=digits", "--weights=nowhere.pth"], 1, "no such file"),
         (["classification", "--model.name=pico_pure", "--data=/nowhere"], 1, "/nowhere"),
     ],

@@ -307,3 +307,18 @@ def test_to_eight_bit_leaves_its_input_alone():
 
 def test_extensions_are_lower_case_with_a_dot():
     assert all(e == e.lower() and e.startswith(".") for e in EXTENSIONS)
+
+
+def test_heic_is_read_where_its_plug_in_is_and_named_where_not(tmp_path):
+    path = tmp_path / "IMG_1.HEIC"
+    if ".heic" in EXTENSIONS:
+        pillow_heif = pytest.importorskip("pillow_heif")
+        pillow_heif.register_heif_opener()
+        Image.new("RGB", (64, 48), (200, 30, 30)).save(path, format="HEIF", quality=95)
+        image = read_image(path)
+        assert image.size == (64, 48)
+        assert abs(image.getpixel((20, 20))[0] - 200) < 12
+    else:
+        path.write_bytes(b"0000ftypheic")
+        with pytest.raises(ImageError, match=r"IMG_1\.HEIC: .* \(pip install pillow-heif\)"):
+            read_image(path)

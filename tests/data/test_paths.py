@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from spanetv2.data.images import Failure, ImageError
 from spanetv2.data.paths import find_images, path_batches
@@ -92,4 +93,18 @@ def test_path_batches_keep_order_and_put_failures_in_place(tmp_path, workers, ba
         Failure(paths[0], "an empty file"),
         *((path, size) for size, path in enumerate(paths) if size),
         Failure(f"{tmp_path}/*.gif", "no file matches this pattern"),
+    ]
+
+
+def test_pictures_of_kinds_that_are_not_read_are_named_in_a_folder(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    (tmp_path / "b.PSD").write_bytes(b"x")
+    (tmp_path / "notes.txt").write_text("x")
+    found = list(find_images([tmp_path]))
+    assert found[0] == str(tmp_path / "a.png")
+    assert found[1:] == [
+        (
+            str(tmp_path / "b.PSD"),
+            "files ending in .PSD are not read; convert them to PNG or JPEG",
+        )
     ]

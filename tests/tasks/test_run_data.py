@@ -53,7 +53,9 @@ def test_runs_say_so_where_they_validate_on_test_images(tmp_path, split, ending)
     for name in ("train", "val", "test"):
         picture(tmp_path / "cats" / name / "cat" / "0.png")
         picture(tmp_path / "fields" / "images" / name / "0.png")
-        picture(tmp_path / "fields" / "masks" / name / "0.png", "L")
+        mask = tmp_path / "fields" / "masks" / name / "0.png"
+        picture(mask, "L")
+        Image.fromarray(np.eye(40, dtype=np.uint8)).save(mask)
         picture(tmp_path / "animals" / name / "0.png")
         (tmp_path / "animals" / "annotations").mkdir(exist_ok=True)
         box = {"bbox": [0, 0, 30, 30], "area": 900, "segmentation": [[0, 0, 30, 0, 30, 30, 0, 30]]}
@@ -64,7 +66,7 @@ def test_runs_say_so_where_they_validate_on_test_images(tmp_path, split, ending)
         }
         file = tmp_path / "animals" / "annotations" / f"instances_{name}.json"
         file.write_text(json.dumps(made))
-    (tmp_path / "fields" / "classes.txt").write_text("ground\n")
+    (tmp_path / "fields" / "classes.txt").write_text("ground\nedge\n")
     cats = ClassificationData(
         classification.RunConfig(
             data=classification.DataConfig(root=str(tmp_path / "cats"), val_split=split)
@@ -80,7 +82,7 @@ def test_runs_say_so_where_they_validate_on_test_images(tmp_path, split, ending)
         ),
         plan=PLAN,
     )
-    assert fields.describe().endswith(f", {ending}, 1 classes")
+    assert fields.describe().endswith(f", {ending}, 2 classes")
     animals = DetectionData(
         detection.RunConfig(
             data=detection.DataConfig(root=str(tmp_path / "animals"), val_split=split)

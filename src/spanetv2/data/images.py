@@ -16,6 +16,7 @@ Every image becomes 8-bit ``L`` (grey) or ``RGB``, upright and opaque:
 
 import contextlib
 import functools
+import importlib.util
 import os
 import re
 import stat
@@ -32,6 +33,8 @@ from spanetv2.errors import UserError
 __all__ = [
     "EXTENSIONS",
     "FORMATS",
+    "HEIC_EXTENSIONS",
+    "UNREAD_EXTENSIONS",
     "WHITES",
     "Failure",
     "ImageError",
@@ -41,21 +44,51 @@ __all__ = [
     "opening",
     "read_image",
     "to_eight_bit",
+    "unread_reason",
 ]
 
 FORMATS = (
     *("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "ICO"),
+    "HEIF",
 )
-"""Pillow's names of the formats that are tried."""
+"""Pillow's names of the formats that are tried; HEIF where pillow-heif is installed."""
+
+HEIC_EXTENSIONS = frozenset({".heic", ".heif", ".hif"})
+"""Lower-case endings of what telephones write, which Pillow reads by way of pillow-heif."""
+
+_HAS_HEIF = importlib.util.find_spec("pillow_heif") is not None
 
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".avif", ".bmp", ".dib"}
     | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".ico"}
+    | (HEIC_EXTENSIONS if _HAS_HEIF else frozenset())
 )
 """Lower-case endings by which files in a folder are taken for images."""
 
 WHITES = (255, 1023, 4095, 16383, 65535)
 """White values of grey images with more than 8 bits: those of 8, 10, 12, 14 and 16."""
+
+UNREAD_EXTENSIONS = (
+    frozenset(
+        (HEIC_EXTENSIONS | {".jxl", ".jpf", ".jpx", ".psd", ".exr"})
+        | {".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".dcm", ".tga"}
+    )
+    - EXTENSIONS
+)
+"""Lower-case endings of pictures that are not read: such files are named, not passed over."""
+
+
+def unread_reason(ending: str) -> str:
+    """Why files of an ending are not read, and what to do.
+
+    Example:
+        >>> unread_reason(".psd")
+        'files ending in .psd are not read; convert them to PNG or JPEG'
+    """
+    how = "convert them to PNG or JPEG"
+    if ending.lower() in HEIC_EXTENSIONS:
+        how = "install pillow-heif (pip install pillow-heif), or convert them to JPEG"
+    return f"files ending in {ending} are not read; {how}"
 
 
 class Failure(NamedTuple):
@@ -140,7 +173,9 @@ def opening(name: str, *, max_pixels: int | None = None, quiet: bool = True) -> 
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ImageError(name, _too_large(str(error), max_pixels)) from None
     except Image.UnidentifiedImageError:
-        known = ", ".join(FORMATS)
+        if (ending := Path(name).suffix).lower() in UNREAD_EXTENSIONS:
+            raise ImageError(name, unread_reason(ending)) from None
+        known = ", ".join(known_formats())
         raise ImageError(
             name, f"not an image in a known format and kind of pixel ({known})"
         ) from None
@@ -250,6 +285,10 @@ def check_file(path: Path, name: str) -> None:
 def known_formats() -> tuple[str, ...]:
     """Those of ``FORMATS`` that this Pillow can open."""
     Image.init()
+    if _HAS_HEIF:
+        import pillow_heif  # pyright: ignore[reportMissingImports] - read where it is installed
+
+        pillow_heif.register_heif_opener()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 

@@ -15,7 +15,13 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from spanetv2.data.images import EXTENSIONS, Failure, ImageError
+from spanetv2.data.images import (
+    EXTENSIONS,
+    UNREAD_EXTENSIONS,
+    Failure,
+    ImageError,
+    unread_reason,
+)
 from spanetv2.data.walk import walk
 
 __all__ = ["find_images", "path_batches"]
@@ -30,8 +36,8 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str | Failu
             pattern (``*``, ``?``, ``[..]``, ``**``), matches sorted.
 
     Yields:
-        Paths; a ``Failure`` for a folder without images, a folder that cannot be read, a pattern
-        without matches, and a path that is not there.
+        Paths; a ``Failure`` for a picture of a kind that is not read, a folder without images,
+        a folder that cannot be read, a pattern without matches, and a path that is not there.
     """
     for path in (os.fspath(given) for given in paths):
         try:
@@ -93,6 +99,9 @@ def _folder(top: str) -> Iterator[str | Failure]:
         elif os.path.splitext(entry)[1].lower() in EXTENSIONS:  # noqa: PTH122
             found += 1
             yield entry
+        elif (ending := os.path.splitext(entry)[1]).lower() in UNREAD_EXTENSIONS:  # noqa: PTH122
+            failed = True
+            yield Failure(entry, unread_reason(ending))
         else:
             others += 1
     if not found and not failed:

@@ -45,12 +45,12 @@ def canonical_split(name: str) -> str:
         >>> canonical_split("validation"), canonical_split("testing"), canonical_split("minival")
         ('val', 'test', 'minival')
     """
-    return next((split for split, names in SPLITS.items() if name in names), name)
+    return next((split for split, names in SPLITS.items() if name.lower() in names), name)
 
 
 def is_split(name: str) -> bool:
     """Whether the table has this name, as a folder's for instance."""
-    return any(name in names for names in SPLITS.values())
+    return any(name.lower() in names for names in SPLITS.values())
 
 
 def split_names(name: str) -> tuple[str, ...]:
@@ -66,7 +66,8 @@ def split_names(name: str) -> tuple[str, ...]:
 def find_split(split: str, exists: Callable[[str], bool], *, where: str) -> str | None:
     """The name by which a data set holds a split.
 
-    The very name that was asked for wins; its synonyms count only where it is not there.
+    The very name that was asked for wins, in any case; its synonyms count only where it is not
+    there.
 
     Args:
         split: the name asked for.
@@ -87,7 +88,10 @@ def find_split(split: str, exists: Callable[[str], bool], *, where: str) -> str 
     """
     if exists(split):
         return split
-    found = [name for name in split_names(split)[1:] if exists(name)]
+    others = [_as_spelled(name, exists) for name in split_names(split)]
+    found = list(dict.fromkeys(name for name in others if name is not None))
+    if found and found[0].lower() == split.lower():
+        return found[0]  # the very name, in another case
     if len(found) > 1:
         raise UserError(
             f"got {' and '.join(found)} for split {split!r} in {where}, expected one of them; "
@@ -102,7 +106,13 @@ def present_splits(exists: Callable[[str], bool]) -> list[str]:
     Args:
         exists: whether the data set holds a split of this name.
     """
-    return [name for names in SPLITS.values() for name in names if exists(name)]
+    spelled = (_as_spelled(name, exists) for names in SPLITS.values() for name in names)
+    return [name for name in spelled if name is not None]
+
+
+def _as_spelled(name: str, exists: Callable[[str], bool]) -> str | None:
+    """A name as a data set writes it: in small letters, with a capital, or in capitals."""
+    return next((n for n in (name, name.capitalize(), name.upper()) if exists(n)), None)
 
 
 def how_to_name(split: str, present: Sequence[str]) -> str:
@@ -155,12 +165,13 @@ def listed(names: Sequence[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def validation_note(split: str | None, declared: str = "") -> str:
-    """What the line about a run's data adds where it validates on test images.
+def validation_note(split: str | None, declared: str = "", *, train: str | None = None) -> str:
+    """What the line about a run's data adds where it validates on test or on training images.
 
     Args:
         split: the name of the run's validation split, None without one.
         declared: ``split_note`` of its source.
+        train: the name of the run's training split.
 
     Returns:
         The note in brackets after a space, or an empty text.
@@ -168,6 +179,10 @@ def validation_note(split: str | None, declared: str = "") -> str:
     Example:
         >>> validation_note("test"), validation_note("val")
         (' (its test images)', '')
+        >>> validation_note("train", train="train")
+        ' (its training images: no measure of what it learns)'
     """
+    if split is not None and train is not None and canonical_split(split) == canonical_split(train):
+        return " (its training images: no measure of what it learns)"
     note = declared or (ITS_TEST_IMAGES if canonical_split(split or "") == "test" else "")
     return f" ({note})" if note else ""

@@ -1,6 +1,6 @@
 """The effective batch: per device x devices x accumulation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spanetv2.errors import UserError
 
@@ -16,12 +16,14 @@ class BatchPlan:
         devices: processes over all nodes.
         accumulation: forward passes per optimiser update.
         wanted: the total batch asked for.
+        reason: why it is another one, where not for the number of devices.
     """
 
     per_device: int
     devices: int
     accumulation: int
     wanted: int
+    reason: str = ""
 
     @property
     def total(self) -> int:
@@ -36,10 +38,36 @@ class BatchPlan:
         if self.total == self.wanted:
             return text
         change = 100 * (self.total / self.wanted - 1)
+        why = f", as {self.reason}" if self.reason else ""
         return (
-            f"{text}, NOT the total batch of {self.wanted} asked for ({change:+.1f} %); "
+            f"{text}, NOT the total batch of {self.wanted} asked for ({change:+.1f} %){why}; "
             "the learning rate is left as it is"
         )
+
+    def lowered(self, *, images: int, batches: int, even: bool = False) -> "BatchPlan":
+        """The plan with a total batch that a small data set has at least once.
+
+        Args:
+            images: of the training split.
+            batches: whole batches of one forward pass on all devices that it gives.
+            even: images per device must be even.
+
+        Returns:
+            This plan where it fits, or where none does.
+
+        Example:
+            >>> plan = plan_batches(128, devices=1, per_device=32)
+            >>> plan.lowered(images=96, batches=3).total, plan.lowered(images=20, batches=0).total
+            (96, 20)
+        """
+        if batches >= self.accumulation:
+            return self
+        per_device = self.per_device if batches else images // self.devices
+        per_device -= per_device % 2 if even else 0
+        if not per_device:
+            return self
+        reason = f"the training split has {images} images"
+        return replace(self, per_device=per_device, accumulation=max(1, batches), reason=reason)
 
 
 def plan_batches(

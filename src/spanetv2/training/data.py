@@ -49,6 +49,7 @@ class TrainingData(LightningDataModule, abc.ABC):
         position: where training goes on; set before each checkpoint, restored from it.
         classes: names of the classes, by index.
         has_validation: whether there are validation data.
+        remarks: what a user should know about the data, each in a line or a paragraph.
     """
 
     classes: list[str]
@@ -75,6 +76,7 @@ class TrainingData(LightningDataModule, abc.ABC):
         self.updates = updates
         self.position = Position()
         self._resumed = Position()
+        self.remarks: list[str] = []
 
     # a task's part -------------------------------------------------------------------------------
 
@@ -161,6 +163,13 @@ class TrainingData(LightningDataModule, abc.ABC):
                 + "; lower data.total_batch (and optimizer.lr with it)"
             )
         return whole
+
+    def fit_plan(self, *, even: bool) -> None:
+        """Lower the total batch where the data set is smaller than one."""
+        length = self.length() if self.updates is None else None
+        if length is not None:
+            batches = self.batches_in(length)
+            self.plan = self.plan.lowered(images=length, batches=batches, even=even)
 
     def batches_in(self, length: int) -> int:
         """Batches of one forward pass on all devices in a pass over so many images."""

@@ -1,8 +1,7 @@
-"""One progress bar over the whole run, or one line an epoch where there is no terminal."""
+"""A line after every epoch, and on a terminal a progress bar over the whole run."""
 
 import os
 import sys
-import time
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -13,8 +12,6 @@ from spanetv2.training.batching import BatchPlan
 from spanetv2.training.logs import TrainingLog
 
 __all__ = ["RunProgress"]
-
-_LINE_EVERY = 2.0  # seconds, at least, between two lines without a terminal
 
 
 def _columns() -> int:
@@ -52,8 +49,6 @@ class RunProgress(ProgressBar):
         self.training_log = log
         self._bar: tqdm[Any] | None = None
         self._enabled = True
-        self._last_line = 0.0
-        self._unsaid: str | None = None
         self._value: float | None = None
 
     def disable(self) -> None:
@@ -98,23 +93,14 @@ class RunProgress(ProgressBar):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         value = trainer.callback_metrics.get(f"val/{self.figure}")
         self._value = None if value is None else float(value)
+        if not self._enabled or not trainer.is_global_zero:
+            return
+        line = self._line(trainer)
         if self._bar is not None:
             self._describe(trainer)
-        elif self._enabled and trainer.is_global_zero:
-            now = time.monotonic()
-            self._unsaid = self._line(trainer)
-            if now - self._last_line >= _LINE_EVERY:
-                self._last_line = now
-                self._say()
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # which epoch is the last one, a callback may decide after this one was called
-        self._say()
-
-    def _say(self) -> None:
-        if self._unsaid is not None:
-            print(self._unsaid, file=sys.stderr, flush=True)
-            self._unsaid = None
+            self._bar.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr, flush=True)
 
     def _facts(self, trainer: Trainer) -> dict[str, str]:
         lr = max(group["lr"] for group in trainer.optimizers[0].param_groups)

@@ -1,6 +1,7 @@
 """A whole training run: from a configuration to a folder with weights and metrics."""
 
 import contextlib
+import copy
 import json
 import logging
 import os
@@ -29,6 +30,7 @@ from spanetv2.training.checkpoints import (
 )
 from spanetv2.training.config import BaseRunConfig, check, check_trainer
 from spanetv2.training.configuration import ResolvedRun
+from spanetv2.training.data import TrainingData
 from spanetv2.training.export import export_weights
 from spanetv2.training.finite import GradientWatch
 from spanetv2.training.loggers import RunLoggers, check_packages
@@ -36,6 +38,7 @@ from spanetv2.training.logs import RunLog, TrainingLog
 from spanetv2.training.progress import RunProgress
 from spanetv2.training.record import describe_run
 from spanetv2.training.resume import RECORD, RunSoFar, describe_progress
+from spanetv2.training.schedule import lowered_warmup
 from spanetv2.training.seeding import seed_all
 from spanetv2.training.stopping import Watch, early_stop
 from spanetv2.training.task import TrainingTask
@@ -128,7 +131,6 @@ def run_task(
         accumulation=config.data.accumulation,
         even=task.even_batches(config),
     )
-    trainer.accumulate_grad_batches = plan.accumulation
     pin = config.data.pin_memory
     data = task.open_data(
         config,
@@ -140,8 +142,14 @@ def run_task(
         limited = trainer.limit_train_batches
         expected = "null: schedule.updates is the length of the run"
         check(limited == 1.0, "trainer.limit_train_batches", limited, expected)
+    data.fit_plan(even=task.even_batches(config))
+    plan = data.plan
+    trainer.accumulate_grad_batches = plan.accumulation
+    config, warmup_note = _fit_warmup(config, options["max_epochs"], data)
     module = task.make_module(config, data)
-    say(f"run folder: {config.out}\ndata: {data.describe()}\nmodel: {module.describe()}\n{plan}")
+    lines = [f"run folder: {config.out}", f"data: {data.describe()}", *data.remarks]
+    lines += [f"model: {module.describe()}", str(plan), warmup_note]
+    say("\n".join(line for line in lines if line))
     limit = data.batches_per_epoch
     if limit is not None:
         trainer.limit_train_batches = limit
@@ -204,6 +212,19 @@ def run_task(
         return RunResult(folder=folder, weights=weights, metrics={})
     metrics = export_weights(task, module, data, config, folder=folder, log=log, saver=saver)
     return RunResult(folder=folder, weights=weights, metrics=metrics)
+
+
+def _fit_warmup(
+    config: BaseRunConfig, epochs: int, data: TrainingData
+) -> tuple[BaseRunConfig, str]:
+    """The configuration with a warm-up that the run is long enough for, and what to say of it."""
+    batches = data.batches_per_epoch
+    updates = None if batches is None else batches // data.plan.accumulation
+    schedule, note = lowered_warmup(config.schedule, epochs=epochs, updates_per_epoch=updates)
+    if note:
+        config = copy.copy(config)
+        config.schedule = schedule
+    return config, note
 
 
 def _monitor(task: TrainingTask, config: BaseRunConfig) -> str:

@@ -1,5 +1,6 @@
 """The learning rate as a function of progress, by timm's schedulers."""
 
+from dataclasses import replace
 from typing import Any
 
 from timm.scheduler import MultiStepLRScheduler, create_scheduler_v2
@@ -8,7 +9,7 @@ from torch.optim import Optimizer
 from spanetv2.errors import UserError
 from spanetv2.training.config import ScheduleConfig
 
-__all__ = ["Schedule"]
+__all__ = ["Schedule", "lowered_warmup"]
 
 _WITHOUT_END = ("step", "multistep", "constant")
 """Kinds that fall at fixed places, or never, rather than over the length of the run."""
@@ -86,6 +87,38 @@ class Schedule:
             for group in self.optimizer.param_groups:
                 lowest = self.config.min_lr * group.get("lr_scale", 1.0)
                 group["lr"] = lowest if cooling else max(group["lr"], lowest)
+
+
+def lowered_warmup(
+    config: ScheduleConfig, *, epochs: int, updates_per_epoch: int | None
+) -> tuple[ScheduleConfig, str]:
+    """The schedule with a warm-up of half the run where it would fill all of it.
+
+    Args:
+        config: kind and shape.
+        epochs: length of the run.
+        updates_per_epoch: optimiser updates in an epoch, None if unknown.
+
+    Returns:
+        The schedule, and what to tell about it: empty where it stays as it is.
+
+    Example:
+        >>> lowered_warmup(ScheduleConfig(warmup_epochs=5), epochs=2, updates_per_epoch=1)[1]
+        'warm-up lowered from 5 to 1 epochs, as the run has 2'
+    """
+    rest = epochs - config.cooldown_epochs
+    if config.warmup_updates is None:
+        if rest < 1 or config.warmup_epochs < rest:
+            return config, ""
+        note = f"warm-up lowered from {config.warmup_epochs} to {rest // 2} epochs, as the run has "
+        return replace(config, warmup_epochs=rest // 2), f"{note}{epochs}"
+    if config.updates is None and updates_per_epoch is None:
+        return config, ""
+    total = config.updates or rest * (updates_per_epoch or 0)
+    if total < 1 or config.warmup_updates < total:
+        return config, ""
+    note = f"warm-up lowered from {config.warmup_updates} to {total // 2} updates, as the run has "
+    return replace(config, warmup_updates=total // 2 or None), f"{note}{total}"
 
 
 def _lengths_in_epochs(

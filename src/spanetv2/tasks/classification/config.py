@@ -52,6 +52,12 @@ class DataConfig(LoadingConfig):
         dataset: folder, digits, fashion_mnist, tar, torch/NAME, hfds/NAME, hfids/NAME or wds.
         train_split: name of the training split.
         val_split: name of the validation split; null trains without validation.
+        val_share: share of every class of the training split that is held out for validation
+            instead, such as 0.2; drawn from the seed and the files' names.
+        labels: CSV file that says the class of every image below root, instead of class folders.
+        val_labels: another one for validation.
+        image_column: its column of images; null finds it.
+        label_column: its column of classes; null finds it.
         download: let the reader download the data set.
         classes: class names in order, where the data set does not tell them.
         class_file: file with one class name a line, where the data set does not tell them.
@@ -72,6 +78,11 @@ class DataConfig(LoadingConfig):
     dataset: str = "folder"
     train_split: str = "train"
     val_split: str | None = "val"
+    val_share: float | None = None
+    labels: str | None = None
+    val_labels: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
     download: bool = False
     classes: list[str] | None = None
     class_file: str | None = None
@@ -79,6 +90,11 @@ class DataConfig(LoadingConfig):
     val_num_samples: int | None = None
     input_key: str | None = None
     target_key: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        share = self.val_share
+        check(share is None or 0 < share < 1, "data.val_share", share, "between 0 and 1")
 
 
 @dataclass(kw_only=True)

@@ -7,8 +7,10 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from spanetv2.data.preprocessing import eval_transform
-from spanetv2.data.splits import validation_note
+from spanetv2.data.splits import canonical_split, validation_note
+from spanetv2.errors import UserError
 from spanetv2.tasks.classification.config import DataConfig, RunConfig
+from spanetv2.tasks.classification.data.holdout import PartSource, check_apart, hold_out
 from spanetv2.tasks.classification.data.loader import eval_loader, train_loader
 from spanetv2.tasks.classification.data.sources import (
     DatasetSpec,
@@ -43,10 +45,51 @@ class ClassificationData(TrainingData):
         self.classes = self.train.classes
         self.has_validation = config.data.val_split is not None
         self.val: ImageSource | StreamSource | None = None
-        if self.has_validation:
+        if config.data.val_share is not None:
+            self._hold_out(config, config.data.val_share)
+        elif self.has_validation:
             # A class without validation images keeps its number; one never trained is refused.
             settings = dataclasses.replace(config.data, classes=self.classes, class_file=None)
             self.val = self._open(config, settings, training=False)
+            assert config.data.val_split is not None
+            if canonical_split(config.data.val_split) != canonical_split(config.data.train_split):
+                check_apart(self.train, self.val)
+        self.remarks = self._remarks()
+
+    def _hold_out(self, config: RunConfig, share: float) -> None:
+        """Take validation images from the training images."""
+        whole = self.train
+        if not isinstance(whole, ImageSource):
+            raise UserError(
+                "got data.val_share for a stream, expected data that can be divided; name a "
+                "validation split (--data.val_split)"
+            )
+        kept, held = hold_out(whole, share, seed=config.seed)
+        self.has_validation = True
+        self.train = PartSource(whole, kept, transform=whole.transform)
+        self.val = PartSource(whole, held, transform=eval_transform(config.preprocessing))
+        self.val.split_note = f"{share:g} of each class held out of training, seed {config.seed}"
+
+    def _remarks(self) -> list[str]:
+        parts = (("training", self.train), ("validation", self.val))
+        lines = [
+            f"{what}: {line}"
+            for what, source in parts
+            if isinstance(source, ImageSource)
+            for line in source.remarks
+        ]
+        labels = [getattr(source, "labels", None) for _, source in parts]
+        if labels[0] is not None and labels[1] is not None:
+            missing = [
+                self.classes[i] for i in sorted({*labels[0].tolist()} - {*labels[1].tolist()})
+            ]
+            if missing:
+                more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+                lines.append(
+                    f"no validation images of {len(missing)} of {len(self.classes)} classes: "
+                    f"{', '.join(missing[:5])}{more}"
+                )
+        return lines
 
     def _open(
         self, run: RunConfig, config: DataConfig, *, training: bool
@@ -57,6 +100,9 @@ class ClassificationData(TrainingData):
             name=config.dataset,
             root=config.root,
             split=split,
+            labels=config.labels if training else config.val_labels or config.labels,
+            image_column=config.image_column,
+            label_column=config.label_column,
             download=config.download,
             classes=config.classes,
             class_file=config.class_file,
@@ -92,7 +138,11 @@ class ClassificationData(TrainingData):
                     sizes.append(f"{len(source):,} {split}")  # pyright: ignore[reportArgumentType]
         assert isinstance(self.config, DataConfig)
         declared = self.val.split_note if self.val is not None else ""
-        note = validation_note(self.config.val_split, declared)
+        note = validation_note(
+            None if self.config.val_share else self.config.val_split,
+            declared,
+            train=self.config.train_split,
+        )
         return f"{self.config.dataset}, {' and '.join(sizes) or 'a stream of'} images{note}"
 
     def make_train_loader(self, *, rank: int, world: int) -> DataLoader[Any]:

@@ -58,6 +58,19 @@ class ClassificationTask(Task):
             least=1,
             help="images in a stream that does not tell (wds, hfids)",
         ),
+        Option(name="labels", type=str, help="CSV file that says the class of every image"),
+        Option(
+            name="image_column",
+            type=str,
+            flag="--image-column",
+            help="its column of images, where it is not found",
+        ),
+        Option(
+            name="label_column",
+            type=str,
+            flag="--label-column",
+            help="its column of classes, where it is not found",
+        ),
         Option(name="download", type=bool, help="fetch the data if it is missing"),
     )
     predict_options = (

@@ -5,7 +5,7 @@ Groups that describe the head and the images are the task's own.
 
 from dataclasses import dataclass, field
 from math import inf
-from typing import Literal
+from typing import Any, Literal
 
 from spanetv2.tasks.segmentation.data.transforms import Augmentation, Preprocessing
 from spanetv2.tasks.segmentation.inference import Inference
@@ -45,7 +45,16 @@ class DataConfig(LoadingConfig):
         train_split: name of the training split.
         val_split: name of the validation split; null trains without validation.
         classes: class names by label, instead of classes.txt in the root.
-        class_file: another file with one class name a line.
+        class_file: another class list: a name a line, CVAT's labelmap.txt, a CSV.
+        mask_values: the value of each class in a mask, such as [0, 255], or of the first class;
+            null is what the class list or the layout says.
+        masks: auto, values or colours: auto reads coloured pictures by the class list's colours,
+            others by value.
+        mask_suffix: end of the masks' names beyond those of their images, such as _mask; null
+            finds out.
+        orientation: auto, shown or stored: how masks lie on images that EXIF data turn; auto goes
+            by their sizes.
+        allow_missing_classes: train although a class has no pixel.
         total_batch: images per optimiser update, over all devices.
         batch_size: images per device at a time; null divides total_batch by the devices.
         accumulation: passes per update; null is what makes up total_batch.
@@ -61,7 +70,22 @@ class DataConfig(LoadingConfig):
     val_split: str | None = "val"
     classes: list[str] | None = None
     class_file: str | None = None
+    mask_values: int | list[int] | None = None
+    masks: Literal["auto", "values", "colours"] = "auto"
+    mask_suffix: str | None = None
+    orientation: Literal["auto", "shown", "stored"] = "auto"
+    allow_missing_classes: bool = False
     total_batch: int = 16
+
+    def reading(self) -> dict[str, Any]:
+        """What is not as by default in how masks are read, for the record and for evaluation."""
+        values = {
+            "mask_values": self.mask_values,
+            "masks": None if self.masks == "auto" else self.masks,
+            "mask_suffix": self.mask_suffix,
+            "orientation": None if self.orientation == "auto" else self.orientation,
+        }
+        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(kw_only=True)

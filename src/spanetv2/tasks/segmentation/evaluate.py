@@ -46,6 +46,7 @@ class EvaluationResult(Metrics, Measurement):
             "images": self.images,
             "failed": self.failed,
             "miou": self.miou,
+            "miou_classes": sum(row.iou is not None for row in self.per_class),
             "pixel_accuracy": self.pixel_accuracy,
             "mean_accuracy": self.mean_accuracy,
             "seconds": self.seconds,
@@ -74,11 +75,19 @@ class EvaluationResult(Metrics, Measurement):
         note = f" ({missing} of the model's classes do not occur)" if missing else ""
         lines.append(
             f"\n{self.images} images{note}\n"
-            f"mIoU {100 * self.miou:.2f} %   pixel accuracy {100 * self.pixel_accuracy:.2f} %   "
+            f"mIoU {100 * self.miou:.2f} % over {_covered(self)}   "
+            f"pixel accuracy {100 * self.pixel_accuracy:.2f} %   "
             f"mean accuracy {100 * self.mean_accuracy:.2f} %   "
             f"{self.images_per_second:.1f} images/s"
         )
         return "\n".join(lines)
+
+
+def _covered(result: Metrics) -> str:
+    """How many classes the mean is over: those that occur or are predicted."""
+    covered = sum(row.iou is not None for row in result.per_class)
+    every = len(result.per_class)
+    return f"{covered} classes" if covered == every else f"{covered} of {every} classes"
 
 
 def evaluate(

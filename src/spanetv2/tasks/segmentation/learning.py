@@ -161,7 +161,7 @@ def make_module(config: RunConfig, data: SegmentationData) -> Segmentation:
         palette=data.train.palette,
         preprocessing=config.preprocessing.to_dict(),
         inference=config.inference.to_dict(),
-        extra={"dataset": config.data.dataset},
+        extra={"dataset": config.data.dataset, **_reading(config)},
     )
     decay = config.optimizer.layer_decay
     scale = None if decay is None else by_stages(net.backbone.name).lr_scale(decay)
@@ -169,6 +169,11 @@ def make_module(config: RunConfig, data: SegmentationData) -> Segmentation:
     return Segmentation(
         net, config=config, identity=identity, lr_scale=scale, class_weights=weights
     )
+
+
+def _reading(config: RunConfig) -> dict[str, Any]:
+    reading = config.data.reading()
+    return {"reading": reading} if reading else {}
 
 
 def _class_weights(weights: Mapping[str, float], classes: Sequence[str]) -> torch.Tensor | None:

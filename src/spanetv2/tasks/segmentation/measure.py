@@ -13,7 +13,9 @@ from spanetv2.errors import UserError
 from spanetv2.models.weights.images import say_assumed
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.tasks.evaluation import Evaluation, EvaluationSettings
+from spanetv2.tasks.segmentation.data.check import settle_orientation
 from spanetv2.tasks.segmentation.data.classes import Colour, distinct_colours, match_classes
+from spanetv2.tasks.segmentation.data.encoding import mask_values_of
 from spanetv2.tasks.segmentation.data.folder import DATASETS, DatasetSpec, open_dataset
 from spanetv2.tasks.segmentation.data.transforms import (
     EvalTransform,
@@ -45,16 +47,23 @@ def measure_checkpoint(
     Raises:
         UserError: no such data, or classes that the model does not know.
     """
-    inference = recorded_inference(checkpoint, **settings.options)
+    options = dict(settings.options)
+    mask_values = options.pop("mask_values", None)
+    inference = recorded_inference(checkpoint, **options)
     preprocessing = recorded_preprocessing(checkpoint)
     trained_on = str(checkpoint.extra.get("dataset") or "ade20k")
     name = settings.dataset or (trained_on if trained_on in DATASETS else "ade20k")
+    reading = checkpoint.extra.get("reading") or {} if name == trained_on else {}
+    if mask_values is not None:
+        reading = {**reading, "mask_values": mask_values_of(mask_values)}
     spec = DatasetSpec(
         name=name,  # pyright: ignore[reportArgumentType] - checked by open_dataset
         root=settings.data,
         split=settings.split,
+        **reading,
     )
     source = open_dataset(spec, EvalTransform(preprocessing, inference.scales))
+    turned, _ = settle_orientation(source)
     model, checkpoint = load_segmenter(checkpoint, device=settings.device)
     classes = checkpoint.classes or []
     loader = eval_batches(
@@ -96,6 +105,7 @@ def measure_checkpoint(
             "mean_accuracy": result.mean_accuracy,
         },
         about=about,
+        notes=tuple(filter(None, (turned.remark(source.orientation), *source.remarks))),
         draw=lambda path: _draw(result, palette, path),
     )
 

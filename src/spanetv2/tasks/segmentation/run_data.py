@@ -1,6 +1,7 @@
 """Images with label maps for a run."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -8,9 +9,11 @@ from torch.utils.data import DataLoader
 from spanetv2.data.loader import eval_batches, train_batches
 from spanetv2.data.sampler import EpochSampler, IterationSampler
 from spanetv2.data.splits import validation_note
+from spanetv2.errors import UserError
 from spanetv2.tasks.segmentation.config import DataConfig, RunConfig
-from spanetv2.tasks.segmentation.data.check import check_headers
+from spanetv2.tasks.segmentation.data.check import check_headers, count_masks, refuse
 from spanetv2.tasks.segmentation.data.folder import DatasetSpec, open_dataset
+from spanetv2.tasks.segmentation.data.shares import find_class_problems, share_line
 from spanetv2.tasks.segmentation.data.source import PairSource, collate
 from spanetv2.tasks.segmentation.data.transforms import (
     EvalTransform,
@@ -21,6 +24,8 @@ from spanetv2.training.data import TrainingData
 from spanetv2.training.run import rank
 
 __all__ = ["SegmentationData"]
+
+_PARTS = ("training", "validation")
 
 
 class SegmentationData(TrainingData):
@@ -35,7 +40,8 @@ class SegmentationData(TrainingData):
         val: validation images, None trains without.
 
     Raises:
-        UserError: no such data, or files that cannot be used as their headers show.
+        UserError: no such data, files that cannot be used as their headers or masks show, or a
+            class without a pixel.
     """
 
     def __init__(self, config: RunConfig, **options: Any):
@@ -49,6 +55,7 @@ class SegmentationData(TrainingData):
             split=own.train_split,
             classes=own.classes,
             class_file=own.class_file,
+            **own.reading(),
         )
         self.train = open_dataset(spec, TrainTransform(config.preprocessing, config.augmentation))
         self.classes = self.train.classes
@@ -58,8 +65,39 @@ class SegmentationData(TrainingData):
             spec = dataclasses.replace(spec, split=own.val_split)
             views = EvalTransform(config.preprocessing, config.inference.scales)
             self.val = open_dataset(spec, views)
+            _check_same_classes(self.train, self.val)
         sources = [source for source in (self.train, self.val) if source is not None]
-        check_headers(sources, progress=rank() == 0)
+        counts = check_headers(sources, progress=rank() == 0)
+        self.remarks = [
+            f"{what}: {line}"
+            for what, source, count in zip(_PARTS, sources, counts, strict=False)
+            for line in (*source.remarks, count.remark(source.orientation))
+            if line
+        ]
+        if rank() == 0:  # the others wait for it, and stop with it
+            self._look_at_classes(sources, allow_missing=own.allow_missing_classes)
+
+    def _look_at_classes(self, sources: Sequence[PairSource], *, allow_missing: bool) -> None:
+        """Count the pixels of every class, and stop on what training cannot mean.
+
+        Raises:
+            UserError: a mask that cannot be read, or a class without a pixel.
+        """
+        surveys = [count_masks(source, progress=True) for source in sources]
+        refuse([problem for found in surveys for problem in found.problems])
+        for what, source, found in zip(_PARTS, sources, surveys, strict=False):
+            training = what == "training"
+            if training:
+                self.remarks.insert(0, share_line(source.classes, found.counts))
+            judged = find_class_problems(
+                source, found.counts, training=training, allow_missing=allow_missing
+            )
+            if judged.errors:
+                raise UserError(f"{what} masks: {judged.errors[0]}")
+            self.remarks += [f"{what}: {line}" for line in judged.warnings]
+            present = sum(count > 0 for count in found.pixels)
+            if not training and present < len(source.classes):
+                self.remarks.append(f"mIoU covers {present} of {len(source.classes)} classes")
 
     def length(self) -> int:
         return len(self.train)
@@ -69,7 +107,7 @@ class SegmentationData(TrainingData):
         if self.val is not None:
             sizes.append(f"{len(self.val):,} validation")
         assert isinstance(self.config, DataConfig)
-        note = validation_note(self.config.val_split)
+        note = validation_note(self.config.val_split, train=self.config.train_split)
         return f"{self.train.name}, {' and '.join(sizes)} images{note}, {len(self.classes)} classes"
 
     def make_train_loader(self, *, rank: int, world: int) -> DataLoader[Any]:
@@ -102,4 +140,13 @@ class SegmentationData(TrainingData):
             rank=rank,
             world=world,
             **self.loading,
+        )
+
+
+def _check_same_classes(train: PairSource, val: PairSource) -> None:
+    if train.classes != val.classes:
+        raise UserError(
+            f"got the classes {', '.join(train.classes[:5])} in training and "
+            f"{', '.join(val.classes[:5])} in validation, expected one class list; put it into the "
+            "folder above both"
         )

@@ -29,6 +29,12 @@ __all__ = ["TASK", "SegmentationTask"]
 _WINDOW = Option(
     name="window", type=int, least=1, help="side of the sliding window; none is whole images"
 )
+_MASK_VALUES = Option(
+    name="mask_values",
+    type=str,
+    flag="--mask-values",
+    help="value of each class in a mask, as in 0,255, or of the first class",
+)
 _STRIDE = Option(name="stride", type=int, least=1, help="step of the sliding window")
 
 
@@ -56,6 +62,7 @@ class SegmentationTask(Task):
             help="scales to average over; repeat the option",
         ),
         Option(name="flip", type=bool, flag="--flip", help="average with the mirror image"),
+        _MASK_VALUES,
     )
     predict_options = (OUT, _WINDOW, _STRIDE)
     check_data_options = (
@@ -66,6 +73,31 @@ class SegmentationTask(Task):
             "default, what the folder looks like",
         ),
         Option(name="workers", type=int, least=1, help="threads that read (default 2)"),
+        _MASK_VALUES,
+        Option(name="masks", type=str, help="auto, values or colours: how masks say classes"),
+        Option(
+            name="mask_suffix",
+            type=str,
+            flag="--mask-suffix",
+            help="end of the masks' names beyond those of their images",
+        ),
+        Option(
+            name="class_file",
+            type=str,
+            flag="--class-file",
+            help="class list elsewhere: a name a line, CVAT's labelmap.txt, a CSV",
+        ),
+        Option(
+            name="orientation",
+            type=str,
+            help="auto, shown or stored: how masks lie on images that EXIF data turn",
+        ),
+        Option(
+            name="allow_missing_classes",
+            type=bool,
+            flag="--allow-missing-classes",
+            help="classes may have no pixel",
+        ),
     )
 
     # training ------------------------------------------------------------------------------------
@@ -152,16 +184,40 @@ class SegmentationTask(Task):
         progress: bool = False,
         dataset: str | None = None,
         workers: int = 2,
+        mask_values: str | None = None,
+        masks: str = "auto",
+        mask_suffix: str | None = None,
+        class_file: str | None = None,
+        orientation: str = "auto",
+        allow_missing_classes: bool = False,
     ) -> Iterator[SplitCheck]:
         """Read every image and label map, and count the pixels of every class.
 
         Named are masks of another size than their image, labels outside the class list, masks of
-        several channels and unreadable files; the exit status is then 1. Missing and extra masks,
-        an empty set and a class list that cannot be used end the check at once.
+        several channels, unreadable files and classes without a pixel to train on; the exit status
+        is then 1. Missing and extra masks, an empty set and a class list that cannot be used end
+        the check at once. Training refuses the same, and takes the same options in the group data.
         """
         from spanetv2.tasks.segmentation.data.check import check_splits
+        from spanetv2.tasks.segmentation.data.encoding import mask_values_of
+        from spanetv2.tasks.segmentation.data.folder import DatasetSpec
 
-        return check_splits(data, split=split, dataset=dataset, workers=workers, progress=progress)
+        spec = DatasetSpec(
+            mask_values=None if mask_values is None else mask_values_of(mask_values),
+            masks=masks,  # pyright: ignore[reportArgumentType] - checked by the class
+            mask_suffix=mask_suffix,
+            class_file=class_file,
+            orientation=orientation,  # pyright: ignore[reportArgumentType]
+        )
+        return check_splits(
+            data,
+            split=split,
+            spec=spec,
+            dataset=dataset,
+            allow_missing=allow_missing_classes,
+            workers=workers,
+            progress=progress,
+        )
 
     def describe_input(self, checkpoint: "Checkpoint") -> str:
         size = (checkpoint.preprocessing or {}).get("size")

@@ -7,16 +7,24 @@ further down belong to the class at the top.
 
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from spanetv2.data.classes import label_table
-from spanetv2.data.images import EXTENSIONS, Failure, read_image
+from spanetv2.data.images import EXTENSIONS, HEIC_EXTENSIONS, Failure, read_image
 from spanetv2.data.preprocessing import Transform
-from spanetv2.data.splits import find_split, how_to_name, present_splits, split_names
+from spanetv2.data.splits import (
+    canonical_split,
+    find_split,
+    how_to_name,
+    is_split,
+    present_splits,
+    split_names,
+)
 from spanetv2.data.walk import walk
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.source import ImageSource
@@ -49,13 +57,14 @@ class FolderSource(ImageSource):
         drop_empty: bool = False,
     ):
         root = Path(root)
-        found, stray = _class_folders(root)
+        found, stray, hidden = _class_folders(root)
+        left_out: Counter[str] = Counter()
         names = PackedNames()
         labels: list[int] = []
         empty: list[str] = []
         for index, folder in enumerate(found):
             before = len(names)
-            for name in _image_files(root / folder):
+            for name in _image_files(root / folder, left_out):
                 names.append(os.path.join(folder, name))  # noqa: PTH118 - a million of them
             labels.extend([index] * (len(names) - before))
             if len(names) == before:
@@ -85,6 +94,7 @@ class FolderSource(ImageSource):
             transform=transform,
         )
         self.root = root
+        self.remarks = _remarks(hidden, left_out)
         self._names = names.freeze()
 
     def read(self, index: int) -> Image.Image:
@@ -92,6 +102,9 @@ class FolderSource(ImageSource):
 
     def location(self, index: int) -> str:
         return str(self.root / self._names[index])
+
+    def key(self, index: int) -> str:
+        return self._names[index]
 
 
 def split_folder(root: str | os.PathLike[str], split: str, *, archives: Sequence[str] = ()) -> Path:
@@ -131,13 +144,26 @@ def split_folder(root: str | os.PathLike[str], split: str, *, archives: Sequence
     name = find_split(split, exists, where=str(root))
     if name is not None:
         return archive_of(name) or root / name
-    if others := present_splits(exists):
+    others = present_splits(exists)
+    others += sorted(p.name for p in root.iterdir() if p.name not in others and is_split_folder(p))
+    if others:
         raise UserError(
             f"got no {split!r} folder in {root}, expected one of "
             f"{', '.join(split_names(split))}; there is {', '.join(others)}: "
-            f"{how_to_name(split, others)}"
+            f"{how_to_name(split, others)}{_or_hold_out(split)}"
         )
     return root
+
+
+def _or_hold_out(split: str) -> str:
+    if canonical_split(split) != "val":
+        return ""
+    return "; or hold a share of the training images out: --data.val_share 0.2"
+
+
+def is_split_folder(path: Path) -> bool:
+    """Whether a folder goes by the name of a split, in whatever case."""
+    return is_split(path.name) and path.is_dir()
 
 
 def natural_order(name: str) -> tuple[list[tuple[int, int | str]], str]:
@@ -151,27 +177,49 @@ def natural_order(name: str) -> tuple[list[tuple[int, int | str]], str]:
     return [(0, int(p)) if i % 2 else (1, p) for i, p in enumerate(pieces)], name
 
 
-def _class_folders(root: Path) -> tuple[list[str], str | None]:
-    folders, stray = [], None
+def _class_folders(root: Path) -> tuple[list[str], str | None, list[str]]:
+    """Class folders, an image outside them, and folders of images with a dot in front."""
+    folders, stray, hidden = [], None, []
     with os.scandir(root) as entries:
         for entry in entries:
             if entry.name.startswith("."):
+                if entry.is_dir() and _image_files(Path(entry.path), Counter()):
+                    hidden.append(entry.name)
                 continue
             if entry.is_dir():
                 folders.append(entry.name)
             elif Path(entry.name).suffix.lower() in EXTENSIONS:
                 stray = entry.name
-    return sorted(folders, key=natural_order), stray
+    return sorted(folders, key=natural_order), stray, sorted(hidden)
 
 
-def _image_files(folder: Path) -> list[str]:
-    """Image files below a folder, as paths within it."""
+def _remarks(hidden: Sequence[str], left_out: Mapping[str, int]) -> list[str]:
+    """What was passed over: folders with a dot in front, and files that are not images."""
+    lines = []
+    if hidden:
+        lines.append(
+            f"left out {len(hidden)} folders of images with a dot in front: "
+            f"{', '.join(hidden[:5])}; rename what is a class"
+        )
+    if left_out:
+        counts = ", ".join(f"{count} {ending}" for ending, count in sorted(left_out.items()))
+        line = f"left out {sum(left_out.values())} files that are not read as images: {counts}"
+        if HEIC_EXTENSIONS & left_out.keys():
+            line += "; for .heic and .heif, install pillow-heif (pip install pillow-heif)"
+        lines.append(line)
+    return lines
+
+
+def _image_files(folder: Path, left_out: Counter[str]) -> list[str]:
+    """Image files below a folder, as paths within it; counts the others by ending."""
     found, start = [], len(str(folder)) + 1
     for path in walk(str(folder)):
         if isinstance(path, Failure):
             raise UserError(f"cannot list {path.path}: {path.reason}")
         if os.path.splitext(path)[1].lower() in EXTENSIONS:  # noqa: PTH122 - a million of them
             found.append(path[start:])
+        else:
+            left_out[os.path.splitext(path)[1].lower() or "without an ending"] += 1  # noqa: PTH122
     return found
 
 

@@ -1,6 +1,6 @@
 """What every source of labelled images has in common."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ class ImageSource(Dataset[tuple[Any, int]]):
     """
 
     split_note: str = ""
+    remarks: Sequence[str] = ()
+    """what a user should know about how the files were found"""
 
     def __init__(
         self, *, classes: list[str], labels: np.ndarray | None, transform: Transform | None
@@ -50,6 +52,10 @@ class ImageSource(Dataset[tuple[Any, int]]):
     def location(self, index: int) -> str:
         """The path of image ``index``, or another name by which a person can find it."""
         raise NotImplementedError
+
+    def key(self, index: int) -> str:
+        """A name of image ``index`` that is the same wherever the data set lies."""
+        return str(index)
 
     def sample(self, index: int) -> tuple[Image.Image, int]:
         """Image ``index`` before the transform, and its label."""

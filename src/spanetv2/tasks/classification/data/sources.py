@@ -10,6 +10,7 @@ from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data import readers
 from spanetv2.tasks.classification.data.arrays import digits, fashion_mnist
 from spanetv2.tasks.classification.data.folder import FolderSource, split_folder
+from spanetv2.tasks.classification.data.labels_file import LabelsFileSource
 from spanetv2.tasks.classification.data.source import ImageSource, StreamSource
 from spanetv2.tasks.classification.data.tar import TarSource
 
@@ -34,6 +35,12 @@ class DatasetSpec:
     """Class names in index order; the data's own are matched by name. By default the data's."""
     class_file: str | None = None
     """The same, from a text file with one name per line."""
+    labels: str | None = None
+    """A CSV file that says the class of every image below the root (folder)."""
+    image_column: str | None = None
+    """Its column of images; by default, found by name."""
+    label_column: str | None = None
+    """Its column of classes; by default, found by name."""
     num_samples: int | None = None
     """Number of samples of a stream that does not tell it."""
     input_key: str | None = None
@@ -87,6 +94,8 @@ def open_dataset(
         UserError: it is not there, or not what was expected.
     """
     classes = spec.wanted_classes()
+    if spec.labels is not None and spec.name not in ("", "folder"):
+        raise UserError(f"got labels in a file for data set {spec.name!r}, expected folder")
     kind = spec.name.partition("/")[0]
     if kind in ("", "folder", "image_folder") or spec.name in (
         "torch/folder",
@@ -94,6 +103,16 @@ def open_dataset(
     ):
         if spec.root is None:
             raise UserError("got no data folder, expected the root of a folder data set")
+        if spec.labels is not None:
+            return LabelsFileSource(
+                spec.root,
+                spec.labels,
+                split=spec.split,
+                image_column=spec.image_column,
+                label_column=spec.label_column,
+                classes=classes,
+                transform=transform,
+            )
         folder = split_folder(spec.root, spec.split)
         return FolderSource(folder, classes=classes, transform=transform, drop_empty=not training)
     if spec.name in ("digits", "fashion_mnist"):

@@ -1,6 +1,7 @@
 """Looking through a data set before anything depends on it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,26 +11,37 @@ import numpy as np
 from PIL import Image
 
 from spanetv2.data.images import ImageError
+from spanetv2.data.splits import canonical_split
 from spanetv2.errors import UserError
 from spanetv2.table import Table, percent
+from spanetv2.tasks.segmentation.data.encoding import IGNORED
 from spanetv2.tasks.segmentation.data.folder import (
     DatasetSpec,
     open_dataset,
     splits_to_check,
 )
-from spanetv2.tasks.segmentation.data.source import (
-    IGNORED,
-    Pair,
-    PairSource,
-    check_label_mode,
+from spanetv2.tasks.segmentation.data.orientation import (
+    OrientationCount,
+    image_orientation,
+    settle,
+    shown_size,
+    turn_of,
 )
+from spanetv2.tasks.segmentation.data.shares import PixelCounts, find_class_problems
+from spanetv2.tasks.segmentation.data.source import PairSource, sizes_differ
 from spanetv2.tasks.task import SplitCheck
 from spanetv2.text import shorten
 
-__all__ = ["Problem", "Survey", "check_headers", "check_splits", "survey"]
-
-_SIDEWAYS = range(5, 9)
-_ORIENTATION = 0x0112
+__all__ = [
+    "Problem",
+    "Survey",
+    "check_headers",
+    "check_splits",
+    "count_masks",
+    "refuse",
+    "settle_orientation",
+    "survey",
+]
 
 
 class Problem(NamedTuple):
@@ -54,6 +66,11 @@ class Survey:
     problems: list[Problem] = field(default_factory=list)
     """files that cannot be used"""
 
+    @property
+    def counts(self) -> PixelCounts:
+        """Pixels alone."""
+        return PixelCounts(pixels=self.pixels, ignored=self.ignored)
+
 
 def survey(source: PairSource, *, workers: int = 1, progress: bool = False) -> Survey:
     """Read every image and every label map, and count.
@@ -66,6 +83,17 @@ def survey(source: PairSource, *, workers: int = 1, progress: bool = False) -> S
     Returns:
         Counts and problems.
     """
+    return _count(source, lambda index: source.read(index)[1], workers, progress)
+
+
+def count_masks(source: PairSource, *, workers: int = 4, progress: bool = False) -> Survey:
+    """Read every label map, without its image, and count."""
+    return _count(source, source.read_labels, workers, progress and sys.stderr.isatty())
+
+
+def _count(
+    source: PairSource, read: Callable[[int], np.ndarray], workers: int, progress: bool
+) -> Survey:
     from tqdm import tqdm
 
     size = len(source.classes)
@@ -74,10 +102,9 @@ def survey(source: PairSource, *, workers: int = 1, progress: bool = False) -> S
 
     def look(index: int) -> np.ndarray | Problem:
         try:
-            _, labels = source.read(index)
+            return np.bincount(read(index).ravel(), minlength=256)
         except ImageError as error:
             return Problem(error.path or source.location(index), error.reason)
-        return np.bincount(labels.ravel(), minlength=256)
 
     with (
         ThreadPoolExecutor(workers) as pool,
@@ -96,66 +123,113 @@ def survey(source: PairSource, *, workers: int = 1, progress: bool = False) -> S
     return result
 
 
-def check_headers(sources: Iterable[PairSource], *, progress: bool = False) -> None:
-    """Refuse data whose files' headers already show that they cannot be used.
-
-    Sizes and channels are read from the headers, without decoding a pixel: 20,000 pairs take
-    seconds.
+def refuse(problems: Sequence[Problem]) -> None:
+    """Stop where there are problems.
 
     Raises:
         UserError: naming the first file, and how many there are.
     """
-    from tqdm import tqdm
-
-    pairs = [pair for source in sources for pair in source.pairs]
-    bar = tqdm(pairs, unit="pair", desc="check", disable=not progress, delay=2, leave=False)
-    problems = list(_header_problems(bar))
     if problems:
         path, reason = problems[0]
         more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
         raise UserError(f"{path}: {reason}{more}; spanetv2 check-data segmentation lists all")
 
 
-def _header_problems(pairs: Iterable[Pair]) -> Iterator[Problem]:
-    for pair in pairs:
-        sizes: list[tuple[int, int]] = []
-        for path, is_mask in ((pair.image, False), (pair.mask, True)):
-            try:
-                sizes.append(_header(path, is_mask))
-            except ImageError as error:
-                yield Problem(path, error.reason)
-            except Image.UnidentifiedImageError:
-                yield Problem(path, "not an image in a known format")
-            except OSError as error:
-                yield Problem(path, (error.strerror or str(error)).lower())
-            except Exception as error:  # damaged headers make decoders raise nearly anything
-                yield Problem(path, f"damaged image ({' '.join(str(error).split())})")
-        if len(sizes) == 2 and sizes[0] != sizes[1]:
-            yield Problem(pair.mask, _sizes_differ(pair, sizes))
+def check_headers(
+    sources: Iterable[PairSource], *, progress: bool = False
+) -> list[OrientationCount]:
+    """Refuse data whose files' headers already show that they cannot be used.
+
+    Sizes and channels are read from the headers, without decoding a pixel: 20,000 pairs take
+    seconds. The sources are told how masks lie on images that EXIF data turn.
+
+    Returns:
+        For each source, its images that EXIF data turn.
+
+    Raises:
+        UserError: naming the first file, and how many there are.
+    """
+    problems: list[Problem] = []
+    counts = []
+    for source in sources:
+        count, found = settle_orientation(source, progress=progress)
+        counts.append(count)
+        problems += found
+    refuse(problems)
+    return counts
 
 
-def _sizes_differ(pair: Pair, sizes: Sequence[tuple[int, int]]) -> str:
-    (width, height), (columns, rows) = sizes
-    return (
-        f"{columns} x {rows} pixels, but its image {pair.image} has {width} x {height}; "
-        "make them the same size"
+def settle_orientation(
+    source: PairSource, *, progress: bool = False
+) -> tuple[OrientationCount, list[Problem]]:
+    """Find out how a source's masks lie on images that EXIF data turn, and tell it.
+
+    Returns:
+        Images that are turned, and files whose headers show that they cannot be used.
+    """
+    from tqdm import tqdm
+
+    bar = tqdm(
+        source.pairs,
+        unit="pair",
+        desc="check",
+        disable=not (progress and sys.stderr.isatty()),
+        delay=2,
+        leave=False,
     )
+    kinds = [0, 0, 0]
+    problems: list[Problem] = []
+    for pair in bar:
+        image = _header(pair.image, problems)
+        mask = _header(pair.mask, problems, source)
+        if image is None or mask is None:
+            continue
+        shown = shown_size(image.size, image.orientation)
+        if image.orientation != 1:
+            fits = [mask.size == shown, mask.size == image.size]
+            if any(fits):
+                kinds[2 if all(fits) else fits.index(True)] += 1
+        turn = turn_of(image.orientation, shown=shown, mask=mask.size, rule=source.orientation)
+        if shown_size(mask.size, turn) != shown:
+            reason = sizes_differ(pair, shown=shown, mask=mask.size, orientation=image.orientation)
+            problems.append(Problem(pair.mask, reason))
+    count = OrientationCount(*kinds)
+    source.undecided_stored = source.orientation == "auto" and settle(count)
+    return count, problems
 
 
-def _header(path: str, is_mask: bool) -> tuple[int, int]:
-    with Image.open(path) as opened:
-        if is_mask:
-            check_label_mode(opened.mode, path)
-        elif opened.getexif().get(_ORIENTATION) in _SIDEWAYS:  # turned upright when it is read
-            return opened.height, opened.width
-        return opened.size
+class _Header(NamedTuple):
+    size: tuple[int, int]
+    orientation: int
+
+
+def _header(
+    path: str, problems: list[Problem], mask_of: PairSource | None = None
+) -> _Header | None:
+    try:
+        with Image.open(path) as opened:
+            if mask_of is not None:
+                mask_of.encoding.check_mode(opened.mode, path)
+                return _Header(opened.size, 1)
+            return _Header(opened.size, image_orientation(opened))
+    except ImageError as error:
+        problems.append(Problem(path, error.reason))
+    except Image.UnidentifiedImageError:
+        problems.append(Problem(path, "not an image in a known format"))
+    except OSError as error:
+        problems.append(Problem(path, (error.strerror or str(error)).lower()))
+    except Exception as error:  # damaged headers make decoders raise nearly anything
+        problems.append(Problem(path, f"damaged image ({' '.join(str(error).split())})"))
+    return None
 
 
 def check_splits(
     root: Path,
     *,
     split: str | None = None,
+    spec: DatasetSpec | None = None,
     dataset: str | None = None,
+    allow_missing: bool = False,
     workers: int = 2,
     progress: bool = False,
 ) -> Iterator[SplitCheck]:
@@ -165,7 +239,9 @@ def check_splits(
         root: folder of the data.
         split: the only part to look at; None is train and val, or all of a folder that is not
             split.
+        spec: how masks are read; its root, split and name are not looked at.
         dataset: ade20k or folder; None is what the folder looks like.
+        allow_missing: classes may have no pixel.
         workers: threads that read.
         progress: show a bar.
 
@@ -174,21 +250,28 @@ def check_splits(
     """
     name: Any = dataset or ("ade20k" if _looks_like_ade20k(root) else "folder")
     usable = unusable = 0
-    spec = DatasetSpec(name=name, root=str(root), split=split)
-    for part in (split,) if split is not None else splits_to_check(spec):
+    spec = replace(spec or DatasetSpec(), name=name, root=str(root), split=split)
+    seen = splits_to_check(spec)
+    for part in (split,) if split is not None else seen:
         source = open_dataset(replace(spec, split=part))
+        count, _ = settle_orientation(source)
         result = survey(source, workers=workers, progress=progress)
         usable += result.samples
         unusable += len(result.problems)
         problems = [f"error: {problem.path}: {problem.reason}" for problem in result.problems]
-        never = [c for c, count in zip(source.classes, result.images, strict=True) if not count]
-        if never:
-            more = f" and {len(never) - 5} more" if len(never) > 5 else ""
-            problems.append(f"warning: never labelled: {', '.join(never[:5])}{more}")
+        training = part is None or canonical_split(part) == "train"
+        found = find_class_problems(
+            source, result.counts, training=training, allow_missing=allow_missing
+        )
+        remarks = [*source.remarks, count.remark(source.orientation)]
+        if result.samples:
+            problems += [f"error: {line}" for line in found.errors]
+            problems += [f"warning: {line}" for line in found.warnings]
+        problems += [f"remark: {line}" for line in remarks if line]
         yield SplitCheck(
             report=_report(part, source.classes, result),
             problems=problems,
-            errors=len(result.problems),
+            errors=len(result.problems) + (len(found.errors) if result.samples else 0),
             summary=f"{usable} pairs can be used, {unusable} cannot" if unusable else "",
         )
 

@@ -13,7 +13,16 @@ import numpy as np
 
 from spanetv2.errors import UserError
 
-__all__ = ["Colour", "distinct_colours", "match_classes", "read_class_file"]
+__all__ = [
+    "Colour",
+    "check_names",
+    "distinct_colours",
+    "match_classes",
+    "parse_colour_code",
+    "parse_lines",
+    "read_class_file",
+    "read_text",
+]
 
 Colour = tuple[int, int, int]
 
@@ -33,26 +42,53 @@ def read_class_file(path: str | os.PathLike[str]) -> tuple[list[str], list[Colou
         UserError: unreadable, empty, a name twice, an empty line between names, or too many.
     """
     path = Path(path)
+    names, given = parse_lines(read_text(path), str(path))
+    colours = distinct_colours(len(names))
+    return names, [own or other for own, other in zip(given, colours, strict=True)]
+
+
+def read_text(path: Path) -> str:
+    """The text of a class list.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise UserError(
             f"cannot read {path} ({reason.lower()}), expected a class name on each line"
         ) from error
+
+
+def parse_lines(text: str, where: str) -> tuple[list[str], list[Colour | None]]:
+    """Names, and the colours that their lines end in.
+
+    Raises:
+        UserError: an empty line between names, or a list that cannot be used.
+    """
     names: list[str] = []
     given: list[Colour | None] = []
     for number, line in enumerate(text.rstrip().splitlines(), start=1):
         match = _LINE.fullmatch(line.strip())
         name = match["name"].strip() if match else ""
         if match is None or not name:
-            raise UserError(f"got an empty line {number} in {path}, expected a class name")
+            raise UserError(f"got an empty line {number} in {where}, expected a class name")
         names.append(name)
-        code = match["colour"]
-        given.append((code and (int(code[:2], 16), int(code[2:4], 16), int(code[4:], 16))) or None)
-    check_names(names, str(path))
-    colours = distinct_colours(len(names))
-    return names, [own or other for own, other in zip(given, colours, strict=True)]
+        given.append(parse_colour_code(match["colour"]) if match["colour"] else None)
+    check_names(names, where)
+    return names, given
+
+
+def parse_colour_code(code: str) -> Colour:
+    """Six hexadecimal digits as red, green and blue.
+
+    Example:
+        >>> parse_colour_code("00a040")
+        (0, 160, 64)
+    """
+    return int(code[:2], 16), int(code[2:4], 16), int(code[4:], 16)
 
 
 def check_names(names: Sequence[str], where: str) -> None:

@@ -1,11 +1,10 @@
 """Finding the files of a data set: ADE20K's layout, or a folder of images beside one of masks."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from spanetv2.data.images import EXTENSIONS, Failure
+from spanetv2.data.images import EXTENSIONS
 from spanetv2.data.splits import (
     RUN_SPLITS,
     SPLITS,
@@ -15,32 +14,37 @@ from spanetv2.data.splits import (
     is_split,
     present_splits,
 )
-from spanetv2.data.walk import walk
 from spanetv2.errors import UserError
 from spanetv2.tasks.segmentation.data.ade20k import ADE20K_CLASSES, ADE20K_FOLDERS, ADE20K_PALETTE
-from spanetv2.tasks.segmentation.data.classes import (
-    Colour,
-    check_names,
-    distinct_colours,
-    read_class_file,
+from spanetv2.tasks.segmentation.data.class_list import (
+    ClassList,
+    find_class_file,
+    read_class_list,
 )
-from spanetv2.tasks.segmentation.data.source import Pair, PairSource, Transform, label_lookup
+from spanetv2.tasks.segmentation.data.classes import check_names
+from spanetv2.tasks.segmentation.data.encoding import make_encoding
+from spanetv2.tasks.segmentation.data.orientation import Orientation
+from spanetv2.tasks.segmentation.data.pairing import pair_files
+from spanetv2.tasks.segmentation.data.source import PairSource, Transform
 
-__all__ = [
-    "CLASS_FILE",
-    "DATASETS",
-    "DatasetSpec",
-    "open_dataset",
-    "pair_files",
-    "splits_to_check",
-]
+__all__ = ["CLASS_FILE", "DATASETS", "DatasetSpec", "open_dataset", "splits_to_check"]
 
 DATASETS = ("ade20k", "folder")
 CLASS_FILE = "classes.txt"
 """In the root of a data set: class names by label, one a line."""
 
 _ADE_FOLDER = "ADEChallengeData2016"
-_SHOWN = 3
+_VOC = ("JPEGImages", "SegmentationClass")
+"""Folders of images and of masks that VOC has, and CVAT writes."""
+
+
+class _Folders(NamedTuple):
+    """Where the files of a split lie."""
+
+    images: Path
+    masks: Path
+    listing: Path | None = None
+    """a text file that names the images of the split, where one does"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,11 @@ class DatasetSpec:
             None is the validation split, or everything where the folder is not split.
         classes: class names by label, instead of the file ``classes.txt`` in the root.
         class_file: another file with them.
+        mask_values: the value of each class in a mask, or of the first class; None is what the
+            class list or the layout says.
+        masks: whether masks are read by value or by colour; see ``make_encoding``.
+        mask_suffix: end of the masks' names beyond those of their images; None finds out.
+        orientation: how masks lie on images that EXIF data turn.
     """
 
     name: Literal["ade20k", "folder"] = "folder"
@@ -62,6 +71,18 @@ class DatasetSpec:
     split: str | None = None
     classes: list[str] | None = None
     class_file: str | None = None
+    mask_values: int | list[int] | None = None
+    masks: Literal["auto", "values", "colours"] = "auto"
+    mask_suffix: str | None = None
+    orientation: Orientation = "auto"
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("masks", self.masks, ("auto", "values", "colours")),
+            ("orientation", self.orientation, ("auto", "shown", "stored")),
+        ):
+            if value not in known:
+                raise UserError(f"got {name} {value!r}, expected {', '.join(known)}")
 
 
 def open_dataset(spec: DatasetSpec, transform: Transform | None = None) -> PairSource:
@@ -82,14 +103,21 @@ def open_dataset(spec: DatasetSpec, transform: Transform | None = None) -> PairS
     ade = spec.name == "ade20k"
     if ade and not (root / "images").is_dir() and (root / _ADE_FOLDER).is_dir():
         root = root / _ADE_FOLDER
-    classes, palette = _classes(spec, root)
-    images, masks = _ade_folders(root, spec.split) if ade else _plain_folders(root, spec.split)
+    folders = _ade_folders(root, spec.split) if ade else _plain_folders(root, spec.split)
+    listed = _class_list(spec, (root, folders.images, folders.images.parent))
+    encoding = make_encoding(
+        listed, first=1 if ade else 0, values=spec.mask_values, masks=spec.masks
+    )
+    names = None if folders.listing is None else _listed_names(folders.listing)
+    pairing = pair_files(folders.images, folders.masks, suffix=spec.mask_suffix, names=names)
     return PairSource(
-        pair_files(images, masks),
-        classes=classes,
-        palette=palette,
-        lookup=label_lookup(len(classes), first=1 if ade else 0),
-        name=f"{spec.name} {images}",
+        pairing.pairs,
+        classes=list(listed.names),
+        palette=listed.palette,
+        encoding=encoding,
+        name=f"{spec.name} {folders.images}",
+        orientation=spec.orientation,
+        remarks=[pairing.remark] if pairing.remark else [],
         transform=transform,
     )
 
@@ -105,73 +133,29 @@ def splits_to_check(spec: DatasetSpec) -> tuple[str | None, ...]:
     return (None,) if flat else RUN_SPLITS
 
 
-def pair_files(images: Path, masks: Path) -> list[Pair]:
-    """Pair the images below one folder with the label files below another, by name.
-
-    ``images/a/1.jpg`` belongs to ``masks/a/1.png``.
-
-    Raises:
-        UserError: an image without a mask, a mask without an image, two images of one name, or no
-            pair at all.
-    """
-    for folder, what in ((images, "images"), (masks, "label files")):
-        if not folder.is_dir():
-            raise UserError(f"got no folder {folder}, expected the {what} there")
-    pictures = _by_name(images, EXTENSIONS)
-    labels = _by_name(masks, {".png"})
-    without = [pictures[name] for name in pictures if name not in labels]
-    if without:
-        raise UserError(
-            f"got {_first(without)} without a mask, expected a PNG of the same name in {masks}"
-        )
-    extra = [labels[name] for name in labels if name not in pictures]
-    if extra:
-        raise UserError(
-            f"got mask {_first(extra)} without an image, expected one of the same name in {images}"
-        )
-    if not pictures:
-        raise UserError(f"got no images in {images}, expected some, with masks in {masks}")
-    return [Pair(path, labels[name]) for name, path in pictures.items()]
-
-
-def _first(paths: list[str]) -> str:
-    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    return ", ".join(paths[:_SHOWN]) + more
-
-
-def _by_name(folder: Path, endings: frozenset[str] | set[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    start = len(str(folder)) + 1
-    for path in walk(str(folder)):
-        if isinstance(path, Failure):
-            raise UserError(f"cannot list {path.path}: {path.reason}")
-        stem, ending = os.path.splitext(path)  # noqa: PTH122 - a million of them
-        if ending.lower() not in endings:
-            continue
-        name = stem[start:]
-        if name in found:
-            raise UserError(f"got {found[name]} and {path}, expected different names")
-        found[name] = path
-    return found
-
-
-def _classes(spec: DatasetSpec, root: Path) -> tuple[list[str], list[Colour]]:
+def _class_list(spec: DatasetSpec, folders: tuple[Path, ...]) -> ClassList:
     if spec.classes is not None:
         check_names(spec.classes, "the list given")
-        return list(spec.classes), distinct_colours(len(spec.classes))
+        return ClassList(names=list(spec.classes), given=[None] * len(spec.classes))
     if spec.class_file is not None:
-        return read_class_file(spec.class_file)
-    if (root / CLASS_FILE).is_file():
-        return read_class_file(root / CLASS_FILE)
+        return read_class_list(Path(spec.class_file))
+    path = find_class_file(folders)
+    if path is not None:
+        return read_class_list(path)
     if spec.name == "ade20k":
-        return list(ADE20K_CLASSES), list(ADE20K_PALETTE)
+        return ClassList(names=list(ADE20K_CLASSES), given=list(ADE20K_PALETTE))
     raise UserError(
-        f"got no {CLASS_FILE} in {root}, expected the class names there, one a line, in the order "
-        "of the labels 0, 1, 2, ..."
+        f"got no {CLASS_FILE} in {folders[0]}, expected the class names there, one a line, in the "
+        "order of the labels 0, 1, 2, ... (CVAT's labelmap.txt and Roboflow's _classes.csv do, too)"
     )
 
 
-def _ade_folders(root: Path, split: str | None) -> tuple[Path, Path]:
+def _listed_names(path: Path) -> set[str]:
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    return {line.split()[0] for line in lines if line.strip()}
+
+
+def _ade_folders(root: Path, split: str | None) -> _Folders:
     wanted = split or "val"
 
     def exists(name: str) -> bool:
@@ -188,18 +172,24 @@ def _ade_folders(root: Path, split: str | None) -> tuple[Path, Path]:
             "images/validation, annotations/training, annotations/validation"
             + _others(wanted, present)
         )
-    return root / "images" / name, root / "annotations" / name
+    return _Folders(root / "images" / name, root / "annotations" / name)
 
 
-def _plain_folders(root: Path, split: str | None) -> tuple[Path, Path]:
+def _plain_folders(root: Path, split: str | None) -> _Folders:
     wanted = split or "val"
+    lists = root / "ImageSets" / "Segmentation"
 
-    def folders_of(name: str) -> tuple[Path, Path] | None:
-        layouts = (
-            (root / "images" / name, root / "masks" / name),
-            (root / name / "images", root / name / "masks"),
-        )
-        return next((pair for pair in layouts if pair[0].is_dir()), None)
+    def folders_of(name: str) -> _Folders | None:
+        layouts = [
+            _Folders(root / "images" / name, root / "masks" / name),
+            _Folders(root / name / "images", root / name / "masks"),
+            _Folders(root / name / _VOC[0], root / name / _VOC[1]),
+        ]
+        if (lists / f"{name}.txt").is_file():
+            layouts.insert(0, _Folders(root / _VOC[0], root / _VOC[1], lists / f"{name}.txt"))
+        if _holds_images(root / name):
+            layouts.append(_Folders(root / name, root / name))
+        return next((found for found in layouts if found.images.is_dir()), None)
 
     def exists(name: str) -> bool:
         return folders_of(name) is not None
@@ -207,16 +197,47 @@ def _plain_folders(root: Path, split: str | None) -> tuple[Path, Path]:
     name = find_split(wanted, exists, where=str(root))
     folders = folders_of(name) if name is not None else None
     if folders is not None:
-        return folders
+        return _with_classes(folders)
     if split is None and not _has_splits(root):
-        return root / "images", root / "masks"
+        whole = (_Folders(root / _VOC[0], root / _VOC[1]), _Folders(root, root))
+        if whole[0].images.is_dir():
+            return _with_classes(whole[0])
+        if not (root / "images").is_dir() and _holds_images(root):
+            return whole[1]
+        return _Folders(root / "images", root / "masks")
     raise UserError(
         f"got no images of split {wanted!r} in {root}, expected images/{wanted} and masks/{wanted} "
-        f"(or {wanted}/images and {wanted}/masks)" + _others(wanted, present_splits(exists))
+        f"(or {wanted}/images and {wanted}/masks)"
+        + _others(wanted, [*present_splits(exists), *_other_lists(lists)])
+    )
+
+
+def _other_lists(folder: Path) -> list[str]:
+    names = sorted(path.stem for path in folder.glob("*.txt")) if folder.is_dir() else []
+    return [name for name in names if not is_split(name)]
+
+
+def _with_classes(folders: _Folders) -> _Folders:
+    """Refuse a folder that has masks of objects only."""
+    objects = folders.masks.parent / "SegmentationObject"
+    if not folders.masks.is_dir() and objects.is_dir():
+        raise UserError(
+            f"got {objects} (a number for each object), expected {folders.masks} with the class of "
+            "every pixel; export class masks too"
+        )
+    return folders
+
+
+def _holds_images(folder: Path) -> bool:
+    return folder.is_dir() and any(
+        entry.suffix.lower() in EXTENSIONS and entry.is_file() for entry in folder.iterdir()
     )
 
 
 def _has_splits(root: Path) -> bool:
+    lists = root / "ImageSets" / "Segmentation"
+    if lists.is_dir() and any(is_split(path.stem) for path in lists.glob("*.txt")):
+        return True
     return any(
         is_split(folder.name)
         for top in (root, root / "images")

@@ -16,14 +16,33 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from spanetv2.data.images import ImageError, read_image
+from spanetv2.tasks.segmentation.data.encoding import (
+    IGNORED,
+    MaskEncoding,
+    check_label_mode,
+    label_lookup,
+    mask_values,
+)
+from spanetv2.tasks.segmentation.data.orientation import (
+    Orientation,
+    image_orientation,
+    shown_size,
+    turn_labels,
+    turn_of,
+)
 
-__all__ = ["IGNORED", "Pair", "PairSource", "Sample", "collate", "label_lookup", "read_label_map"]
+__all__ = [
+    "IGNORED",
+    "Pair",
+    "PairSource",
+    "Sample",
+    "check_label_mode",
+    "collate",
+    "label_lookup",
+    "read_label_map",
+]
 
-IGNORED = 255
-"""The label of pixels that nobody labelled: no loss, no figure counts them."""
-
-_LABEL_FORMATS = ("PNG", "TIFF", "BMP")
-_ONE_CHANNEL = ("1", "L", "P")
+_LABEL_FORMATS = ("PNG", "TIFF", "BMP", "GIF")
 
 
 class Pair(NamedTuple):
@@ -55,8 +74,10 @@ class PairSource(Dataset[Any]):
         pairs: the files.
         classes: class names by label.
         palette: their colours.
-        lookup: what each value of a file means; see ``label_lookup``.
+        encoding: what the pixels of a mask file mean.
         name: how messages call the data set.
+        orientation: how masks lie on images that EXIF data turn.
+        remarks: what a user should know about how the files were found.
         transform: may be exchanged at any time.
     """
 
@@ -66,16 +87,22 @@ class PairSource(Dataset[Any]):
         *,
         classes: list[str],
         palette: list[tuple[int, int, int]],
-        lookup: np.ndarray,
+        encoding: MaskEncoding,
         name: str,
+        orientation: Orientation = "auto",
+        remarks: Sequence[str] = (),
         transform: Transform | None = None,
     ):
         assert len(classes) == len(palette)
         self.pairs = list(pairs)
         self.classes = classes
         self.palette = palette
-        self.lookup = lookup
+        self.encoding = encoding
         self.name = name
+        self.orientation: Orientation = orientation
+        self.undecided_stored = False
+        """Masks that fit both ways on a turned image are as stored; see ``orientation.settle``."""
+        self.remarks = list(remarks)
         self.transform = transform
 
     def __len__(self) -> int:
@@ -93,55 +120,51 @@ class PairSource(Dataset[Any]):
         """
         pair = self.pairs[index]
         image = read_image(pair.image)
-        values = read_label_map(pair.mask)
-        if image.size != values.shape[::-1]:
-            rows, columns = values.shape
-            raise ImageError(
-                pair.mask,
-                f"{columns} x {rows} pixels, but its image {pair.image} has "
-                f"{image.width} x {image.height}; make them the same size",
-            )
-        labels = self.lookup[values]
-        if (labels < 0).any():
-            raise ImageError(pair.mask, self._unknown(values, labels))
-        return image, labels.astype(np.uint8)
+        labels = self.read_labels(index)
+        mask = (labels.shape[1], labels.shape[0])
+        if mask != image.size or self.orientation == "stored" or self.undecided_stored:
+            labels = self._turned(labels, pair, image.size)
+        return image, labels
 
-    def _unknown(self, values: np.ndarray, labels: np.ndarray) -> str:
-        row, column = np.argwhere(labels < 0)[0]
-        meant = np.flatnonzero(self.lookup >= 0)
-        known = [int(v) for v in meant if self.lookup[v] != IGNORED]
-        ignored = [str(v) for v in meant if self.lookup[v] == IGNORED]
-        return (
-            f"value {values[row, column]} at row {row}, column {column} "
-            f"({int((labels < 0).sum())} such pixels in all), expected {known[0]} to {known[-1]} "
-            f"for the {len(self.classes)} classes, or {' or '.join(ignored)} for not labelled"
+    def read_labels(self, index: int) -> np.ndarray:
+        """The labels of image ``index`` as its file has them, (H, W) uint8.
+
+        Raises:
+            ImageError: the file cannot be read, or holds what means nothing.
+        """
+        path = self.pairs[index].mask
+        return _read_label_file(path, lambda opened: self.encoding.labels(opened, path))
+
+    def _turned(self, labels: np.ndarray, pair: Pair, shown: tuple[int, int]) -> np.ndarray:
+        with Image.open(pair.image) as opened:
+            orientation = image_orientation(opened)
+        rows, columns = labels.shape
+        turn = turn_of(
+            orientation,
+            shown=shown,
+            mask=(columns, rows),
+            rule=self.orientation,
+            undecided_stored=self.undecided_stored,
         )
+        if shown_size((columns, rows), turn) != shown:
+            reason = sizes_differ(pair, shown=shown, mask=(columns, rows), orientation=orientation)
+            raise ImageError(pair.mask, reason)
+        return turn_labels(labels, turn)
 
     def __getitem__(self, index: int) -> Any:
         image, labels = self.read(index)
         return (image, labels) if self.transform is None else self.transform(image, labels)
 
 
-def label_lookup(num_classes: int, *, first: int) -> np.ndarray:
-    """What the values 0 .. 255 of a label file mean.
-
-    Args:
-        num_classes: classes K; a file's values ``first`` .. ``first + K - 1`` are they.
-        first: 0 for plain label files; 1 for ADE20K's, whose 0 means: not labelled.
-
-    Returns:
-        (256,) int16: the label, 255 for not labelled, -1 for values that mean nothing.
-
-    Example:
-        >>> label_lookup(2, first=1)[[0, 1, 2, 3, 255]].tolist()
-        [255, 0, 1, -1, 255]
-    """
-    table = np.full(256, -1, dtype=np.int16)
-    table[IGNORED] = IGNORED
-    if first:
-        table[:first] = IGNORED
-    table[first : first + num_classes] = np.arange(num_classes)
-    return table
+def sizes_differ(
+    pair: Pair, *, shown: tuple[int, int], mask: tuple[int, int], orientation: int
+) -> str:
+    """What to say of a mask that does not fit its image; sizes are widths and heights."""
+    turned = "" if orientation == 1 else f" as shown (EXIF orientation {orientation})"
+    return (
+        f"{mask[0]} x {mask[1]} pixels, but its image {pair.image} has "
+        f"{shown[0]} x {shown[1]}{turned}; make them the same size"
+    )
 
 
 def read_label_map(path: str | os.PathLike[str]) -> np.ndarray:
@@ -157,13 +180,21 @@ def read_label_map(path: str | os.PathLike[str]) -> np.ndarray:
         ImageError: unreadable, more than one channel, or values above 255.
     """
     name = os.fspath(path)
+
+    def values(opened: Image.Image) -> np.ndarray:
+        check_label_mode(opened.mode, name)
+        return mask_values(opened, name)
+
+    return _read_label_file(name, values)
+
+
+def _read_label_file(name: str, decode: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_LABEL_FORMATS) as opened:
-                check_label_mode(opened.mode, name)
-                values = np.asarray(opened)
+            with Image.open(name, formats=_LABEL_FORMATS) as opened:
+                return decode(opened)
     except ImageError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -177,27 +208,6 @@ def read_label_map(path: str | os.PathLike[str]) -> np.ndarray:
     except Exception as error:  # damaged files make decoders raise nearly anything
         detail = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(name, f"damaged or truncated image ({detail})") from None
-    if values.dtype == np.uint8:
-        return values
-    if values.dtype != np.bool_ and (values.min() < 0 or values.max() > 255):
-        raise ImageError(name, f"values up to {values.max()}, expected labels from 0 to 255")
-    return values.astype(np.uint8)
-
-
-def check_label_mode(mode: str, name: str) -> None:
-    """Refuse an image of more than one channel.
-
-    Raises:
-        ImageError: naming the file.
-    """
-    if mode in _ONE_CHANNEL or mode.startswith("I"):
-        return
-    channels = len(Image.new(mode, (1, 1)).getbands())
-    raise ImageError(
-        name,
-        f"a picture of {channels} channels ({mode}), expected labels: one channel (a grey or "
-        "palette PNG) whose values are class numbers",
-    )
 
 
 def collate(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:

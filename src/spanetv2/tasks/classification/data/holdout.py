@@ -1,0 +1,135 @@
+"""A part of the training images held out for validation, and splits that are not apart."""
+
+import hashlib
+import os
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from spanetv2.data.preprocessing import Transform
+from spanetv2.errors import UserError
+from spanetv2.tasks.classification.data.source import ImageSource
+
+__all__ = ["PartSource", "check_apart", "hold_out"]
+
+_MOST_LOOKED_AT = 200_000
+"""Files that are looked at one by one for links; of more, only their folders."""
+
+
+class PartSource(ImageSource):
+    """Some of the images of another source.
+
+    Args:
+        whole: the source.
+        indices: which of its images, in order.
+        transform: applied to every Pillow image.
+    """
+
+    def __init__(self, whole: ImageSource, indices: np.ndarray, *, transform: Transform | None):
+        assert whole.labels is not None
+        super().__init__(classes=whole.classes, labels=whole.labels[indices], transform=transform)
+        self.whole = whole
+        self.indices = indices
+        self.remarks = whole.remarks
+
+    def read(self, index: int) -> Image.Image:
+        return self.whole.read(int(self.indices[index]))
+
+    def location(self, index: int) -> str:
+        return self.whole.location(int(self.indices[index]))
+
+    def key(self, index: int) -> str:
+        return self.whole.key(int(self.indices[index]))
+
+
+def hold_out(source: ImageSource, share: float, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Divide a source: the same share of every class, as a function of seed and file names.
+
+    A class of two or more images keeps at least one on either side; one image is trained on.
+
+    Args:
+        source: the images.
+        share: of each class that is held out, between 0 and 1.
+        seed: another seed holds out other images.
+
+    Returns:
+        Indices of the images that stay, and of those held out, both in order.
+
+    Raises:
+        UserError: labels are not known before images are read, or nothing would be held out.
+    """
+    if source.labels is None:
+        raise UserError(
+            "got data.val_share for data whose labels are known on reading only, expected a folder "
+            "or another set with labels; name a validation split (--data.val_split)"
+        )
+    held: list[int] = []
+    for label in np.unique(source.labels).tolist():
+        own = np.flatnonzero(source.labels == label).tolist()
+        count = min(max(1, round(share * len(own))), len(own) - 1)
+        held += sorted(own, key=lambda index: _drawn(source.key(index), seed))[:count]
+    if not held:
+        raise UserError(
+            f"got {len(source)} images of which data.val_share={share} holds out none, expected a "
+            "class of two or more images"
+        )
+    mask = np.zeros(len(source), dtype=bool)
+    mask[held] = True
+    return np.flatnonzero(~mask), np.flatnonzero(mask)
+
+
+def _drawn(key: str, seed: int) -> bytes:
+    text = f"{seed}\0{key.replace(os.sep, '/')}".encode("utf-8", "surrogateescape")
+    return hashlib.blake2b(text, digest_size=8).digest()
+
+
+def check_apart(train: Any, val: Any) -> None:
+    """Refuse a validation split that holds files of the training split.
+
+    Files are the same if links lead to one place; copies are what check-data looks for.
+
+    Raises:
+        UserError: naming a file, and what to do.
+    """
+    if not (isinstance(train, ImageSource) and isinstance(val, ImageSource)):
+        return
+    if not (len(train) and len(val)):
+        return
+    shared = 0
+    first = ""
+    if _real(train.location(0)) == _real(val.location(0)) and len(train) == len(val):
+        shared, first = len(val), val.location(0)
+    elif _may_share(train, val):
+        known = {_real(train.location(i)) for i in range(len(train))}
+        same = [i for i in range(len(val)) if _real(val.location(i)) in known]
+        shared = len(same)
+        first = val.location(same[0]) if same else ""
+    if shared:
+        raise UserError(
+            f"got {shared} of {len(val)} validation images that are training images, too (first "
+            f"{first}), expected others; hold a share out (--data.val_share 0.2), or train without "
+            "validation (--data.val_split null)"
+        )
+
+
+def _may_share(train: ImageSource, val: ImageSource) -> bool:
+    """Whether a link, or a folder in the other, could make files the same."""
+    tops = [getattr(source, "root", None) for source in (train, val)]
+    if tops[0] is None or tops[1] is None:
+        return False
+    real = [_real(str(top)) + os.sep for top in tops]
+    if real[0].startswith(real[1]) or real[1].startswith(real[0]):
+        return True
+    for source in (train, val):
+        paths = [source.location(i) for i in range(len(source))]
+        places = {os.path.dirname(path) for path in paths}  # noqa: PTH120
+        if len(paths) <= _MOST_LOOKED_AT:
+            places.update(paths)
+        if any(os.path.islink(place) for place in places):  # noqa: PTH114
+            return True
+    return False
+
+
+def _real(path: str) -> str:
+    return os.path.realpath(path)
