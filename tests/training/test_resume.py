@@ -48,7 +48,8 @@ def test_resume_after_sigkill_amid_an_epoch_is_exact(
     killed = runs.spawn(folder.name, *options, runs.stopper(batch=15))
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     saved = runs.load(folder)
-    assert (saved["global_step"], saved["ClassificationData"]) == (6, {"epoch": 1, "batch": 4})
+    place = {"epoch": 1, "image": 32, "order": 8}
+    assert (saved["global_step"], saved["ClassificationData"]) == (6, place)
     runs.train("killed", *options, "--resume")
     runs.assert_same_weights(uninterrupted, folder)
 

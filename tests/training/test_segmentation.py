@@ -105,7 +105,8 @@ def test_a_killed_run_goes_on_exactly(
     killed = spawn(out, scenes, workers, runs.stopper(batch=9))
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     saved = runs.load(out)
-    assert (saved["global_step"], saved["SegmentationData"]) == (4, {"epoch": 1, "batch": 2})
+    place = {"epoch": 1, "image": 8, "order": 4}
+    assert (saved["global_step"], saved["SegmentationData"]) == (4, place)
     train(out, scenes, workers, "--resume")
     runs.assert_same_weights(finished, out)
 

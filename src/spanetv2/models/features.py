@@ -4,6 +4,7 @@ Shape suffixes: B batch, C channels, H and W rows and columns.
 """
 
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from typing import Any, cast
 
 import timm
@@ -86,6 +87,27 @@ class FeatureBackbone(nn.Module):
         super().train(mode)
         self.network.training = mode
         return self
+
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that the network asks weight decay to leave alone, by their names here.
+
+        timm's wrappers around networks do not pass on what these say.
+        """
+        inner = getattr(self.network, "model", None)
+        if inner is not None:
+            whole, prefix = inner, "model."
+        else:
+            options = {k: v for k, v in self.record["model_kwargs"].items() if k != "out_indices"}
+            with torch.device("meta"):
+                whole, prefix = timm.create_model(self.name, **options), ""
+        tell = getattr(whole, "no_weight_decay", None)
+        # without the network around them, the names of its parts are joined by underscores
+        patterns = [] if tell is None else [f"{prefix}{name}".replace(".", "_") for name in tell()]
+        return {
+            name
+            for name, _ in self.named_parameters()
+            if any(fnmatch(name.replace(".", "_"), pattern) for pattern in patterns)
+        }
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Store only the input of each block in training and compute the rest again backwards.

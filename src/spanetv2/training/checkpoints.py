@@ -3,6 +3,7 @@
 import contextlib
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,19 @@ from lightning.pytorch.callbacks import Checkpoint
 from spanetv2.errors import Interrupted, UserError
 from spanetv2.files import atomic_path
 from spanetv2.training.config import CheckpointConfig
-from spanetv2.training.data import Position, TrainingData
+from spanetv2.training.data import TrainingData
 from spanetv2.training.finite import NonFiniteError, all_finite
-from spanetv2.training.stopping import Watch
+from spanetv2.training.stopping import Watch, is_stopping
 
-__all__ = ["BEST", "LAST", "PREVIOUS", "RunCheckpoints", "SafeCheckpointIO", "find_checkpoint"]
+__all__ = [
+    "BEST",
+    "LAST",
+    "PREVIOUS",
+    "RunCheckpoints",
+    "SafeCheckpointIO",
+    "find_checkpoint",
+    "set_aside_broken",
+]
 
 LAST, PREVIOUS, BEST = "last.ckpt", "last-previous.ckpt", "best.ckpt"
 
@@ -62,10 +71,7 @@ def link(source: Path, target: Path) -> None:
 
 
 def find_checkpoint(folder: Path) -> tuple[Path | None, str | None]:
-    """The newest complete checkpoint of a run.
-
-    A broken ``last.ckpt`` (a full disk, a copy cut short) is set aside as ``last.ckpt.broken``, so
-    that it can never displace the good one before it.
+    """The newest complete checkpoint of a run; nothing is changed.
 
     Args:
         folder: the run's ``checkpoints`` folder.
@@ -81,8 +87,6 @@ def find_checkpoint(folder: Path) -> tuple[Path | None, str | None]:
         return last, None
     if previous.is_file() and _whole(previous):
         remark = f"{last} is {'truncated or damaged' if last.is_file() else 'missing'}"
-        with contextlib.suppress(OSError):  # another process of the same run may have moved it
-            last.rename(last.with_name(last.name + ".broken"))
         return previous, f"{remark}: going on from {previous}"
     if last.is_file() or previous.is_file():
         raise UserError(
@@ -90,6 +94,20 @@ def find_checkpoint(folder: Path) -> tuple[Path | None, str | None]:
             + (f", or from --weights {folder / BEST}" if (folder / BEST).is_file() else "")
         )
     return None, None
+
+
+def set_aside_broken(folder: Path) -> None:
+    """Rename a broken ``last.ckpt`` (a full disk, a copy cut short) to ``last.ckpt.broken``.
+
+    So it can never displace the good one before it.
+
+    Args:
+        folder: the run's ``checkpoints`` folder.
+    """
+    last = folder / LAST
+    if last.is_file() and not _whole(last):
+        with contextlib.suppress(OSError):  # another process of the same run may have moved it
+            last.rename(last.with_name(last.name + ".broken"))
 
 
 def _whole(path: Path) -> bool:
@@ -113,6 +131,7 @@ class RunCheckpoints(Checkpoint):
         watch: knows whether to stop, and which losses were bad.
         monitor: the figure that "best" is about; the smallest ``loss``, the largest of others.
         max_steps: end the run after so many updates; None leaves that to the Trainer.
+        record: what every checkpoint keeps beside the state, by key.
     """
 
     def __init__(
@@ -123,8 +142,10 @@ class RunCheckpoints(Checkpoint):
         *,
         monitor: str,
         max_steps: int | None = None,
+        record: Mapping[str, str] | None = None,
     ):
         self.folder = folder
+        self.record = dict(record or {})
         self.config = config
         self.watch = watch
         self.monitor = monitor
@@ -145,6 +166,7 @@ class RunCheckpoints(Checkpoint):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        checkpoint.update(self.record)
         if self._validation_pending:
             # What Lightning takes for "stopped amid the validation that follows the last batch":
             # on resuming it repeats that validation from its start.
@@ -166,8 +188,10 @@ class RunCheckpoints(Checkpoint):
         step = trainer.global_step
         if self.max_steps is not None and step >= self.max_steps:
             trainer.should_stop = True
-        if trainer.should_stop or (self.config.every_steps and step % self.config.every_steps == 0):
-            self._save(trainer, Position(epoch=trainer.current_epoch, batch=batch_idx + 1))
+        if is_stopping(trainer) or (
+            self.config.every_steps and step % self.config.every_steps == 0
+        ):
+            self._save(trainer, epoch=trainer.current_epoch, batches=batch_idx + 1)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._check_weights(trainer)
@@ -186,7 +210,7 @@ class RunCheckpoints(Checkpoint):
             return
         self._validation_pending = True
         done = int(trainer.num_training_batches)
-        self._save(trainer, Position(epoch=trainer.current_epoch, batch=done))
+        self._save(trainer, epoch=trainer.current_epoch, batches=done)
         raise Interrupted("stopped during validation", 128 + self.watch.signal)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -198,9 +222,9 @@ class RunCheckpoints(Checkpoint):
         improved = self._improved(trainer)
         if improved:
             self.best_value, self.best_epoch = self._value(trainer), epoch
-        ending = trainer.should_stop or epoch + 1 == trainer.max_epochs
+        ending = is_stopping(trainer) or epoch + 1 == trainer.max_epochs
         if improved or ending or (epoch + 1) % self.config.every_epochs == 0:
-            self._save(trainer, Position(epoch=epoch + 1, batch=0))
+            self._save(trainer, epoch=epoch + 1, batches=0)
             if improved and trainer.is_global_zero:
                 link(self.folder / LAST, self.folder / BEST)
 
@@ -218,12 +242,12 @@ class RunCheckpoints(Checkpoint):
             return True
         return value < self.best_value if self.monitor == "loss" else value > self.best_value
 
-    def _save(self, trainer: Trainer, position: Position) -> None:
+    def _save(self, trainer: Trainer, *, epoch: int, batches: int) -> None:
         self.watch.check()
         self._check_weights(trainer)
         data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
         assert isinstance(data, TrainingData)
-        data.position = position
+        data.position = data.position_after(epoch=epoch, batches=batches)
         trainer.save_checkpoint(self.folder / LAST)
 
     def _check_weights(self, trainer: Trainer) -> None:

@@ -3,7 +3,9 @@
 Every field is one command-line option (``--optimizer.lr 1e-3``) and one line of a recipe.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Literal
 
 from spanetv2.errors import UserError
@@ -17,6 +19,7 @@ __all__ = [
     "OptimizerConfig",
     "ScheduleConfig",
     "check",
+    "check_trainer",
 ]
 
 
@@ -28,6 +31,26 @@ def check(condition: bool, name: str, value: object, expected: str) -> None:
     """
     if not condition:
         raise UserError(f"{name} is {value!r}, expected {expected}")
+
+
+def check_trainer(options: Mapping[str, Any]) -> None:
+    """Refuse values that Lightning's Trainer takes and does not act on, or not as they say.
+
+    Args:
+        options: keyword arguments of the Trainer.
+
+    Raises:
+        UserError: such a value.
+    """
+    value = options.get("gradient_clip_val")
+    expected = "more than 0, or null for no clipping"
+    check(value is None or 0 <= value < inf, "trainer.gradient_clip_val", value, expected)
+    value = options.get("limit_train_batches")
+    expected = "1 batch or more, or a share above 0"
+    check(value is None or value > 0, "trainer.limit_train_batches", value, expected)
+    value = options.get("max_steps")
+    expected = "updates, or -1 for no limit"
+    check(value is None or value >= -1, "trainer.max_steps", value, expected)
 
 
 @dataclass(kw_only=True)
@@ -87,8 +110,13 @@ class OptimizerConfig:
     kwargs: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check(self.lr > 0, "optimizer.lr", self.lr, "more than 0")
-        check(self.weight_decay >= 0, "optimizer.weight_decay", self.weight_decay, "0 or more")
+        check(0 < self.lr < inf, "optimizer.lr", self.lr, "more than 0, and finite")
+        check(
+            0 <= self.weight_decay < inf,
+            "optimizer.weight_decay",
+            self.weight_decay,
+            "a finite number, 0 or more",
+        )
         value = self.layer_decay
         check(value is None or 0 < value <= 1, "optimizer.layer_decay", value, "between 0 and 1")
 
@@ -110,11 +138,13 @@ class ScheduleConfig:
         warmup_updates: the same in updates; what decays smoothly then does so over what is left,
             milestones stay where they are.
         warmup_lr: rate at which the warm-up starts.
-        min_lr: lowest rate.
+        min_lr: lowest rate after the warm-up; of a layer with layer_decay, its share of it.
         cooldown_epochs: last epochs, held at min_lr, part of the total.
-        decay_epochs: interval of `step`, last phase of `wsd`.
+        decay_epochs: interval of `step` (null is 90 epochs), last phase of `wsd` (a share of what
+            follows the warm-up if below 1; null is 0.2 of it); updates in a run counted in updates.
         decay_rate: factor of `step` and `multistep`, power of `poly`.
-        decay_milestones: epochs at which `multistep` decays.
+        decay_milestones: epochs, counted from 0, from which on `multistep` has decayed; updates in
+            a run counted in updates.
     """
 
     name: Literal["cosine", "poly", "step", "multistep", "tanh", "wsd", "constant"] = "cosine"
@@ -131,8 +161,13 @@ class ScheduleConfig:
     decay_milestones: list[int] = field(default_factory=lambda: [90, 180, 270])
 
     def __post_init__(self) -> None:
-        for name in ("warmup_epochs", "cooldown_epochs", "warmup_lr", "min_lr"):
-            check(getattr(self, name) >= 0, f"schedule.{name}", getattr(self, name), "0 or more")
+        for name in ("warmup_epochs", "cooldown_epochs", "warmup_lr", "min_lr", "decay_rate"):
+            value = getattr(self, name)
+            check(0 <= value < inf, f"schedule.{name}", value, "a finite number, 0 or more")
+        value = self.decay_epochs
+        check(value is None or 0 < value < inf, "schedule.decay_epochs", value, "more than 0")
+        value = self.decay_milestones
+        check(all(m >= 0 for m in value), "schedule.decay_milestones", value, "places from 0 on")
         for name in ("updates", "validate_every", "warmup_updates"):
             value = getattr(self, name)
             check(value is None or value > 0, f"schedule.{name}", value, "1 or more")
@@ -225,4 +260,9 @@ class BaseRunConfig:
 
     def __post_init__(self) -> None:
         check(self.log_every > 0, "log_every", self.log_every, "1 or more")
+        lr, schedule = self.optimizer.lr, self.schedule
+        peak = f"at most optimizer.lr={lr}"
+        check(schedule.min_lr <= lr, "schedule.min_lr", schedule.min_lr, peak)
+        if schedule.warmup_epochs or schedule.warmup_updates:
+            check(schedule.warmup_lr <= lr, "schedule.warmup_lr", schedule.warmup_lr, peak)
         read_loggers(self.loggers)

@@ -17,15 +17,18 @@ __all__ = ["Position", "TrainingData"]
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """Where training goes on: the next batch.
+    """Where training goes on: the next image. How many make a batch may change when it does.
 
     Args:
         epoch: 0-based; in a run counted in updates, the stretches between two validations.
-        batch: 0-based, counted in batches of one forward pass per device.
+        image: 0-based, in the order of the epoch.
+        order: images of the batches that the order of this epoch was made for, where it depends on
+            them; None for those of the run.
     """
 
     epoch: int = 0
-    batch: int = 0
+    image: int = 0
+    order: int | None = None
 
 
 class TrainingData(LightningDataModule, abc.ABC):
@@ -72,6 +75,7 @@ class TrainingData(LightningDataModule, abc.ABC):
         self.limit = limit
         self.updates = updates
         self.position = Position()
+        self._resumed = Position()
         self.remarks: list[str] = []
 
     # a task's part -------------------------------------------------------------------------------
@@ -102,6 +106,25 @@ class TrainingData(LightningDataModule, abc.ABC):
         """
 
     # for all -------------------------------------------------------------------------------------
+
+    @property
+    def images_per_pass(self) -> int:
+        """Images of a forward pass on all devices."""
+        return self.plan.per_device * self.plan.devices
+
+    def order_of(self, epoch: int) -> int:
+        """Images of the batches that the order of an epoch is made for.
+
+        They are the run's, but for an epoch that was begun with batches of another size.
+        """
+        position = self._resumed
+        begun = position.image > 0 and epoch == position.epoch and position.order is not None
+        return position.order if begun and position.order else self.images_per_pass
+
+    def position_after(self, *, epoch: int, batches: int) -> Position:
+        """The place after so many passes of an epoch."""
+        images = batches * self.images_per_pass
+        return Position(epoch=epoch, image=images, order=self.order_of(epoch))
 
     @property
     def loading(self) -> dict[str, Any]:
@@ -150,7 +173,7 @@ class TrainingData(LightningDataModule, abc.ABC):
 
     def batches_in(self, length: int) -> int:
         """Batches of one forward pass on all devices in a pass over so many images."""
-        return length // (self.plan.per_device * self.plan.devices)
+        return length // self.images_per_pass
 
     def train_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
@@ -165,7 +188,7 @@ class TrainingData(LightningDataModule, abc.ABC):
     def place(self, loader: DataLoader[Any]) -> None:
         """Move a fresh training loader to ``position``."""
         sampler: Any = loader.batch_sampler
-        sampler.start(self.position.epoch, self.position.batch)
+        sampler.start(self.position.epoch, self.position.image // self.images_per_pass)
 
     def val_dataloader(self) -> Any:
         if not self.has_validation:
@@ -190,4 +213,4 @@ class TrainingData(LightningDataModule, abc.ABC):
         return asdict(self.position)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.position = Position(**state_dict)
+        self.position = self._resumed = Position(**state_dict)

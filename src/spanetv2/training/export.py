@@ -58,6 +58,7 @@ def export_weights(
         f"best_{unit}": best_at,
         "weights_of": f"the {'best' if from_best else 'last'} {unit}",
         "averaged": module.ema is not None,
+        "updates_without_finite_gradients": saver.watch.gradients.bad,
     }
     result: dict[str, Any] = {}
     if data.has_validation:

@@ -60,15 +60,31 @@ def _first_stages(model: nn.Module, stages: int) -> set[str]:
 
 
 def hold_frozen_in_eval(model: nn.Module, frozen: Iterable[str]) -> None:
-    """Put every module whose parameters are all frozen into eval mode.
+    """Put every module whose parameters are all frozen into eval mode, and what lies between them.
 
-    A frozen batch norm must not move its statistics, and frozen layers need no dropout. Called
-    after each ``model.train()``.
+    A frozen batch norm must not move its statistics, and frozen layers need no dropout or drop
+    path, their own or one between two of them (a transformer's dropout after its embedding). What
+    comes after the first trained layer or after the last frozen one (dropout before a classifier)
+    is left as it is. Called at a run's start and after each ``model.train()``.
+
+    Args:
+        model: the network.
+        frozen: names of its frozen parameters.
     """
     names = set(frozen)
     if not names:
         return
+    between: list[nn.Module] = []  # without parameters, since the last frozen module
+    trained = False
     for prefix, module in model.named_modules():
         own = [name for name, _ in module.named_parameters(prefix=prefix)]
         if own and names.issuperset(own):
             module.eval()
+            if not trained:
+                for earlier in between:
+                    earlier.eval()
+            between = []
+        elif not own:
+            between.append(module)
+        elif any(name not in names for name, _ in module.named_parameters(prefix, recurse=False)):
+            trained = True

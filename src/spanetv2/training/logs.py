@@ -16,7 +16,14 @@ from spanetv2.training.batching import BatchPlan
 
 __all__ = ["COLUMNS", "RunLog", "TrainingLog"]
 
-COLUMNS: tuple[str, ...] = ("step", "epoch", "lr", "train/loss", "train/images_per_second")
+COLUMNS: tuple[str, ...] = (
+    "step",
+    "epoch",
+    "lr",
+    "train/loss",
+    "train/images_per_second",
+    "train/gradient_norm",
+)
 """First columns of metrics.csv; what validation measures follows. Steps are updates."""
 
 
@@ -116,7 +123,9 @@ def _short(value: Any) -> Any:
 
 
 class TrainingLog(Callback):
-    """Logs loss, learning rate and images per second every so many updates.
+    """Logs loss, learning rate, images per second and gradient norm every so many updates.
+
+    The loss is the mean over the updates since the last line, of all processes.
 
     Adds the loss up on the device, so that only a logged update waits for it. The clock stands
     still during validation and while checkpoints are written.
@@ -136,6 +145,7 @@ class TrainingLog(Callback):
         self._begin()
 
     def _begin(self) -> None:
+        self._passes: list[torch.Tensor] = []
         self._loss: torch.Tensor | None = None
         self._batches = 0
         self._spent = 0.0
@@ -168,7 +178,8 @@ class TrainingLog(Callback):
         self._since = time.perf_counter()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._pause()
+        if not trainer.sanity_checking:
+            self._pause()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._since = time.perf_counter()
@@ -182,16 +193,25 @@ class TrainingLog(Callback):
     ) -> None:
         # Lightning has divided it by the number of accumulated batches
         loss = outputs["loss"].detach() * trainer.accumulate_grad_batches
-        self._loss = loss if self._loss is None else self._loss + loss
+        self._passes.append(loss)
         self._batches += 1
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
+        factor: Any = pl_module.update_factor  # TaskModule's, known after the last pass
+        for loss in self._passes:
+            loss = loss if factor is None else loss * factor
+            self._loss = loss if self._loss is None else self._loss + loss
+        self._passes.clear()
         if trainer.global_step % self.every == 0 or trainer.is_last_batch:
-            self._write(trainer)
+            self._write(trainer, pl_module)
 
-    def _write(self, trainer: Trainer) -> None:
+    def _write(self, trainer: Trainer, module: Any) -> None:
         assert self._loss is not None
-        loss = float(self._loss) / self._batches  # waits for the device
+        total = self._loss
+        if trainer.world_size > 1:
+            total = total / trainer.world_size
+            torch.distributed.all_reduce(total)
+        loss = float(total) / self._batches  # waits for the device
         self._pause()
         images = self._batches * self.plan.per_device * self.plan.devices
         self.images += images
@@ -203,6 +223,7 @@ class TrainingLog(Callback):
             "lr": max(group["lr"] for group in trainer.optimizers[0].param_groups),
             "train/loss": loss,
             "train/images_per_second": rate,
+            "train/gradient_norm": float(module.gradient_norm),  # of this update alone
         }
         for logger in trainer.loggers:
             logger.log_metrics(values, step=trainer.global_step)

@@ -2,7 +2,7 @@
 
 import abc
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -14,8 +14,10 @@ from torch.optim import Optimizer
 
 from spanetv2.training.config import BaseRunConfig
 from spanetv2.training.data import TrainingData
+from spanetv2.training.finite import total_norm
 from spanetv2.training.freezing import hold_frozen_in_eval
 from spanetv2.training.optimizer import build_optimizer
+from spanetv2.training.resume import fit_progress
 from spanetv2.training.schedule import Schedule
 from spanetv2.training.seeding import seed_step
 
@@ -34,6 +36,12 @@ class TaskModule(LightningModule, abc.ABC):
         identity: what a checkpoint tells about the network, JSON values.
         frozen: names of parameters that stay as they are.
         lr_scale: factor of the learning rate by parameter name; see ``build_optimizer``.
+
+    Attributes:
+        gradient_norm: of the last update, before clipping.
+        means_of_passes: average over the parts of an update as version 0.1.0 did: a mean of means.
+        update_factor: what the mean over an update's passes is times, to be the whole update's
+            loss; None is 1.
     """
 
     def __init__(
@@ -56,12 +64,21 @@ class TaskModule(LightningModule, abc.ABC):
         if self.ema is not None:
             self.ema.requires_grad_(False)  # or several processes would wait for its gradients
         self._schedule: Schedule | None = None
+        self.gradient_norm = torch.zeros(())
+        self.means_of_passes = False
+        self.update_factor: Tensor | None = None
+        self._counts: list[Tensor] = []
+        self._most: int = 1
+        self._least: Tensor | float = 1.0
 
     # a task's part -------------------------------------------------------------------------------
 
     @abc.abstractmethod
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """The loss of a batch: a mean over its images, float32."""
+        """The loss of a batch: a mean over its images, float32.
+
+        A sum over something that batches hold different amounts of is divided by ``divisor``.
+        """
 
     @abc.abstractmethod
     def begin_validation(self) -> None:
@@ -111,7 +128,62 @@ class TaskModule(LightningModule, abc.ABC):
                 torch.distributed.all_reduce(on_device)
                 tensor.copy_(on_device)
 
+    # means over an update ------------------------------------------------------------------------
+
+    def divisor(self, count: Tensor, *, most: int, least: Tensor | float = 1.0) -> Tensor | int:
+        """What the loss of a pass, a sum, is divided by, so that an update's is the whole's mean.
+
+        With one pass an update and one process that is its count. Else the count of the whole
+        update is known when its last pass is over: until then sums are divided by ``most``, and
+        ``on_after_backward`` puts the gradients right. Called once in a training step.
+
+        Args:
+            count: of what the loss sums over in this pass, such as labelled pixels.
+            most: the largest count of a pass, the same in every one.
+            least: the smallest that an update's count is taken for, against divisions by 0.
+        """
+        if self.means_of_passes or self.data.plan.accumulation * self.trainer.world_size == 1:
+            return count.clamp(min=least)
+        self._counts.append(count.detach().float())
+        self._most, self._least = most, least
+        return most
+
+    def shares_of_processes(self, counts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What means over a process's part of a pass are times, to be its share of the whole's.
+
+        Gradients are averaged over the processes: with these factors that is the mean over what
+        all of them count.
+
+        Args:
+            counts: of how many each loss is the mean in this process.
+        """
+        if self.means_of_passes:
+            return {name: torch.ones_like(count) for name, count in counts.items()}
+        own = torch.stack([count.float() for count in counts.values()])
+        whole = own.clone()
+        self.sum_over_processes([whole])
+        shares = own * self.trainer.world_size / whole.clamp(min=1)
+        return dict(zip(counts, shares, strict=True))
+
+    def on_after_backward(self) -> None:
+        plan = self.data.plan
+        if len(self._counts) < plan.accumulation:
+            return  # not the last pass, or a loss whose passes weigh alike
+        count = torch.stack(self._counts).sum()
+        self._counts.clear()
+        self.sum_over_processes([count])
+        whole = self._most * plan.accumulation * self.trainer.world_size
+        self.update_factor = whole / count.clamp(min=self._least)
+        for parameter in self.net.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(self.update_factor)
+
     # training ------------------------------------------------------------------------------------
+
+    def on_fit_start(self) -> None:
+        # Lightning leaves the modes of a network as it finds them, and gives them back after
+        # validation: it never calls train().
+        hold_frozen_in_eval(self.net, self.frozen)
 
     def configure_optimizers(self) -> Optimizer:
         optimizer = build_optimizer(self.net, self.config.optimizer, lr_scale=self.lr_scale)
@@ -139,6 +211,17 @@ class TaskModule(LightningModule, abc.ABC):
         step = self.current_epoch * batches + batch_idx
         seed_step(self.config.seed, step, self.global_rank)
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Measure the gradients, and clip them if that is asked for."""
+        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
+        self.gradient_norm = total_norm(gradients)
+        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
         if self.ema is not None:
@@ -162,6 +245,8 @@ class TaskModule(LightningModule, abc.ABC):
     def on_validation_epoch_end(self) -> None:
         values = {f"val/{name}": value for name, value in self.validated().items()}
         self._synchronise_buffers(True)
+        if self.trainer.sanity_checking:
+            return  # a few images before the first update: no figure of the run
         # the same on every process, so that the mean over them changes nothing
         self.log_dict(values, logger=False, sync_dist=True)
         for logger in self.loggers:
@@ -184,3 +269,8 @@ class TaskModule(LightningModule, abc.ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["spanetv2"] = json.dumps(self.identity)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # before the data and the loops are given their states
+        data = type(self.data).__qualname__
+        fit_progress(checkpoint, self.data.plan, data=data, log="TrainingLog")

@@ -70,10 +70,13 @@ def _scaled_groups(
 ) -> list[dict[str, Any]]:
     """A group for every factor of the rate, with and without weight decay."""
     groups: dict[tuple[float, float], dict[str, Any]] = {}
+    named = set(getattr(model, "no_weight_decay", set)())
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        plain = not config.decay_all and (parameter.ndim <= 1 or name.endswith(".bias"))
+        plain = not config.decay_all and (
+            parameter.ndim <= 1 or name.endswith(".bias") or name in named
+        )
         key = (lr_scale(name), 0.0 if plain else config.weight_decay)
         empty: dict[str, Any] = {"params": [], "lr_scale": key[0], "weight_decay": key[1]}
         groups.setdefault(key, empty)["params"].append(parameter)

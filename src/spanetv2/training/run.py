@@ -21,18 +21,26 @@ from lightning.pytorch import Callback, Trainer
 from spanetv2.errors import Interrupted, UserError
 from spanetv2.files import write_json, write_text
 from spanetv2.training.batching import plan_batches
-from spanetv2.training.checkpoints import RunCheckpoints, SafeCheckpointIO, find_checkpoint
-from spanetv2.training.config import BaseRunConfig
+from spanetv2.training.checkpoints import (
+    PREVIOUS,
+    RunCheckpoints,
+    SafeCheckpointIO,
+    find_checkpoint,
+    set_aside_broken,
+)
+from spanetv2.training.config import BaseRunConfig, check, check_trainer
 from spanetv2.training.configuration import ResolvedRun
 from spanetv2.training.data import TrainingData
 from spanetv2.training.export import export_weights
+from spanetv2.training.finite import GradientWatch
 from spanetv2.training.loggers import RunLoggers, check_packages
 from spanetv2.training.logs import RunLog, TrainingLog
 from spanetv2.training.progress import RunProgress
 from spanetv2.training.record import describe_run
+from spanetv2.training.resume import RECORD, RunSoFar, describe_progress
 from spanetv2.training.schedule import lowered_warmup
 from spanetv2.training.seeding import seed_all
-from spanetv2.training.stopping import Watch
+from spanetv2.training.stopping import Watch, early_stop
 from spanetv2.training.task import TrainingTask
 
 __all__ = ["RunResult", "rank", "run_task", "say"]
@@ -95,17 +103,20 @@ def run_task(
     folder = Path(config.out)
     check_packages(config.loggers)
     checkpoint = _start_from(folder, resume=resume, overwrite=overwrite)
+    so_far = None if checkpoint is None else RunSoFar(folder, checkpoint, task)
+    changes = [] if so_far is None else so_far.compare_options(run)
     seed_all(config.seed)
     options = dict(run.trainer_options)
     monitor = _monitor(task, config)
+    check_trainer(options)
     max_steps = options.pop("max_steps", None)
     extra_callbacks = options.pop("callbacks", None) or []
     if isinstance(extra_callbacks, Callback):
         extra_callbacks = [extra_callbacks]
     if config.schedule.updates is not None:
         options["max_epochs"] = config.schedule.updates // config.schedule.validation_interval
-    if options.get("max_epochs") is None or options["max_epochs"] < 1:
-        raise UserError(f"trainer.max_epochs is {options.get('max_epochs')}, expected 1 or more")
+    max_epochs = options.get("max_epochs")
+    check(max_epochs is not None and max_epochs >= 1, "trainer.max_epochs", max_epochs, "1 or more")
     if config.ema.decay is not None and options.get("precision") in ("16-true", "bf16-true"):
         raise UserError(
             f"ema.decay with trainer.precision={options['precision']} would average in half "
@@ -125,8 +136,12 @@ def run_task(
         config,
         plan=plan,
         pin_memory=trainer.strategy.root_device.type == "cuda" if pin is None else pin,
-        limit=trainer.limit_train_batches or 1.0,
+        limit=trainer.limit_train_batches,
     )
+    if config.schedule.updates is not None:
+        limited = trainer.limit_train_batches
+        expected = "null: schedule.updates is the length of the run"
+        check(limited == 1.0, "trainer.limit_train_batches", limited, expected)
     data.fit_plan(even=task.even_batches(config))
     plan = data.plan
     trainer.accumulate_grad_batches = plan.accumulation
@@ -141,10 +156,20 @@ def run_task(
     if not data.has_validation:
         trainer.limit_val_batches = 0
 
-    step = None if checkpoint is None else _step(checkpoint)
-    if checkpoint is not None:
-        say(f"resuming from {checkpoint}, after update {step:,}")
-    watch = Watch(folder / _CHECKPOINTS / "last.ckpt")
+    step = None if so_far is None else so_far.step
+    if so_far is not None:
+        so_far.compare_numbers(data, module.identity.get("classes"))
+        module.means_of_passes = so_far.means_of_passes
+        if checkpoint is not None and checkpoint.name == PREVIOUS:
+            set_aside_broken(checkpoint.parent)
+        say("\n".join([f"resuming from {checkpoint}, after update {step:,}", *changes]))
+    by_value = trainer.gradient_clip_algorithm == "value"
+    gradients = GradientWatch(
+        clip=None if by_value else trainer.gradient_clip_val,
+        scaled=trainer.precision == "16-mixed",
+        say=say,
+    )
+    watch = Watch(folder / _CHECKPOINTS / "last.ckpt", gradients)
     log = TrainingLog(config.log_every, plan)
     saver = RunCheckpoints(
         folder / _CHECKPOINTS,
@@ -152,6 +177,7 @@ def run_task(
         watch,
         monitor=monitor,
         max_steps=None if max_steps in (None, -1) else max_steps,
+        record={RECORD: describe_progress(run, data, means_of_passes=module.means_of_passes)},
     )
     progress = []
     if options.get("enable_progress_bar") is not False:
@@ -179,6 +205,8 @@ def run_task(
         watch.uninstall()
     if watch.signal is not None:
         raise _interrupted(task, watch.signal, folder, saver)
+    if saver.max_steps is None and (told := early_stop(trainer)) is not None:
+        say(told)
     weights = folder / "weights.safetensors"
     if not trainer.is_global_zero:
         return RunResult(folder=folder, weights=weights, metrics={})
@@ -258,10 +286,6 @@ def _make_trainer(options: dict[str, Any]) -> Trainer:
         )
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
-
-
-def _step(checkpoint: Path) -> int:
-    return int(torch.load(checkpoint, weights_only=True, mmap=True)["global_step"])
 
 
 def _write_versions(

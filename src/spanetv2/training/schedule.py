@@ -3,13 +3,17 @@
 from dataclasses import replace
 from typing import Any
 
-from timm.scheduler import create_scheduler_v2
+from timm.scheduler import MultiStepLRScheduler, create_scheduler_v2
 from torch.optim import Optimizer
 
 from spanetv2.errors import UserError
 from spanetv2.training.config import ScheduleConfig
 
 __all__ = ["Schedule", "lowered_warmup"]
+
+_WITHOUT_END = ("step", "multistep", "constant")
+"""Kinds that fall at fixed places, or never, rather than over the length of the run."""
+_STEP = 90.0  # epochs, timm's default
 
 
 class Schedule:
@@ -25,13 +29,15 @@ class Schedule:
         updates_per_epoch: optimiser updates in an epoch.
 
     Raises:
-        UserError: warm-up and cooldown fill the whole run, or updates are unknown but needed.
+        UserError: warm-up and cooldown fill the whole run, the last phase does not fit into it, or
+            updates are unknown but needed.
     """
 
     def __init__(
         self, optimizer: Optimizer, config: ScheduleConfig, *, epochs: int, updates_per_epoch: int
     ):
         self.optimizer = optimizer
+        self.config = config
         self.per_update = config.step == "update"
         in_updates = config.updates is not None or config.warmup_updates is not None
         if self.per_update and updates_per_epoch <= 0 and config.updates is None:
@@ -40,24 +46,47 @@ class Schedule:
                 "or use schedule.step=epoch"
             )
         lengths = _lengths_in_updates if in_updates else _lengths_in_epochs
-        self._timm, _ = create_scheduler_v2(
-            optimizer,
-            sched=config.name,
-            warmup_lr=config.warmup_lr,
-            min_lr=config.min_lr,
-            decay_rate=config.decay_rate,
-            cycle_decay=1.0,
-            step_on_epochs=not self.per_update,
-            **lengths(config, epochs, updates_per_epoch),
-        )
+        options = lengths(config, epochs, updates_per_epoch)
+        unit = options["updates_per_epoch"] if self.per_update else 1
+        self._warmup: int = options["warmup_epochs"] * unit
+        self._cooldown_from: int | None = None
+        if config.cooldown_epochs:
+            prefix = self._warmup if options.get("warmup_prefix") else 0
+            self._cooldown_from = options["num_epochs"] * unit + prefix
+        try:
+            self._timm, _ = create_scheduler_v2(
+                optimizer,
+                sched=config.name,
+                warmup_lr=config.warmup_lr,
+                min_lr=config.min_lr,
+                decay_rate=config.decay_rate,
+                cycle_decay=1.0,
+                step_on_epochs=not self.per_update,
+                **options,
+            )
+        except ValueError as error:  # a last phase of wsd that is longer than the run, or empty
+            raise UserError(
+                f"schedule.decay_epochs is {config.decay_epochs} in a run of trainer.max_epochs="
+                f"{epochs}: {error}"
+            ) from error
+        if isinstance(self._timm, MultiStepLRScheduler):
+            # timm compares with the step to come, and so decays one before the milestone
+            self._timm.decay_t = sorted(m * unit + 1 for m in options["decay_milestones"])
 
     def apply(self, *, epoch: int, update: int) -> None:
         """Set the rates for what comes next: the given epoch (0-based) and update (0-based)."""
         assert self._timm is not None
+        place = update if self.per_update else epoch
         if self.per_update:
             self._timm.step_update(update)
         else:
             self._timm.step(epoch)
+        # these of timm's know neither a lowest rate nor an end
+        if self.config.name in _WITHOUT_END and place >= self._warmup:
+            cooling = self._cooldown_from is not None and place >= self._cooldown_from
+            for group in self.optimizer.param_groups:
+                lowest = self.config.min_lr * group.get("lr_scale", 1.0)
+                group["lr"] = lowest if cooling else max(group["lr"], lowest)
 
 
 def lowered_warmup(
@@ -125,15 +154,17 @@ def _lengths_in_updates(
             f"a run of {total + cooldown} updates leaves none after schedule.warmup_updates="
             f"{warmup}; train longer or lower it"
         )
-    smooth = config.name not in ("step", "multistep", "constant")
+    smooth = config.name not in _WITHOUT_END
     decay = config.decay_epochs
+    if decay is None and config.name == "step":
+        decay = _STEP
+    share = config.name == "wsd" and decay is not None and decay < 1  # of the length
     return {
         "num_epochs": total - warmup if smooth else total,
         "warmup_prefix": smooth,
         "warmup_epochs": warmup,
         "cooldown_epochs": cooldown,
-        "decay_epochs": decay if decay is None or decay < 1 else decay * updates_per_epoch,
-        # timm decays one step before a milestone
-        "decay_milestones": [m * updates_per_epoch + 1 for m in config.decay_milestones],
+        "decay_epochs": decay if decay is None or share else decay * updates_per_epoch,
+        "decay_milestones": [m * updates_per_epoch for m in config.decay_milestones],
         "updates_per_epoch": 1,
     }

@@ -1,4 +1,4 @@
-"""Ending a run early and cleanly: signals, and losses that are no longer numbers."""
+"""Ending a run early and cleanly: signals, losses and gradients that are no longer numbers."""
 
 import os
 import signal
@@ -10,28 +10,54 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 
 from spanetv2.errors import Interrupted
-from spanetv2.training.finite import BadLoss, LossWatch, NonFiniteError
+from spanetv2.training.finite import BadLoss, GradientWatch, LossWatch, NonFiniteError
 
-__all__ = ["Interrupted", "Watch", "shield_worker"]
+__all__ = ["Interrupted", "Watch", "early_stop", "is_stopping", "shield_worker"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+def is_stopping(trainer: Trainer) -> bool:
+    """Whether the run ends here: it was asked to, and ``trainer.min_epochs`` are over."""
+    return trainer.should_stop and trainer.fit_loop._can_stop_early
+
+
+def early_stop(trainer: Trainer) -> str | None:
+    """A line about a run that a callback ended before its length; None for others.
+
+    Args:
+        trainer: of a run that is over.
+    """
+    if not trainer.should_stop or trainer.current_epoch >= (trainer.max_epochs or 0):
+        return None
+    callbacks = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+    reasons = [
+        " ".join((callback.stopping_reason_message or "").split())
+        for callback in callbacks
+        if isinstance(callback, EarlyStopping)
+    ]
+    reason = "; ".join(filter(None, reasons)) or "a callback asked for it"
+    return f"stopped after epoch {trainer.current_epoch} of {trainer.max_epochs}: {reason}"
+
+
 class Watch(Callback):
-    """After every batch: has anyone asked to stop, and is the loss still a number?
+    """After every batch: has anyone asked to stop, are loss and gradients still numbers?
 
     A signal only sets a flag; the run stops after the optimiser update under way, when the
-    checkpoint callback has saved it. With several processes they agree on both questions at
+    checkpoint callback has saved it. With several processes they agree on these questions at
     every batch, so that all stop at the same one.
 
     Args:
         checkpoint: file that a message may name as the last good one.
+        gradients: counts updates whose gradients are no numbers.
     """
 
-    def __init__(self, checkpoint: Path):
+    def __init__(self, checkpoint: Path, gradients: GradientWatch):
         self.checkpoint = checkpoint
+        self.gradients = gradients
         self.signal: int | None = None
         self.losses = LossWatch()
         self._before: dict[int, Any] = {}
@@ -66,6 +92,15 @@ class Watch(Callback):
 
     # hooks ---------------------------------------------------------------------------------------
 
+    def state_dict(self) -> dict[str, Any]:
+        self.gradients.flush()
+        watch = self.gradients
+        return {"bad": watch.bad, "vanished": watch.vanished, "in_a_row": watch.in_a_row}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for name, value in state_dict.items():
+            setattr(self.gradients, name, value)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.install()  # again: Lightning has put its own handler in since
 
@@ -76,16 +111,24 @@ class Watch(Callback):
         update = trainer.global_step - (0 if accumulating else 1)
         lr = max(group["lr"] for group in trainer.optimizers[0].param_groups)
         bad = self.losses.note(outputs["loss"], update=update, epoch=trainer.current_epoch, lr=lr)
+        stuck = False
+        if not accumulating:
+            norm: Any = pl_module.gradient_norm  # TaskModule's
+            stuck = self.gradients.note(norm, update=update)
         number = self.signal or 0
         if trainer.world_size > 1:
-            told = torch.tensor([bad is not None, number], device=trainer.strategy.root_device)
+            flags = [bad is not None, stuck, number]
+            told = torch.tensor(flags, device=trainer.strategy.root_device)
             torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
-            any_bad, number = (int(value) for value in told.tolist())
+            any_bad, any_stuck, number = (int(value) for value in told.tolist())
+            stuck = bool(any_stuck)
             if any_bad and bad is None:
                 value = float("nan")
                 bad = BadLoss(value=value, update=update, epoch=trainer.current_epoch, lr=lr)
         if bad is not None:
             raise self.error(bad)
+        if stuck:
+            raise self._stuck(trainer, lr)
         if number and not accumulating and not trainer.is_last_batch:
             # the end of an epoch is left to on_train_epoch_end and to the checkpoint callback
             self._stop(trainer, number)
@@ -119,6 +162,14 @@ class Watch(Callback):
         """
         if (bad := self.losses.flush()) is not None:
             raise self.error(bad)
+
+    def _stuck(self, trainer: Trainer, lr: float) -> NonFiniteError:
+        return NonFiniteError(
+            f"the gradients of the last {self.gradients.in_a_row} updates were NaN or infinite, up "
+            f"to update {trainer.global_step} (epoch {trainer.current_epoch + 1}, learning rate "
+            f"{lr:.3g}), so that nothing is learned; {self.last_good()}; lower optimizer.lr, look "
+            "for images or features that are constant, or use --trainer.precision 32-true"
+        )
 
     def error(self, bad: BadLoss) -> NonFiniteError:
         """What to tell the user."""

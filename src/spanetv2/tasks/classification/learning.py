@@ -90,17 +90,19 @@ def make_module(
     """Build the network of a run, with the weights to start from, and its training step.
 
     Raises:
-        UserError: no such model, weights that do not fit, or fewer outputs than classes.
+        UserError: no such model, weights that do not fit, fewer outputs than classes, or one class.
     """
-    if len(classes) == 1:
+    if len(classes) < 2:
         raise UserError(
-            f"got one class, {classes[0]!r}, expected two or more: there is nothing to tell apart"
+            f"got {len(classes)} class ({', '.join(classes)}), expected 2 or more: with one there "
+            "is nothing to learn"
         )
     net = build_model(
         config.model,
         num_classes=len(classes),
         input_size=config.preprocessing.input_size,
         weights=config.weights,
+        classes=classes,
     )
     outputs = int(net.num_classes)  # pyright: ignore[reportArgumentType]
     if outputs < len(classes):

@@ -1,5 +1,7 @@
 """The detector of a run."""
 
+from collections.abc import Sequence
+
 from spanetv2.errors import UserError
 from spanetv2.models.factory import resolve_name
 from spanetv2.models.variants import VARIANTS
@@ -12,12 +14,15 @@ from spanetv2.training.backbone import backbone_name, backbone_options, check_st
 __all__ = ["build_detector"]
 
 
-def build_detector(config: RunConfig, num_classes: int) -> Detector:
+def build_detector(
+    config: RunConfig, num_classes: int, *, classes: Sequence[str] | None = None
+) -> Detector:
     """Build the detector, from weights to start from where given.
 
     Args:
         config: of the run.
         num_classes: of the data set.
+        classes: their names in order.
 
     Raises:
         UserError: no such model or file, an option it does not take, weights that do not fit.
@@ -46,7 +51,7 @@ def build_detector(config: RunConfig, num_classes: int) -> Detector:
         **options,
     )
     if whole is not None:
-        start_from(model, whole)
+        start_from(model, whole, classes=classes)
     if config.model.grad_checkpointing:
         model.pyramid.backbone.set_grad_checkpointing()
     return model

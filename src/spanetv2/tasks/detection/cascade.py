@@ -18,6 +18,7 @@ from torchvision.ops import (
 )
 
 from spanetv2.tasks.detection.options import CascadeStage
+from spanetv2.tasks.detection.parts import CountingSampler
 
 __all__ = ["CascadeRoIHeads", "stage_heads"]
 
@@ -218,7 +219,7 @@ def stage_heads(
         detections: boxes per image at most.
     """
     dx, dy, dw, dh = config.stds
-    return ObjectHeads(
+    heads = ObjectHeads(
         pools[0],
         *box,
         fg_iou_thresh=config.iou,
@@ -233,10 +234,19 @@ def stage_heads(
         mask_head=mask[0] if mask else None,
         mask_predictor=mask[1] if mask else None,
     )
+    heads.fg_bg_sampler = CountingSampler(samples, positive)
+    return heads
 
 
 class ObjectHeads(RoIHeads):
-    """torchvision's RoI heads; objects without a mask teach them class and box alone."""
+    """torchvision's RoI heads; objects without a mask teach them class and box alone.
+
+    Attributes:
+        masks_learned: of how many objects the last mask loss is the mean; None where it is those of
+            the sampler.
+    """
+
+    masks_learned: Tensor | None = None
 
     def forward(
         self,
@@ -245,6 +255,7 @@ class ObjectHeads(RoIHeads):
         image_shapes: list[tuple[int, int]],
         targets: list[dict[str, Tensor]] | None = None,
     ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
+        self.masks_learned = None
         mixed = targets is not None and any("has_mask" in target for target in targets)
         if not (self.training and self.has_mask() and mixed):
             return super().forward(features, proposals, image_shapes, targets)
@@ -351,6 +362,8 @@ def _mask_loss(
         i[target["has_mask"][m[i]]] if "has_mask" in target else i
         for i, m, target in zip(objects, sampled_matched, targets, strict=True)
     ]
+    if isinstance(stage, ObjectHeads):
+        stage.masks_learned = torch.tensor(sum(map(len, objects)), device=labels[0].device)
     boxes = [b[i] for b, i in zip(sampled, objects, strict=True)]
     matched = [m[i] for m, i in zip(sampled_matched, objects, strict=True)]
     pooled = _module(stage.mask_roi_pool)(features, boxes, image_shapes)

@@ -51,6 +51,10 @@ class Detection(TaskModule):
 
     def training_step(self, batch: DetectionBatch, batch_idx: int) -> Tensor:
         losses: dict[str, Tensor] = self.net(batch.images, batch.targets)
+        if self.trainer.world_size > 1:
+            assert isinstance(self.net, Detector)
+            shares = self.shares_of_processes(self.net.loss_counts())
+            losses = {name: shares[name] * loss for name, loss in losses.items()}
         return torch.stack([loss.float() for loss in losses.values()]).sum()
 
     def begin_validation(self) -> None:
@@ -79,7 +83,7 @@ def make_module(config: RunConfig, data: DetectionData) -> Detection:
     """
     # What the data decided: whether there are masks.
     config = dataclasses.replace(config, detector=data.detector)
-    net = build_detector(config, len(data.classes))
+    net = build_detector(config, len(data.classes), classes=data.classes)
     identity = detector_record(net, classes=data.classes, category_ids=data.train.category_ids)
     decay = config.optimizer.layer_decay
     scale = None if decay is None else by_layers(net.pyramid.backbone.name).lr_scale(decay)

@@ -18,6 +18,7 @@ from spanetv2.tasks.detection.cascade import CascadeRoIHeads, stage_heads
 from spanetv2.tasks.detection.options import CascadeStage, DetectorOptions
 from spanetv2.tasks.detection.parts import (
     BoxPredictor,
+    CountingSampler,
     MaskPredictor,
     RoIPool,
     box_head,
@@ -164,6 +165,26 @@ class Detector(nn.Module):
         proposals, losses = self.rpn(batch, features, usable)
         _, more = self.roi_heads(features, proposals, batch.image_sizes, usable)
         return {**{f"rpn_{_SHORT[name]}": loss for name, loss in losses.items()}, **_short(more)}
+
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that the backbone asks weight decay to leave alone (timm's interface)."""
+        return {f"pyramid.backbone.{name}" for name in self.pyramid.backbone.no_weight_decay()}
+
+    def loss_counts(self) -> dict[str, Tensor]:
+        """Of how many each loss of the last training pass is the mean, by the losses' names.
+
+        The proposals' losses and those of box heads are divided by the boxes sampled in all images
+        of the pass, those of masks by the objects with one among them (and the pixels of a mask).
+        """
+        _, anchors = cast(CountingSampler, self.rpn.fg_bg_sampler).counts()
+        counts = {"rpn_objectness": anchors, "rpn_box": anchors}
+        cascade = isinstance(self.roi_heads, CascadeRoIHeads)
+        for index, heads in enumerate(self._heads()):
+            prefix = f"stage{index}_" if cascade else ""
+            objects, boxes = heads.fg_bg_sampler.counts()
+            masks = objects if heads.masks_learned is None else heads.masks_learned
+            counts |= {f"{prefix}classifier": boxes, f"{prefix}box": boxes, f"{prefix}mask": masks}
+        return counts
 
     def count_pass(self, images_BCHW: Tensor, *, boxes: int = 1000, masks: int = 100) -> None:
         """Run every layer once, heads on a fixed number of boxes: for counting operations.

@@ -10,6 +10,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import (
     FastRCNNConvFCHead,
@@ -28,6 +29,7 @@ from spanetv2.tasks.detection.pyramid import LEVELS
 __all__ = [
     "Anchors",
     "BoxPredictor",
+    "CountingSampler",
     "MaskPredictor",
     "ProposalHead",
     "RoIPool",
@@ -35,6 +37,8 @@ __all__ = [
     "mask_head",
     "proposal_network",
 ]
+
+_RPN_POSITIVE = 0.5
 
 
 class Anchors(AnchorGenerator):
@@ -59,6 +63,23 @@ class Anchors(AnchorGenerator):
         steps = [[torch.tensor(stride, device=device)] * 2 for stride in self.strides]
         anchors = torch.cat(self.grid_anchors(grids, steps))
         return [anchors] * len(image_list.image_sizes)
+
+
+class CountingSampler(BalancedPositiveNegativeSampler):
+    """torchvision's sampler, which remembers how many it took last: what losses are divided by."""
+
+    def __init__(self, batch_size_per_image: int, positive_fraction: float):
+        super().__init__(batch_size_per_image, positive_fraction)
+        self._taken: tuple[list[Tensor], list[Tensor]] = ([], [])
+
+    def __call__(self, matched_idxs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        self._taken = super().__call__(matched_idxs)
+        return self._taken
+
+    def counts(self) -> tuple[Tensor, Tensor]:
+        """(objects' samples, all samples) of all images of the last batch."""
+        positive, negative = (torch.cat(masks).sum() for masks in self._taken)
+        return positive, positive + negative
 
 
 class ProposalHead(RPNHead):
@@ -121,13 +142,13 @@ def proposal_network(
 ) -> RegionProposalNetwork:
     """The region proposal network on the five levels of a pyramid."""
     anchors = Anchors(options.anchor_sizes, options.anchor_ratios, [*strides, 2 * max(strides)])
-    return RegionProposalNetwork(
+    network = RegionProposalNetwork(
         anchors,
         ProposalHead(channels, len(options.anchor_ratios)),
         fg_iou_thresh=0.7,
         bg_iou_thresh=0.3,
         batch_size_per_image=options.rpn_samples,
-        positive_fraction=0.5,
+        positive_fraction=_RPN_POSITIVE,
         pre_nms_top_n={
             "training": options.proposals_before_nms_train,
             "testing": options.proposals_before_nms_test,
@@ -135,6 +156,8 @@ def proposal_network(
         post_nms_top_n={"training": options.proposals_train, "testing": options.proposals_test},
         nms_thresh=options.proposal_nms,
     )
+    network.fg_bg_sampler = CountingSampler(options.rpn_samples, _RPN_POSITIVE)
+    return network
 
 
 def box_head(options: DetectorOptions, channels: int) -> nn.Module:

@@ -108,6 +108,7 @@ class DetectionData(TrainingData):
             seed=self.seed,
             rank=rank,
             world=world,
+            order_of=self.order_of,
         )
         return train_batches(
             self.train,

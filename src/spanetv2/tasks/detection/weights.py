@@ -17,6 +17,7 @@ from spanetv2.models.weights.compare import compare_states
 from spanetv2.tasks.detection.data.ids import OwnId
 from spanetv2.tasks.detection.model import Detector, create_detector
 from spanetv2.tasks.detection.options import DetectorOptions
+from spanetv2.training.class_heads import moved_rows, rows_of_classes, say_new_head
 
 __all__ = ["detector_record", "load_detector", "save_detector", "start_from"]
 
@@ -129,16 +130,22 @@ def load_detector(
 _OF_CLASSES = ("cls_score", "bbox_pred", "mask_fcn_logits")
 
 
-def start_from(model: Detector, checkpoint: Checkpoint) -> list[str]:
+def start_from(
+    model: Detector, checkpoint: Checkpoint, *, classes: Sequence[str] | None = None
+) -> list[str]:
     """Start training from another detector, which may have been trained for other classes.
+
+    What tells classes is taken by their names, or stays as it is where they are others.
 
     Args:
         model: to be trained; loaded in place.
         checkpoint: of a detector of the same kind.
+        classes: names of the model's classes in order; None takes them for the checkpoint's where
+            their numbers agree.
 
     Returns:
-        Names of what kept its values: what depends on the classes where their number differs, and
-        mask heads where the other has none.
+        Names of what kept its values: what depends on the classes where these are others, and mask
+        heads where the other has none.
 
     Raises:
         UserError: it is another kind of detector; the model is left as it was.
@@ -147,17 +154,18 @@ def start_from(model: Detector, checkpoint: Checkpoint) -> list[str]:
     state = dict(checkpoint.state_dict)
     if not model.options.masks:  # it learns from boxes alone
         state = {name: value for name, value in state.items() if not _is_of_masks(name)}
-    kept = []
-    if not any(map(_is_of_masks, state)):
-        kept = [name for name in expected if _is_of_masks(name)]
-    kept += [
+    no_masks = not any(map(_is_of_masks, state))
+    without = [name for name in expected if no_masks and _is_of_masks(name)]
+    of_classes = [
         name
-        for name, value in expected.items()
-        if name in state
-        and state[name].shape != value.shape
-        and name.startswith("roi_heads.")
-        and name.split(".")[-2] in _OF_CLASSES
+        for name in expected
+        if name in state and name.startswith("roi_heads.") and name.split(".")[-2] in _OF_CLASSES
     ]
+    rows = rows_of_classes(checkpoint.classes, classes)
+    others = [n for n in of_classes if rows is None or state[n].shape != expected[n].shape]
+    if rows is not None and not others:
+        state |= moved_rows(state, of_classes, rows, before=1)
+    kept = [*without, *others]
     state |= {name: expected[name] for name in kept}
     if difference := compare_states(state, expected):
         raise UserError(
@@ -165,6 +173,8 @@ def start_from(model: Detector, checkpoint: Checkpoint) -> list[str]:
             f"{difference.first()})"
         )
     model.load_state_dict(state)
+    if others:
+        say_new_head(checkpoint.path, checkpoint.classes, classes)
     return kept
 
 

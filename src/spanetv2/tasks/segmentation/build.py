@@ -1,5 +1,7 @@
 """The segmentation model of a run."""
 
+from collections.abc import Sequence
+
 from spanetv2.models.weights import read_checkpoint
 from spanetv2.tasks.segmentation.config import RunConfig
 from spanetv2.tasks.segmentation.model import SegmentationModel, create_segmenter
@@ -9,12 +11,15 @@ from spanetv2.training.backbone import backbone_name, backbone_options, check_st
 __all__ = ["build_segmenter"]
 
 
-def build_segmenter(config: RunConfig, num_classes: int) -> SegmentationModel:
+def build_segmenter(
+    config: RunConfig, num_classes: int, *, classes: Sequence[str] | None = None
+) -> SegmentationModel:
     """Build the model, from weights to start from where given.
 
     Args:
         config: of the run.
         num_classes: of the data set.
+        classes: their names in order.
 
     Raises:
         UserError: no such model or file, an option it does not take, weights that do not fit.
@@ -34,7 +39,7 @@ def build_segmenter(config: RunConfig, num_classes: int) -> SegmentationModel:
         **options,
     )
     if whole is not None:
-        start_from(model, whole)
+        start_from(model, whole, classes=classes)
     if config.model.grad_checkpointing:
         model.backbone.set_grad_checkpointing()
     return model

@@ -58,9 +58,14 @@ class Segmentation(TaskModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images_BCHW, labels_BHW = batch
         scores, auxiliary = self.net.forward_train(images_BCHW)
-        loss = pixel_loss(scores, labels_BHW, self.class_weights)
+        divisor = self.divisor(
+            labelled(labels_BHW, self.class_weights),
+            most=labels_BHW.numel(),
+            least=1.0 if self.class_weights is None else self.class_weights.min(),
+        )
+        loss = pixel_sum(scores, labels_BHW, self.class_weights) / divisor
         if auxiliary is not None:
-            extra = pixel_loss(auxiliary, labels_BHW, self.class_weights)
+            extra = pixel_sum(auxiliary, labels_BHW, self.class_weights) / divisor
             loss = loss + self.config.auxiliary_weight * extra
         return loss
 
@@ -91,10 +96,24 @@ class Segmentation(TaskModule):
         }
 
 
-def pixel_loss(
+def labelled(labels_BHW: Tensor, class_weights_K: Tensor | None = None) -> Tensor:
+    """Number of labelled pixels; with weights, what they weigh together.
+
+    Args:
+        labels_BHW: classes, 255 for pixels that are not labelled.
+        class_weights_K: above 0; None is 1 for each class.
+    """
+    labels = labels_BHW.long()
+    if class_weights_K is None:
+        return (labels != IGNORED).sum()
+    weighed = class_weights_K[labels.clamp(max=len(class_weights_K) - 1)] * (labels != IGNORED)
+    return weighed.sum()
+
+
+def pixel_sum(
     scores_BKHW: Tensor, labels_BHW: Tensor, class_weights_K: Tensor | None = None
 ) -> Tensor:
-    """Cross-entropy in nats, averaged over the labelled pixels; 0 where there is none.
+    """Cross-entropy in nats, summed over the labelled pixels; 0 where there is none.
 
     With weights, every pixel counts as much as its class weighs. That alone would teach the
     network the probabilities of a world in which heavy classes are more frequent, and it would
@@ -108,24 +127,34 @@ def pixel_loss(
         class_weights_K: above 0; None is 1 for each class.
     """
     scores, labels = scores_BKHW.float(), labels_BHW.long()
-    if class_weights_K is None:
-        total = F.cross_entropy(scores, labels, ignore_index=IGNORED, reduction="sum")
-        return total / (labels != IGNORED).sum().clamp(min=1)
-    scores = scores + class_weights_K.log()[:, None, None]
-    total = F.cross_entropy(
+    if class_weights_K is not None:
+        scores = scores + class_weights_K.log()[:, None, None]
+    return F.cross_entropy(
         scores, labels, weight=class_weights_K, ignore_index=IGNORED, reduction="sum"
     )
-    weighed = class_weights_K[labels.clamp(max=len(class_weights_K) - 1)] * (labels != IGNORED)
-    return total / weighed.sum().clamp(min=class_weights_K.min())
+
+
+def pixel_loss(
+    scores_BKHW: Tensor, labels_BHW: Tensor, class_weights_K: Tensor | None = None
+) -> Tensor:
+    """``pixel_sum`` divided by ``labelled``: the mean over the labelled pixels, 0 without any."""
+    least = 1.0 if class_weights_K is None else class_weights_K.min()
+    count = labelled(labels_BHW, class_weights_K).clamp(min=least)
+    return pixel_sum(scores_BKHW, labels_BHW, class_weights_K) / count
 
 
 def make_module(config: RunConfig, data: SegmentationData) -> Segmentation:
     """Build the model of a run, with the weights to start from, and its training step.
 
     Raises:
-        UserError: no such model, weights that do not fit, or weights of unknown classes.
+        UserError: no such model, weights that do not fit, weights of unknown classes, or one class.
     """
-    net = build_segmenter(config, len(data.classes))
+    if len(data.classes) < 2:
+        raise UserError(
+            f"got {len(data.classes)} class ({', '.join(data.classes)}), expected 2 or more: with "
+            "one there is nothing to learn; is the background a class?"
+        )
+    net = build_segmenter(config, len(data.classes), classes=data.classes)
     identity = segmenter_record(
         net,
         classes=data.classes,

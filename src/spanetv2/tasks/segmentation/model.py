@@ -103,6 +103,10 @@ class SegmentationModel(nn.Module):
             return scores, None
         return scores, self._resized(self.auxiliary(maps), images_BCHW)
 
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that the backbone asks weight decay to leave alone (timm's interface)."""
+        return {f"backbone.{name}" for name in self.backbone.no_weight_decay()}
+
     @staticmethod
     def _resized(scores_BKHW: Tensor, images_BCHW: Tensor) -> Tensor:
         return resize(scores_BKHW, (images_BCHW.shape[-2], images_BCHW.shape[-1]))

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,10 +13,12 @@ from spanetv2.models.weights.compare import compare_states
 from spanetv2.models.weights.read import Checkpoint, CheckpointSource, read_checkpoint
 from spanetv2.models.weights.save import save_state_dict
 from spanetv2.tasks.segmentation.model import HeadOptions, SegmentationModel, create_segmenter
+from spanetv2.training.class_heads import moved_rows, rows_of_classes, say_new_head
 
 __all__ = ["load_segmenter", "save_segmenter", "segmenter_record", "start_from"]
 
 TASK = "segmentation"
+_OF_CLASSES = re.compile(r"(head|auxiliary)\.classifier\.")
 _logger = logging.getLogger("spanetv2")
 
 
@@ -115,12 +118,18 @@ def load_segmenter(
     return model.to(device).eval(), checkpoint
 
 
-def start_from(model: SegmentationModel, checkpoint: Checkpoint) -> list[str]:
+def start_from(
+    model: SegmentationModel, checkpoint: Checkpoint, *, classes: Sequence[str] | None = None
+) -> list[str]:
     """Start training from another segmentation model: everything that fits is taken.
+
+    What tells classes is taken by their names, or stays as it is where they are others.
 
     Args:
         model: to be trained.
         checkpoint: of a segmentation model with the same backbone.
+        classes: names of the model's classes in order; None takes them for the checkpoint's where
+            their numbers agree.
 
     Returns:
         Names of the parameters that keep their initial values.
@@ -138,8 +147,17 @@ def start_from(model: SegmentationModel, checkpoint: Checkpoint) -> list[str]:
         )
     left_out = {*difference.unexpected, *difference.other_shapes}
     fitting = {k: v for k, v in checkpoint.state_dict.items() if k not in left_out}
+    of_classes = [name for name in fitting if _OF_CLASSES.match(name)]
+    rows = rows_of_classes(checkpoint.classes, classes)
+    if rows is not None:
+        same_number = len(rows) == model.num_classes
+        fitting |= moved_rows(fitting, of_classes, rows) if same_number else {}
+    else:
+        say_new_head(checkpoint.path, checkpoint.classes, classes)
+        fitting = {k: v for k, v in fitting.items() if k not in of_classes}
+        kept += of_classes
     model.load_state_dict(fitting, strict=False)
-    if kept:
+    if kept and rows is not None:
         _logger.warning(
             "%s: %d parameters of the heads keep their initial values (first: %s)",
             checkpoint.path,

@@ -1,5 +1,7 @@
 """Batches of images that are all wide, or all tall."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from spanetv2.data.sampler import EpochSampler
@@ -22,6 +24,9 @@ class AspectRatioSampler(EpochSampler):
         rank: this process, 0 <= rank < world.
         world: number of processes.
         drop_last: leave out the last, incomplete batch.
+        order_of: images of the batches that an epoch's order is made for, by epoch; None is
+            ``batch_size`` for all. An epoch that was begun with other batches is ended in its
+            order, in which then a batch may hold both kinds.
 
     Yields:
         Lists of ``(epoch, index)``, as ``EpochSampler`` does.
@@ -39,6 +44,7 @@ class AspectRatioSampler(EpochSampler):
         rank: int = 0,
         world: int = 1,
         drop_last: bool = True,
+        order_of: Callable[[int], int] | None = None,
     ):
         super().__init__(
             len(sizes),
@@ -49,17 +55,17 @@ class AspectRatioSampler(EpochSampler):
             shuffle=True,
             drop_last=drop_last,
         )
+        self.order_of = order_of or (lambda _: batch_size)
         self.wide = np.asarray(sizes)[:, 1] > np.asarray(sizes)[:, 0]
 
     def _order(self, epoch: int) -> np.ndarray:
         order = super()._order(epoch)
+        size = self.order_of(epoch)
         kinds = [order[self.wide[order]], order[~self.wide[order]]]
-        whole = [len(kind) // self.batch_size * self.batch_size for kind in kinds]
-        pure = [
-            kind[:end].reshape(-1, self.batch_size) for kind, end in zip(kinds, whole, strict=True)
-        ]
+        whole = [len(kind) // size * size for kind in kinds]
+        pure = [kind[:end].reshape(-1, size) for kind, end in zip(kinds, whole, strict=True)]
         rest = np.concatenate([kind[end:] for kind, end in zip(kinds, whole, strict=True)])
-        mixed = len(rest) // self.batch_size * self.batch_size
-        batches = np.concatenate([*pure, rest[:mixed].reshape(-1, self.batch_size)])
+        mixed = len(rest) // size * size
+        batches = np.concatenate([*pure, rest[:mixed].reshape(-1, size)])
         shuffled = np.random.default_rng([self.seed, epoch, 1]).permutation(len(batches))
         return np.concatenate([batches[shuffled].ravel(), rest[mixed:]])

@@ -1,0 +1,73 @@
+"""Which rows of a layer that tells classes go on, when a run starts from other weights."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+
+from torch import Tensor
+
+__all__ = ["moved_rows", "rows_of_classes", "say_new_head"]
+
+_logger = logging.getLogger("spanetv2")
+
+
+def rows_of_classes(known: Sequence[str] | None, wanted: Sequence[str] | None) -> list[int] | None:
+    """The row of each class in weights, by its name.
+
+    Where names are not known on one side, equal numbers must do: the rows stay where they are.
+
+    Args:
+        known: names of the weights' classes by row.
+        wanted: names of the run's.
+
+    Returns:
+        A row for each class of the run; None where the classes are others.
+
+    Example:
+        >>> rows_of_classes(["cat", "dog"], ["dog", "cat"]), rows_of_classes(["cat"], ["dog"])
+        ([1, 0], None)
+    """
+    if known is None or wanted is None:
+        return list(range(len(known or wanted or ())))
+    if list(known) == list(wanted):
+        return list(range(len(known)))
+    if len(set(known)) < len(known) or sorted(known) != sorted(wanted):
+        return None
+    return [list(known).index(name) for name in wanted]
+
+
+def moved_rows(
+    state: Mapping[str, Tensor], names: Iterable[str], rows: Sequence[int], *, before: int = 0
+) -> dict[str, Tensor]:
+    """Layers with their rows in another order.
+
+    Args:
+        state: weights and biases by name, one or more rows for each class.
+        names: which.
+        rows: what ``rows_of_classes`` gave.
+        before: classes that have no name and come first, such as the background.
+    """
+    order = [*range(before), *(row + before for row in rows)]
+    moved: dict[str, Tensor] = {}
+    for name in names:
+        value = state[name]
+        each = value.shape[0] // len(order)  # a detector has four numbers of a box for a class
+        grouped = value.reshape(len(order), each, *value.shape[1:])
+        moved[name] = grouped[order].reshape(value.shape)
+    return moved
+
+
+def say_new_head(where: object, known: Sequence[str] | None, wanted: Sequence[str] | None) -> None:
+    """Tell that what tells classes is made anew."""
+    _logger.warning(
+        "%s: trained for other classes (%s, not %s): the layers that tell classes are made anew",
+        where,
+        _some(known),
+        _some(wanted),
+    )
+
+
+def _some(names: Sequence[str] | None) -> str:
+    if names is None:
+        return "without names"
+    more = f", ... {len(names)} in all" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

@@ -1,0 +1,181 @@
+"""What may change when a run goes on acts; what may not is refused and changes nothing."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+import spanetv2
+from spanetv2.errors import UserError
+from spanetv2.training.config import ScheduleConfig
+from spanetv2.training.run import RunResult
+from spanetv2.training.schedule import Schedule
+
+BASE: dict[str, Any] = {
+    "log_every": 1,
+    "model": {"name": "test_resnet", "stem_stride": None, "drop_path": None},
+    "data": {"dataset": "digits", "total_batch": 12, "workers": 0, "val_batch_size": 60},
+    "preprocessing": {"input_size": [1, 32, 32], "mean": [0.3], "std": [0.4]},
+    "optimizer": {"lr": 1e-3},
+    "schedule": {"warmup_epochs": 0},
+    "checkpoints": {"every_steps": 1},
+    "trainer": {
+        "max_epochs": 2,
+        "accelerator": "cpu",
+        "devices": 1,
+        "limit_val_batches": 1,
+        "limit_train_batches": 0.08,  # 9 updates
+    },
+}
+
+
+class Seen(Callback):
+    """Notes the images of every update: the sums of their pixels, which no two share."""
+
+    def __init__(self) -> None:
+        self.updates: dict[int, list[int]] = {}
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        images = batch[0].double().flatten(1)
+        sums = (images * torch.arange(1, images.shape[1] + 1)).sum(1)
+        found = [round(float(value), 3) for value in sums]
+        self.updates.setdefault(trainer.global_step, []).extend(found)
+
+
+def train(out: Path, *, resume: bool = False, **overrides: Any) -> RunResult:
+    return spanetv2.train("classification", BASE, out=out, overrides=overrides, resume=resume)
+
+
+def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(p): (p.read_bytes(), p.stat().st_mtime_ns) for p in [*files]}
+
+
+def rates(folder: Path) -> list[float]:
+    with (folder / "logs" / "metrics.csv").open(newline="") as stream:
+        return [float(row["lr"]) for row in csv.DictReader(stream) if row["train/loss"]]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Seen]:
+    """A run that nothing interrupted."""
+    seen = Seen()
+    out = tmp_path_factory.mktemp("whole") / "run"
+    train(out, **{"trainer.callbacks": [seen]})
+    return out, seen
+
+
+@pytest.mark.parametrize("sizes", [(None, 4), (4, 6)])
+def test_other_batches_go_on_at_the_image_where_the_run_was(
+    tmp_path: Path,
+    whole: tuple[Path, Seen],
+    sizes: tuple[int | None, int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, seen = tmp_path / "run", Seen()
+    more: dict[str, Any] = {"trainer.callbacks": [seen], "data.batch_size": sizes[0]}
+    for steps in (4, 13):  # amid the first epoch, amid the second
+        train(out, resume=steps > 4, **{**more, "trainer.max_steps": steps})
+        more["data.batch_size"] = sizes[1]
+    said = capsys.readouterr().err
+    assert (
+        f"no longer bit by bit what an uninterrupted run gives: data.batch_size {sizes[1]}" in said
+    )
+    saved = torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["ClassificationData"] == {"epoch": 1, "image": 4 * 12, "order": sizes[1]}
+    train(out, resume=True, **more)
+    assert seen.updates == whole[1].updates  # the same images in every update
+    assert len(seen.updates) == 18
+    assert rates(out) == rates(whole[0])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            {"optimizer.weight_decay": 5.0},
+            r"got optimizer\.weight_decay=5\.0, expected 0\.05 as .*run was trained with so far",
+        ),
+        ({"optimizer.betas": [0.5, 0.6]}, r"got optimizer\.betas=\[0\.5, 0\.6\], expected null"),
+        ({"ema.decay": 0.9}, r"got ema=true, expected false"),
+        ({"checkpoints.monitor": "loss"}, r"got checkpoints\.monitor=loss, expected top1"),
+        ({"seed": 7}, r"got seed=7, expected 42"),
+        ({"data.total_batch": 24}, r"got data\.total_batch=24, expected 12"),
+        ({"data.batch_size": 5}, r"got updates of 10 images, expected 12"),
+        ({"trainer.limit_train_batches": 7}, r"got epochs of 7 updates, expected 9"),
+        ({"data.classes": list("9876543210")}, r"got data\.classes="),
+        (
+            {"optimizer.layer_decay": 0.5, "seed": 7},
+            r"got seed=7, optimizer\.layer_decay=0\.5, exp",
+        ),
+    ],
+)
+def test_options_that_would_not_act_are_refused_and_nothing_is_written(
+    whole: tuple[Path, Seen], overrides: dict[str, Any], message: str
+) -> None:
+    folder, _ = whole
+    before = snapshot(folder)
+    with pytest.raises(UserError, match=message) as refused:
+        train(folder, resume=True, **{"trainer.max_epochs": 3, **overrides})
+    assert "\n" not in str(refused.value)
+    assert snapshot(folder) == before
+
+
+def test_a_damaged_checkpoint_stays_where_it_is_when_the_run_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(out, **{"trainer.max_steps": 3})
+    last = out / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:1000])
+    before = snapshot(out)
+    with pytest.raises(UserError, match=r"optimizer\.weight_decay"):
+        train(out, resume=True, **{"optimizer.weight_decay": 1.0})
+    assert snapshot(out) == before
+    train(out, resume=True, **{"trainer.max_steps": 3})
+    assert last.with_name("last.ckpt.broken").is_file()
+
+
+def test_rate_clipping_and_length_act_and_are_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    train(out, **{"trainer.max_steps": 5})
+    changes = {"optimizer.lr": 4e-3, "trainer.max_epochs": 1, "schedule.name": "poly"}
+    train(out, resume=True, **changes, **{"data.workers": 1, "checkpoints.every_steps": 0})
+    [line] = [x for x in capsys.readouterr().err.splitlines() if x.startswith("from here on: ")]
+    assert "optimizer.lr 0.004 (was 0.001)" in line
+    assert "trainer.max_epochs 1 (was 2)" in line
+    assert "workers" not in line
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=4e-3)
+    config = ScheduleConfig(name="poly", warmup_epochs=0)
+    schedule = Schedule(optimizer, config, epochs=1, updates_per_epoch=9)
+    expected = []
+    for update in range(5, 9):
+        schedule.apply(epoch=0, update=update)
+        expected.append(optimizer.param_groups[0]["lr"])
+    assert rates(out)[5:] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_run_without_a_record_is_compared_with_its_config_file(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(out, **{"trainer.max_steps": 4})
+    path = out / "checkpoints" / "last.ckpt"
+    saved = torch.load(path, weights_only=True)
+    del saved["spanetv2_run"], saved["callbacks"]["Watch"]
+    saved["ClassificationData"] = {"epoch": 0, "batch": 4}  # as 0.1.0 wrote it
+    torch.save(saved, path)
+    before = snapshot(out)
+    for option, value in (("optimizer.weight_decay", 1.0), ("data.batch_size", 5)):
+        with pytest.raises(UserError, match=r"expected (0\.05|12) as"):
+            train(out, resume=True, **{option: value})
+    assert snapshot(out) == before
+    seen = Seen()
+    more = {"data.batch_size": 4, "trainer.callbacks": [seen], "trainer.max_epochs": 1}
+    train(out, resume=True, **more)
+    fresh = Seen()
+    train(tmp_path / "fresh", **{"trainer.callbacks": [fresh], "trainer.max_epochs": 1})
+    assert seen.updates == {step: fresh.updates[step] for step in range(4, 9)}
