@@ -1,20 +1,15 @@
 """``spanetv2 analyze model``: how trained models treat frequencies, as a report."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from spanetv2.cli.naming import find_checkpoint, short_titles
 from spanetv2.errors import UserError
 
-if TYPE_CHECKING:
-    from spanetv2.models.weights.read import Checkpoint
-
 __all__ = ["model"]
-
-_WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 
 
 def model(
@@ -85,7 +80,7 @@ def model(
     cues = find_cue_images(cue_conflict) if cue_conflict is not None else []
     usual = find_task(DEFAULT_TASK)
     data = usual.analysis_images(images, dataset=dataset, split=split, limit=max_images)
-    titles = _titles(names)
+    titles = short_titles(names)
     options = StudyOptions(
         probe_images=probe_images,
         channels=channels,
@@ -99,7 +94,7 @@ def model(
     )
     analyses = []
     for title, each in zip(titles, names, strict=True):
-        checkpoint = _checkpoint(each)
+        checkpoint = find_checkpoint(each)
         task = usual if checkpoint is None else find_task(checkpoint.task)
         subject = task.analysis_input(
             checkpoint or each, title, data, cues, device=chosen, pretrained=pretrained
@@ -126,22 +121,6 @@ def model(
     if data.failed:
         print(f"{data.failed} images could not be read", file=sys.stderr)
         raise typer.Exit(1)
-
-
-def _checkpoint(name: str) -> "Checkpoint | None":
-    """The checkpoint that a name stands for; None for the name of a model."""
-    from spanetv2.models.weights.read import read_checkpoint
-    from spanetv2.models.weights.shipped import find_shipped
-
-    # timm's names have dots too (convnext_atto.d2_in1k)
-    is_file = Path(name).exists() or Path(name).suffix in _WEIGHTS or "/" in name
-    return read_checkpoint(name) if is_file or find_shipped(name) is not None else None
-
-
-def _titles(names: Sequence[str]) -> list[str]:
-    """Short names for the report: the last part of a path, as long as that tells them apart."""
-    short = [Path(name).name if Path(name).exists() else name for name in names]
-    return short if len(set(short)) == len(short) else list(names)
 
 
 def _machine(device: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from spanetv2.models.weights.read import Checkpoint
 from spanetv2.tasks.classification.data.source import ImageSource
 from spanetv2.tasks.classification.data.sources import DatasetSpec, open_dataset
 
-__all__ = ["AnalysisImages", "analysis_input", "read_images"]
+__all__ = ["AnalysisImages", "analysis_input", "load_classifier", "read_images"]
 
 _DATASETS = ("folder", "digits", "fashion_mnist")
 
@@ -107,7 +107,7 @@ def analysis_input(
     Raises:
         UserError: no such model, weights that cannot be fetched, or no classifier.
     """
-    network, names, preprocessing = _load(model, device=device, pretrained=pretrained)
+    network, names, preprocessing = load_classifier(model, device=device, pretrained=pretrained)
     transform = eval_transform(preprocessing)
     outputs = cast(int, getattr(network, "num_classes", 0))
     if outputs < 1:
@@ -134,10 +134,19 @@ def analysis_input(
     )
 
 
-def _load(
+def load_classifier(
     model: str | Checkpoint, *, device: torch.device, pretrained: bool
 ) -> tuple[nn.Module, list[str] | None, Preprocessing]:
-    """A network, its class names and how its images are made."""
+    """A network in evaluation mode, its class names and how its images are made.
+
+    Args:
+        model: a classifier's checkpoint, or the name of one of our models or of timm's.
+        device: where to put it.
+        pretrained: fetch timm's weights for a model given by name.
+
+    Raises:
+        UserError: no such model, or weights that cannot be fetched.
+    """
     from spanetv2.models import create_model, load_model
 
     if isinstance(model, Checkpoint):
