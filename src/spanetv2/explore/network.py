@@ -19,7 +19,7 @@ from spanetv2.explore.gains import BlockGain, find_calls, measure_gains
 from spanetv2.explore.subject import ExploreSubject, Sample
 from spanetv2.explore.switches import SwitchedNetwork
 
-__all__ = ["BrowserNetwork", "prepare_network"]
+__all__ = ["BrowserNetwork", "geometry_of", "prepare_network"]
 
 _PROBES = 4  # images that the gains are measured at
 
@@ -89,7 +89,7 @@ def prepare_network(
         "classes": list(subject.classes),
         "untrained": subject.untrained,
         "parameters": sum(p.numel() for p in subject.model.parameters()),
-        "preprocessing": _geometry(subject.preprocessing),
+        "preprocessing": geometry_of(subject.preprocessing),
         "fill": _mean_colour(images_BCHW, subject.preprocessing),
         "python": subject.python,
         "blocks": [_block(block, network) for block in blocks],
@@ -98,7 +98,7 @@ def prepare_network(
     return BrowserNetwork(title=subject.title, onnx=onnx, about=about, gaps=gaps)
 
 
-def _geometry(preprocessing: Preprocessing) -> dict[str, Any]:
+def geometry_of(preprocessing: Preprocessing) -> dict[str, Any]:
     """The preprocessing, with the sides that timm resizes to before its crop."""
     values = preprocessing.to_dict()
     height, width = preprocessing.input_size[1:]

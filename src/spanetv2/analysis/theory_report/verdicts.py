@@ -22,30 +22,29 @@ class Verdict:
 STATEMENTS: dict[str, tuple[str, str]] = {
     "differ": (
         "Convolution and attention behave differently in frequency.",
-        "True. Attention passes the constant whole and no wave more; a kernel's gain "
-            "is free.",
+        "True. Attention passes the constant whole and no wave more; a kernel's gain is free.",
     ),
     "high_pass": (
         "Convolution is the better high-pass filter.",
         "True. The cause is the freedom of sign, against weights that are positive and "
-            "sum to 1; not locality: a softmaxed convolution behaves like attention.",
+        "sum to 1; not locality: a softmaxed convolution behaves like attention.",
     ),
     "large_kernels": (
         "Larger kernels are more low-pass, like attention.",
         "True for non-negative or positive-mean weights and for the window graph; "
-            "false for signed kernels of mean 0, which are flat at every size. The high-pass "
-            "I - A_k loses selectivity as k grows.",
+        "false for signed kernels of mean 0, which are flat at every size. The high-pass "
+        "I - A_k loses selectivity as k grows.",
     ),
     "connectivity": (
         "Connectivity is the key factor.",
         "True, exactly, for every row-stochastic mixer. The variable is the effective "
-            "connectivity M_eff, window and sharpness together, not the window alone.",
+        "connectivity M_eff, window and sharpness together, not the window alone.",
     ),
     "shape": (
         "Larger kernels favour shape.",
         "Only a spectral proxy is shown here: true for smoothing windows, false for "
-            "signed kernels and for random global attention. Whether a trained model decides by "
-            "shape, the cue-conflict test must measure.",
+        "signed kernels and for random global attention. Whether a trained model decides by "
+        "shape, the cue-conflict test must measure.",
     ),
 }
 """Statements of the paper and what holds of them, in words; the study has the figures."""

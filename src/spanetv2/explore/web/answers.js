@@ -30,10 +30,11 @@ export class AnswerCard {
     this.draw();
   }
 
-  /** @param {import("./network.js").Answer} answer */
-  show(answer) {
+  /** @param {import("./network.js").Answer} answer @param {string} of the state as it was asked */
+  show(answer, of) {
     this.logits = answer.logits;
     this.root.dataset.logits = JSON.stringify(answer.logits);
+    this.root.dataset.of = of;
     this.tell(`answers in ${Math.round(answer.milliseconds)} ms`);
     this.draw();
   }

@@ -66,10 +66,7 @@ class Lab {
     this.imageCount = 0;
     /** @type {ReturnType<typeof setTimeout> | undefined} */ this.settling = undefined;
     this.networks.forEach((network, i) => {
-      network.onAnswer = (answer) => {
-        this.cards[i].show(answer);
-        if (network.settled) this.settled();
-      };
+      network.onAnswer = (answer, question) => this.cards[i].show(answer, question.of ?? "");
       network.onError = (error) => this.cards[i].tell(error.message, true);
     });
   }
@@ -320,8 +317,9 @@ class Lab {
 
   ask() {
     if (!this.picture) return;
+    const { mask } = this, of = this.state.toText();
     this.networks.forEach((/** @type {Network} */ network, /** @type {number} */ i) =>
-      network.askLatest({ mask: this.mask, switches: this.state.switches(i, this.specs[i].rows) }));
+      network.askLatest({ mask, switches: this.state.switches(i, this.specs[i].rows), of }));
     this.looked();
   }
 
@@ -330,10 +328,6 @@ class Lab {
     this.state.toAddress();
     clearTimeout(this.settling);
     this.settling = setTimeout(() => this.guard(() => this.lookInside()), SETTLE);
-  }
-
-  settled() {
-    document.body.dataset.answers = String(Number(document.body.dataset.answers ?? 0) + 1);
   }
 
   async lookInside() {

@@ -3,7 +3,7 @@
 import { PageError } from "./bytes.js";
 
 /** @typedef {{logits: number[], milliseconds: number, maps: Record<string, Float64Array> | null}} Answer */
-/** @typedef {{mask: import("./mask.js").Mask, switches: Float32Array | null, maps?: boolean}} Question */
+/** @typedef {{mask: import("./mask.js").Mask, switches: Float32Array | null, maps?: boolean, of?: string}} Question */
 
 export class Network {
   /**
@@ -71,7 +71,8 @@ export class Network {
 
   /** @param {Question} question @returns {Promise<Answer>} */
   ask(question) {
-    return this.send("answer", { maps: false, ...question });
+    const { mask, switches, maps = false } = question;
+    return this.send("answer", { mask, switches, maps });
   }
 
   /**

@@ -1,7 +1,8 @@
 // @ts-check
 /**
  * From a picture's pixels to a network's input, bit for bit as Pillow and timm do it: grey values,
- * resampling in fixed point, the crop of the middle.
+ * resampling in fixed point, the crop of the middle. Rows are resampled before columns; Pillow 13
+ * does columns first for some tall images, where a few pixels then differ by a rounding.
  */
 
 /** @typedef {{width: number, height: number, channels: number, data: Uint8ClampedArray}} Pixels */

@@ -112,9 +112,7 @@ def _of_run(data: dict[str, Any]) -> list[Sample]:
 
 def _of_images(images: AnalysisImages) -> list[Sample]:
     if images.labels is None:
-        return [
-            Sample(name=f"image {i}", image=image) for i, image in enumerate(images.images, 1)
-        ]
+        return [Sample(name=f"image {i}", image=image) for i, image in enumerate(images.images, 1)]
     return _named(list(zip(images.images, images.labels, strict=True)), images.classes)
 
 
