@@ -17,7 +17,17 @@ from typing import Any
 
 from spanetv2.errors import UserError
 
-__all__ = ["cards", "details", "document", "figure", "listing", "paragraph", "section", "table"]
+__all__ = [
+    "cards",
+    "details",
+    "document",
+    "figure",
+    "link",
+    "listing",
+    "paragraph",
+    "section",
+    "table",
+]
 
 STYLE = """
 :root { color-scheme: light dark; --back: #ffffff; --text: #1c1e21; --soft: #5b6470;
@@ -94,6 +104,11 @@ def section(heading: str, *parts: str) -> str:
 def paragraph(text: str) -> str:
     """Make one paragraph of plain text."""
     return f"<p>{escape(text)}</p>"
+
+
+def link(address: str, text: str) -> str:
+    """Make a paragraph that is a link: an address or a file beside the page, and plain text."""
+    return f'<p><a href="{escape(address)}">{escape(text)}</a></p>'
 
 
 def listing(text: str) -> str:

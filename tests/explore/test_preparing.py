@@ -79,7 +79,8 @@ def test_switches_do_what_they_say(small: Any) -> None:
         quarter = mixer.context.weight.shape[0] // 4
         conv = mixer.local_convs[1]
         kept = [p.clone() for p in (conv.weight, conv.bias, mixer.spectral.theta)]
-        conv.weight.zero_(), conv.bias.zero_()
+        conv.weight.zero_()
+        conv.bias.zero_()
         mixer.spectral.theta[3 * quarter :] = 40  # a gate of 1
         expected = small(x_BCHW)
         for parameter, value in zip(
@@ -182,6 +183,7 @@ def test_command_refuses_before_it_works(monkeypatch: pytest.MonkeyPatch, tmp_pa
         (["a", "--compare", "b", "--compare", "c", "--compare", "d"], "got 4 models"),
         (["a", "--compare", "a"], "expected none twice"),
         (["no_such_network"], "no_such_network"),
+        (["resnet50", "--no-pretrained"], "got networks for a page of about 1"),
         (["spanetv2_pico_pure.scenes_semantic_fpn"], "no page to explore for segmentation yet"),
         (["resnet18", "--offline", "--runtime", str(tmp_path)], "npm install onnxruntime-web"),
     ):

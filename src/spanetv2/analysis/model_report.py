@@ -12,12 +12,25 @@ from spanetv2.analysis.arrays import NamedArray, write_csv
 from spanetv2.analysis.model_study import ModelAnalysis
 from spanetv2.errors import UserError
 from spanetv2.files import atomic_path, write_json, write_text
-from spanetv2.page import cards, details, document, figure, paragraph, section, table
+from spanetv2.page import (
+    cards,
+    details,
+    document,
+    figure,
+    link,
+    listing,
+    paragraph,
+    section,
+    table,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["write_report"]
+__all__ = ["LAB", "write_report"]
+
+LAB = "lab.html"
+"""The page of ``spanetv2 explore`` beside the report."""
 
 
 def write_report(
@@ -25,6 +38,7 @@ def write_report(
     folder: str | os.PathLike[str],
     *,
     about: Mapping[str, Any] | None = None,
+    explore: str = "",
 ) -> Path:
     """Write everything about some models into a folder.
 
@@ -32,6 +46,7 @@ def write_report(
         analyses: one per model, titles all different.
         folder: made if it is missing; files of the same names are replaced.
         about: settings and versions, for the JSON file and the end of the page.
+        explore: command that writes ``LAB`` beside the page; named and linked where given.
 
     Returns:
         The page's path, ``folder/index.html``.
@@ -54,6 +69,8 @@ def write_report(
     parts += _accuracies(analyses, out)
     parts += _cams(analyses, out)
     parts.append(_gaps(analyses))
+    if explore:
+        parts.append(_explore(explore, (out / LAB).exists()))
     if about:
         rows = [[name, str(value)] for name, value in about.items()]
         parts.append(section("How this was made", details("settings", table(["", "value"], rows))))
@@ -66,6 +83,16 @@ def write_report(
     )
     write_text(out / "index.html", page)
     return out / "index.html"
+
+
+def _explore(command: str, made: bool) -> str:
+    text = (
+        "A page that runs these models in the browser: paint over the frequencies of an image of "
+        "yours, and watch predictions and blocks follow. The command writes it beside this page; "
+        "docs/explore.md is its guide."
+    )
+    parts = [paragraph(text), listing(command)]
+    return section("Ask them yourself", *parts, *([link(LAB, "Open the page")] if made else []))
 
 
 def _save(made: "Figure", path: Path) -> Path:

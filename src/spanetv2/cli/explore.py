@@ -63,7 +63,7 @@ def explore(
     --offline it fetches ONNX Runtime once from a content network, checked by its hash.
     """
     from spanetv2.deploy.export import need_onnx
-    from spanetv2.explore.assemble import MOST_NETWORKS, write_page
+    from spanetv2.explore.assemble import MOST_NETWORKS, check_size, write_page
     from spanetv2.explore.network import prepare_network
     from spanetv2.explore.runtime import ADDRESS, find_runtime
     from spanetv2.explore.shipped import choose_samples
@@ -89,6 +89,7 @@ def explore(
         subjects.append(
             task.explore_subject(checkpoint or name, title, shown, pretrained=pretrained)
         )
+    check_size(subjects, out)
     own = [sample for subject in subjects for sample in subject.samples]
     samples = choose_samples(list({sample.name: sample for sample in own}.values()))
     networks = []

@@ -23,16 +23,39 @@ from spanetv2.errors import UserError
 from spanetv2.explore import runtime
 from spanetv2.explore.network import BrowserNetwork
 from spanetv2.explore.runtime import Runtime, integrity
-from spanetv2.explore.subject import Sample
+from spanetv2.explore.subject import ExploreSubject, Sample
 from spanetv2.files import UniqueNames, atomic_path, write_text
 
-__all__ = ["LARGEST_FILE", "MOST_NETWORKS", "module_sources", "write_page"]
+__all__ = ["LARGEST_FILE", "MOST_NETWORKS", "check_size", "module_sources", "write_page"]
 
 LARGEST_FILE = 50_000_000
 """Bytes of a page in one file; larger networks belong into a folder."""
 MOST_NETWORKS = 3
 WEB = Path(__file__).parent / "web"
 _IMPORT = re.compile(r'^(?:import|export)\b[^;]*?from "\./([\w-]+\.js)";', re.MULTILINE)
+
+
+def check_size(subjects: Sequence[ExploreSubject], out: Path) -> None:
+    """Refuse networks that are too large for the page asked for, before they are prepared.
+
+    Raises:
+        UserError: their weights alone make more than 50 MB in one file.
+    """
+    weights = 4 * sum(p.numel() for subject in subjects for p in subject.model.parameters())
+    size = int(1.2 * weights)  # compressed, then written as text
+    if _is_single(out) and size > LARGEST_FILE:
+        raise UserError(f"got networks for a page of about {_too_large(size, out)}")
+
+
+def _is_single(out: Path) -> bool:
+    return out.suffix.lower() in (".html", ".htm")
+
+
+def _too_large(size: int, out: Path) -> str:
+    return (
+        f"{size / 1e6:.0f} MB, expected at most {LARGEST_FILE / 1e6:.0f} MB in one file; give a "
+        f"folder instead: --out {out.with_suffix('')}/"
+    )
 
 
 def write_page(
@@ -61,7 +84,7 @@ def write_page(
     """
     if not 1 <= len(networks) <= MOST_NETWORKS:
         raise UserError(f"got {len(networks)} networks, expected 1 to {MOST_NETWORKS}")
-    single = out.suffix.lower() in (".html", ".htm")
+    single = _is_single(out)
     files: dict[str, bytes] = {}
     names = UniqueNames()
     models = []
@@ -94,10 +117,7 @@ def write_page(
     }
     text = _render(data, elements, title=", ".join(network.title for network in networks))
     if single and len(text) > LARGEST_FILE:
-        raise UserError(
-            f"got a page of {len(text) / 1e6:.0f} MB, expected at most {LARGEST_FILE / 1e6:.0f} MB "
-            f"in one file; give a folder instead: --out {out.with_suffix('')}/"
-        )
+        raise UserError(f"got a page of {_too_large(len(text), out)}")
     page = out if single else out / "index.html"
     for name, contents in files.items() if not single else ():
         with atomic_path(out / name) as partial:

@@ -1,5 +1,6 @@
 """``spanetv2 analyze model``: how trained models treat frequencies, as a report."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -62,7 +63,7 @@ def model(
     """
     from spanetv2.analysis.activation_maps import METHODS
     from spanetv2.analysis.cue_conflict import find_cue_images
-    from spanetv2.analysis.model_report import write_report
+    from spanetv2.analysis.model_report import LAB, write_report
     from spanetv2.analysis.model_study import StudyOptions, analyze_model
     from spanetv2.device import choose_device
     from spanetv2.models.weights.record import DEFAULT_TASK
@@ -113,7 +114,10 @@ def model(
         "seed": seed,
         **_machine(str(chosen)),
     }
-    page = write_report(analyses, out, about=about)
+    lab = ["spanetv2", "explore", names[0]]
+    lab += [part for each in names[1:3] for part in ("--compare", each)]  # it takes three
+    lab += [*([] if pretrained else ["--no-pretrained"]), "--out", str(out / LAB)]
+    page = write_report(analyses, out, about=about, explore=shlex.join(lab))
     for analysis in analyses:
         for gap in analysis.gaps:
             print(f"{analysis.title}: no {gap.part}: {gap.reason}", file=sys.stderr)

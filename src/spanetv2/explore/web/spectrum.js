@@ -134,7 +134,7 @@ export class SpectrumView {
     plane.width = width;
     plane.height = height;
     const context = /** @type {CanvasRenderingContext2D} */ (plane.getContext("2d"));
-    const image = context.createImageData(width, height);
+    const image = context.createImageData(width, height), pixels = image.data;
     const rows = cyclesOf(height), columns = cyclesOf(width);
     for (let p = 0, i = 0; p < height; p++) {
       for (let q = 0; q < width; q++, i++) {
@@ -145,7 +145,11 @@ export class SpectrumView {
         const green = grey * (1 - 0.72 * away) + 34 * away - more * grey * 0.12;
         const blue = grey * (1 - 0.5 * away) + 72 * away - more * grey * 0.7;
         const x = columns[q] + Math.floor(width / 2), y = rows[p] + Math.floor(height / 2);
-        image.data.set([red, green, blue, 255], (y * width + x) * 4);
+        const at = (y * width + x) * 4;
+        pixels[at] = red;
+        pixels[at + 1] = green;
+        pixels[at + 2] = blue;
+        pixels[at + 3] = 255;
       }
     }
     context.putImageData(image, 0, 0);

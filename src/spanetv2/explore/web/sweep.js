@@ -91,9 +91,9 @@ export class Sweeps {
     let count = 0;
     await Promise.all(models.map(async (model) => {
       const { title, classes } = this.networks[model].spec;
-      const whole = await this.ask(model, "", run), top = topOf(whole, 3);
       const box = make("div", { class: "pair", "data-model": String(model) }, make("h3", {}, title));
       place.append(box);
+      const whole = await this.ask(model, "", run), top = topOf(whole, 3);
       /** @type {Record<string, number[][]>} */
       const found = {};
       for (const kind of ["low", "high"]) {
@@ -102,6 +102,10 @@ export class Sweeps {
           found[kind].push(await this.ask(model, `${kind}:${radius}`, run));
           status.textContent = `${++count} of ${total}`;
         }
+      }
+      const largest = Math.max(...Object.values(found).flat().flatMap((p) => top.map((c) => p[c])));
+      const height = [0.02, 0.1, 0.5, 1].find((v) => v >= largest) ?? 1;
+      for (const kind of ["low", "high"]) {
         const lines = top.map((c, i) => ({
           name: classes[c], colour: i,
           x: this.radii.map((r) => r * Math.PI), y: found[kind].map((p) => p[c]),
@@ -110,7 +114,7 @@ export class Sweeps {
           title: kind === "low" ? "low-pass: only |w| up to the radius" : "high-pass: only |w| above it",
           lines, xLabel: "cut-off radius (radians a pixel)", yLabel: "probability",
           xTicks: [[0, "0"], [Math.PI / 2, "\u03c0/2"], [Math.PI, "\u03c0"], [CORNER * Math.PI, "\u03c0\u221a2"]],
-          yTicks: [[0, "0"], [0.5, "50 %"], [1, "100 %"]],
+          yTicks: [[0, "0"], [height / 2, `${50 * height} %`], [height, `${100 * height} %`]],
         }));
       }
       box.dataset.values = JSON.stringify({ radii: this.radii, classes: top, ...found });
