@@ -1,6 +1,7 @@
 """Networks made ready for the page, masks in Python, and the command."""
 
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -232,3 +233,13 @@ def test_run_offers_its_own_images(tmp_path: Path) -> None:
     assert len(subject.samples) == 10
     assert subject.samples[0].image.size == (8, 8)
     assert str(tmp_path) in subject.python
+
+
+def test_guides_python_lines_run(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "explore.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(block, {})
+        assert capsys.readouterr().out.strip() in block
+    assert f"onnxruntime-web@{runtime.VERSION}" in text

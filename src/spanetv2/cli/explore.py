@@ -103,7 +103,10 @@ def explore(
         for gap in network.gaps:
             print(f"{network.title}: {gap.part}: not looked into: {gap.reason}", file=sys.stderr)
     needs = "needs no network" if embedded else "fetches ONNX Runtime (14 MB) once it is opened"
-    print(f"{page}: {_size(page)}, {needs}")
+    size = f"{page.stat().st_size / 1e6:.1f} MB"
+    if page != out:
+        size += f" and {sum(len(network.onnx) for network in networks) / 1e6:.1f} MB beside it"
+    print(f"{page}: {size}, {needs}")
     if shown is not None and shown.failed:
         print(f"{shown.failed} images could not be read", file=sys.stderr)
         raise typer.Exit(1)
@@ -111,7 +114,3 @@ def explore(
 
 def _folder(address: str) -> str:
     return address if address.endswith("/") else address + "/"
-
-
-def _size(page: Path) -> str:
-    return f"{page.stat().st_size / 1e6:.1f} MB"

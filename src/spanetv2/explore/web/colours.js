@@ -31,6 +31,22 @@ export const scale = (t) => between(CIVIDIS, t);
 export const around = (t) => between(AROUND, (t + 1) / 2);
 
 /**
+ * A grey value under the mask: removed waves turn dark blue, amplified ones orange.
+ *
+ * @param {number} grey 0..255 @param {number} factor of the mask
+ * @returns {number[]} red, green, blue
+ */
+export function veiled(grey, factor) {
+  if (factor === 1) return [grey, grey, grey];
+  const away = Math.min(Math.max(1 - factor, 0), 1), more = Math.min(Math.max(factor - 1, 0), 1);
+  return [
+    grey * (1 - 0.82 * away) + 10 * away + more * (255 - grey) * 0.75,
+    grey * (1 - 0.72 * away) + 34 * away - more * grey * 0.12,
+    grey * (1 - 0.5 * away) + 72 * away - more * grey * 0.7,
+  ];
+}
+
+/**
  * Draw a map of values, frequency 0 moved to the middle.
  *
  * @param {HTMLCanvasElement} canvas @param {ArrayLike<number>} values @param {number} height
@@ -45,7 +61,11 @@ export function drawPlane(canvas, values, height, width, colour) {
   for (let p = 0, i = 0; p < height; p++) {
     for (let q = 0; q < width; q++, i++) {
       const x = columns[q] + Math.floor(width / 2), y = rows[p] + Math.floor(height / 2);
-      image.data.set([...colour(values[i], i), 255], (y * width + x) * 4);
+      const at = (y * width + x) * 4, shown = colour(values[i], i);
+      image.data[at] = shown[0];
+      image.data[at + 1] = shown[1];
+      image.data[at + 2] = shown[2];
+      image.data[at + 3] = 255;
     }
   }
   context.putImageData(image, 0, 0);

@@ -2,7 +2,7 @@
 /** The blocks of a network: their measured gains under the mask, their maps now, their switches. */
 import { wordsFromBase64 } from "./bytes.js";
 import { short } from "./chart.js";
-import { around, drawPlane, scale } from "./colours.js";
+import { around, drawPlane, scale, veiled } from "./colours.js";
 import { byId, make } from "./dom.js";
 import { cropMask } from "./mask.js";
 
@@ -165,7 +165,7 @@ export class Inside {
     byId("change-note").textContent = known
       ? `amplitudes of its output against the whole image, ${"\u2212"}${DECIBELS} dB blue to +${DECIBELS} dB orange`
       : "paint, and its output is compared with the whole image's";
-    if (block.gain) byId("gain-note").textContent = `dark 0, bright ${short(block.gain.max)}; blue is what the mask takes away`;
+    if (block.gain) byId("gain-note").textContent = `black 0, white ${short(block.gain.max)}; blue is what the mask takes away`;
   }
 
   /** @param {HTMLCanvasElement} canvas @param {any} block */
@@ -174,11 +174,7 @@ export class Inside {
     if (!block.gain) return;
     const [h, w] = block.grid, values = this.values(block.gain), largest = block.gain.max;
     const mask = this.mask ? cropMask(this.mask, h, w).data : null;
-    drawPlane(canvas, values, h, w, (v, i) => {
-      const colour = scale(v / largest), gone = mask ? Math.min(Math.max(1 - mask[i], 0), 1) : 0;
-      const veil = [20, 60, 130];
-      return colour.map((c, k) => c * (1 - 0.8 * gone) + veil[k] * 0.8 * gone);
-    });
+    drawPlane(canvas, values, h, w, (v, i) => veiled(20 + (235 * v) / largest, mask ? mask[i] : 1));
   }
 
   /** @param {HTMLCanvasElement} canvas @param {any} block @returns {boolean} whether it is known */

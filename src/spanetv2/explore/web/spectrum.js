@@ -3,7 +3,7 @@
  * The spectrum of the image, with the mask over it: where the reader paints. It draws, and tells
  * where the pointer or the keyboard's cross goes; what a stroke means is the tools' business.
  */
-import { cyclesOf } from "./fft.js";
+import { drawPlane, veiled } from "./colours.js";
 
 const LEFT = 46, TOP = 34, RIGHT = 8, BOTTOM = 40;
 
@@ -131,28 +131,7 @@ export class SpectrumView {
 
   drawPlane() {
     const { plane, width, height, levels, mask } = this;
-    plane.width = width;
-    plane.height = height;
-    const context = /** @type {CanvasRenderingContext2D} */ (plane.getContext("2d"));
-    const image = context.createImageData(width, height), pixels = image.data;
-    const rows = cyclesOf(height), columns = cyclesOf(width);
-    for (let p = 0, i = 0; p < height; p++) {
-      for (let q = 0; q < width; q++, i++) {
-        const grey = 30 + 225 * levels[i] ** 1.2, m = mask ? mask.data[i] : 1;
-        // removed: dark blue; amplified: orange; as it is: grey
-        const away = Math.min(Math.max(1 - m, 0), 1), more = Math.min(Math.max(m - 1, 0), 1);
-        const red = grey * (1 - 0.82 * away) + 10 * away + more * (255 - grey) * 0.75;
-        const green = grey * (1 - 0.72 * away) + 34 * away - more * grey * 0.12;
-        const blue = grey * (1 - 0.5 * away) + 72 * away - more * grey * 0.7;
-        const x = columns[q] + Math.floor(width / 2), y = rows[p] + Math.floor(height / 2);
-        const at = (y * width + x) * 4;
-        pixels[at] = red;
-        pixels[at + 1] = green;
-        pixels[at + 2] = blue;
-        pixels[at + 3] = 255;
-      }
-    }
-    context.putImageData(image, 0, 0);
+    drawPlane(plane, levels, height, width, (level, i) => veiled(30 + 225 * level ** 1.2, mask ? mask.data[i] : 1));
   }
 
   drawRings() {
