@@ -182,6 +182,10 @@ def test_bad_input_is_refused(analysis: ModelAnalysis, tmp_path: Path) -> None:
         write_report([analysis, analysis], tmp_path)
     with pytest.raises(UserError, match="expected at least one"):
         write_report([], tmp_path)
+    empty = ModelInput(**{**vars(subject()), "images": torch.zeros(0, 3, 48, 48)})
+    with pytest.raises(UserError, match=r"expected \(B, C, H, W\), B > 0"):
+        analyze_model(empty)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_report_links_to_the_page_that_lies_beside_it(
@@ -194,7 +198,3 @@ def test_report_links_to_the_page_that_lies_beside_it(
     (tmp_path / LAB).write_text("page")
     text = write_report([analysis], tmp_path, explore=command).read_text(encoding="utf-8")
     assert '<a href="lab.html">' in text
-    empty = ModelInput(**{**vars(subject()), "images": torch.zeros(0, 3, 48, 48)})
-    with pytest.raises(UserError, match=r"expected \(B, C, H, W\), B > 0"):
-        analyze_model(empty)
-    assert list(tmp_path.iterdir()) == []
