@@ -21,6 +21,8 @@ from torchvision.models.detection import MaskRCNN
 from spanetv2.benchmark.memory import cuda_peak, run_and_watch
 from spanetv2.benchmark.timing import Step, interleave, speed_ratio, summary
 from spanetv2.environment import describe_environment
+from spanetv2.models.costs import count_parameters
+from spanetv2.table import Table
 from spanetv2.tasks.detection.complexity import multiply_adds
 from spanetv2.tasks.detection.model import Detector, create_detector
 from spanetv2.tasks.detection.options import SYSTEMS, DetectorOptions
@@ -40,7 +42,7 @@ def complexity() -> list[dict[str, Any]]:
             rows.append(
                 {
                     "system": f"{system} {backbone}",
-                    "parameters_m": sum(p.numel() for p in detector.parameters()) / 1e6,
+                    "parameters_m": count_parameters(detector) / 1e6,
                     "gmacs_as_papers_count": cost.layers / 1e9,
                     "gmacs_all_products": cost.products / 1e9,
                 }
@@ -94,8 +96,7 @@ def training_step(model: nn.Module, data: Any, device: str, dtype: torch.dtype) 
         torch.stack([loss.float() for loss in losses.values()]).sum().backward()
         optimizer.step()
 
-    count = sum(p.numel() for p in model.parameters())
-    return Step(run, lambda: optimizer.zero_grad(), count)
+    return Step(run, lambda: optimizer.zero_grad(), count_parameters(model))
 
 
 def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -143,10 +144,9 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = complexity() if arguments.complexity else measure(arguments)
     shown = [key for key in rows[0] if key not in ("seconds", "quartiles_s")]
-    print(" | ".join(shown))
-    for row in rows:
-        cells = [row[key] for key in shown]
-        print(" | ".join(f"{c:.3f}" if isinstance(c, float) else str(c) for c in cells))
+    cells = [[row[key] for key in shown] for row in rows]
+    lines = [[f"{c:.3f}" if isinstance(c, float) else str(c) for c in line] for line in cells]
+    print(Table("", shown, lines).text())
     if arguments.out is not None:
         settings = {k: str(v) for k, v in vars(arguments).items() if k != "out"}
         record = {"settings": settings, "environment": describe_environment(), "rows": rows}

@@ -53,5 +53,5 @@ measure gpu_sizes spanetv2_s18_pure convformer_s18 "${bf16[@]}" --keep-pixels \
 measure gpu_hybrid spanetv2_s18_hybrid caformer_s18 "${compiled[@]}" --pass inference
 
 printf '\n%d s in all; now make the page:\n' "$SECONDS"
-echo "spanetv2 benchmark --table benchmarks/results/*.json --out docs/performance.md"
+echo "python -m studies.performance"
 exit "$failed"

@@ -27,6 +27,8 @@ import spanetv2  # noqa: F401 - registers our backbones for the peer's library
 from spanetv2.benchmark.memory import cuda_peak, run_and_watch
 from spanetv2.benchmark.timing import Step, interleave, speed_ratio, summary
 from spanetv2.environment import describe_environment
+from spanetv2.models.costs import count_parameters
+from spanetv2.table import Table
 from spanetv2.tasks.segmentation.data.transforms import EvalTransform, Preprocessing
 from spanetv2.tasks.segmentation.inference import Inference, segment
 from spanetv2.tasks.segmentation.model import HeadOptions, create_segmenter
@@ -48,10 +50,8 @@ def candidates(width: int) -> dict[str, nn.Module]:
     models: dict[str, nn.Module] = {REFERENCE: peer("convformer_s18")}
     models["smp UPerNet spanetv2_s18_pure"] = peer("spanetv2_s18_pure")
     for backbone in ("convformer_s18", "s18_pure", "s18_hybrid"):
-        models[f"UPerNet {backbone}"] = create_segmenter(
-            backbone, num_classes=CLASSES, head=upernet
-        )
-    models["Semantic FPN s18_pure"] = create_segmenter("s18_pure", num_classes=CLASSES, head=fpn)
+        models[f"UPerNet {backbone}"] = create_segmenter(backbone, CLASSES, upernet)
+    models["Semantic FPN s18_pure"] = create_segmenter("s18_pure", CLASSES, fpn)
     return models
 
 
@@ -75,7 +75,7 @@ def step(model: nn.Module, arguments: argparse.Namespace) -> Step:
         if training:
             nn.functional.cross_entropy(scores.float(), labels).backward()
 
-    count = sum(p.numel() for p in model.parameters())
+    count = count_parameters(model)
     return Step(run, lambda: model.zero_grad(set_to_none=True), count)
 
 
@@ -104,7 +104,7 @@ def large(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """One large image by sliding window: seconds, and the most memory of the whole process."""
     rows, columns = arguments.large
     head = HeadOptions(name="upernet", width=arguments.width)
-    model = create_segmenter(arguments.backbone, num_classes=CLASSES, head=head)
+    model = create_segmenter(arguments.backbone, CLASSES, head)
     model = model.to(arguments.device).eval()
     preprocessing = Preprocessing(size=None)
     noise = np.random.default_rng(0).integers(0, 256, (rows // 8, columns // 8, 3), dtype=np.uint8)
@@ -150,10 +150,9 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = measure(arguments) if arguments.large is None else large(arguments)
     shown = [key for key in rows[0] if key not in ("seconds", "quartiles_s")]
-    print(" | ".join(shown))
-    for row in rows:
-        cells = [row[key] for key in shown]
-        print(" | ".join(f"{c:.3f}" if isinstance(c, float) else str(c) for c in cells))
+    cells = [[row[key] for key in shown] for row in rows]
+    lines = [[f"{c:.3f}" if isinstance(c, float) else str(c) for c in line] for line in cells]
+    print(Table("", shown, lines).text())
     if arguments.out is not None:
         settings = {k: str(v) for k, v in vars(arguments).items() if k != "out"}
         record = {"settings": settings, "environment": describe_environment(), "rows": rows}

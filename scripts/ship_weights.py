@@ -18,13 +18,13 @@ from typing import Any
 import torch
 import yaml
 
+from spanetv2.api import evaluate
 from spanetv2.errors import UserError
 from spanetv2.files import write_text
 from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights import Checkpoint, read_checkpoint, save_state_dict
 from spanetv2.models.weights.record import DEFAULT_TASK
 from spanetv2.tasks import find_task
-from spanetv2.tasks.evaluation import evaluate_checkpoint
 
 FOLDER = Path(__file__).resolve().parents[1] / "src" / "spanetv2" / "weights"
 LARGEST = 6_000_000  # bytes
@@ -102,9 +102,11 @@ def check_scenes(data: str | None) -> None:
     if data is None:
         raise UserError("got no --data, expected the folder that `spanetv2 scenes FOLDER` makes")
     made = json.loads((Path(data) / "scenes.json").read_text(encoding="utf-8"))
-    found = [made[key] for key in ("train", "val", "seed")]
-    if found != [2000, 200, 0] or made["settings"]["size"] != 256:
-        raise UserError(f"got {data} of {found}, expected 2000 + 200 scenes of seed 0, 256 pixels")
+    figures = [made[key] for key in ("train", "val", "seed")]
+    if figures != [2000, 200, 0] or made["settings"]["size"] != 256:
+        raise UserError(
+            f"got {data} of {figures}, expected 2000 + 200 scenes of seed 0, 256 pixels"
+        )
 
 
 def rounded(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -133,12 +135,14 @@ def record_of(checkpoint: Checkpoint, extra: dict[str, Any]) -> dict[str, Any]:
 
 def measure(file: Path, about: About, data: str | None) -> dict[str, Any]:
     """What `spanetv2 evaluate` finds for a file."""
-    done = evaluate_checkpoint(file, data, dataset=about.dataset, device="cpu", progress=True)
+    done = evaluate(file, data, dataset=about.dataset, device="cpu", progress=True)
     print(done.measurement.text())
     return done.measurement.to_json()
 
 
-def card(name: str, checkpoint: Checkpoint, about: About, found: dict[str, Any], run: Path) -> str:
+def card(
+    name: str, checkpoint: Checkpoint, about: About, figures: dict[str, Any], run: Path
+) -> str:
     """The text about the weights, in Markdown."""
     variant = name.partition(".")[0]
     versions = json.loads((run / "versions.json").read_text(encoding="utf-8"))
@@ -148,10 +152,10 @@ def card(name: str, checkpoint: Checkpoint, about: About, found: dict[str, Any],
     file = FOLDER / f"{name}.safetensors"
     content = file.read_bytes()
     numbers = sum(v.numel() for v in checkpoint.state_dict.values() if v.is_floating_point())
-    figures = find_task(checkpoint.task).figure_titles
+    titles = find_task(checkpoint.task).figure_titles
     rows = "\n".join(
-        f"| {title} | {shown(key, found[key])} | {shown(key, before[key])} |"
-        for key, title in figures.items()
+        f"| {title} | {shown(key, figures[key])} | {shown(key, before[key])} |"
+        for key, title in titles.items()
     )
     made = about.dataset is None
     options = " --data data/scenes" if made else f" --dataset {about.dataset}"
@@ -163,7 +167,7 @@ def card(name: str, checkpoint: Checkpoint, about: About, found: dict[str, Any],
         length = f"{training['epochs']} epochs, {length}"
     return f"""# {name}
 
-{variant} for {task}: {summary(about, task, found)}.
+{variant} for {task}: {summary(about, task, figures)}.
 
 ```sh
 {scenes}spanetv2 predict {name} {about.example}
@@ -189,7 +193,7 @@ spanetv2 evaluate {name}{options}
 | commit | {versions["commit"]} |
 | licence | Apache-2.0 |
 
-Measured with `spanetv2 evaluate` on {found["images"]:,} images that it was not trained on:
+Measured with `spanetv2 evaluate` on {figures["images"]:,} images that it was not trained on:
 
 | | this file | the run, before rounding |
 |---|---|---|
@@ -206,10 +210,10 @@ def shown(key: str, value: float) -> str:
     return f"{value:.4f}" if key == "loss" else f"{100 * value:.2f} %"
 
 
-def summary(about: About, task: str, found: dict[str, Any]) -> str:
+def summary(about: About, task: str, figures: dict[str, Any]) -> str:
     """The figures in half a line."""
-    shares = {key: shown(key, found[key]) for key in find_task(task).figure_titles}
-    return about.summary.format(**shares, images=f"{found['images']:,}")
+    shares = {key: shown(key, figures[key]) for key in find_task(task).figure_titles}
+    return about.summary.format(**shares, images=f"{figures['images']:,}")
 
 
 def inputs(checkpoint: Checkpoint) -> str:
@@ -246,12 +250,12 @@ def ship(run: Path, name: str, data: str | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "weights.safetensors"
         save_state_dict(state, trial, record_of(checkpoint, checkpoint.extra))
-        found = measure(trial, about, data)
+        figures = measure(trial, about, data)
     commit = json.loads((run / "versions.json").read_text(encoding="utf-8"))["commit"]
     extra = {
         **checkpoint.extra,
-        **{key: found[key] for key in find_task(checkpoint.task).figure_titles},
-        "summary": summary(about, checkpoint.task, found),
+        **{key: figures[key] for key in find_task(checkpoint.task).figure_titles},
+        "summary": summary(about, checkpoint.task, figures),
         "recipe": about.recipe,
         "commit": commit,
     }
@@ -260,7 +264,7 @@ def ship(run: Path, name: str, data: str | None) -> None:
     if (size := target.stat().st_size) > LARGEST:
         target.unlink()
         raise UserError(f"got {size:,} bytes, expected at most {LARGEST:,}")
-    write_text(target.with_suffix(".md"), card(name, checkpoint, about, found, run))
+    write_text(target.with_suffix(".md"), card(name, checkpoint, about, figures, run))
     print(f"{target}: {size:,} bytes, {extra['summary']}")
 
 

@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -53,6 +54,19 @@ def test_wheel_holds_every_module_recipe_and_weight(wheel: Path) -> None:
     assert weights <= names
     assert "spanetv2/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_studies_are_in_the_source_distribution_and_not_in_the_wheel(
+    wheel: Path, tmp_path: Path
+) -> None:
+    code = f"import hatchling.build as b; b.build_sdist({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        names = {name.partition("/")[2] for name in opened.getnames()}
+    studies = {p.relative_to(ROOT).as_posix() for p in (ROOT / "studies").rglob("*.py")}
+    assert {"studies/mixers/__main__.py", "studies/performance/__main__.py"} <= studies <= names
+    assert not [name for name in zipfile.ZipFile(wheel).namelist() if "studies" in name]
 
 
 def test_wheel_holds_nothing_else(wheel: Path) -> None:

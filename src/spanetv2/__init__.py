@@ -4,22 +4,28 @@ Importing the package registers its models with timm:
 ``timm.create_model("spanetv2_s18_pure")`` works from then on.
 """
 
+from spanetv2.api import evaluate, predict, train
 from spanetv2.deploy import optimize_for_inference
-from spanetv2.errors import UserError
+from spanetv2.errors import ConfigError, Interrupted, UserError
 from spanetv2.models import VARIANTS, SPANetV2, create_model, load_model, set_implementation
 from spanetv2.models.weights import load_weights, save_weights
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "VARIANTS",
+    "ConfigError",
+    "Interrupted",
     "SPANetV2",
     "UserError",
     "__version__",
     "create_model",
+    "evaluate",
     "load_model",
     "load_weights",
     "optimize_for_inference",
+    "predict",
     "save_weights",
     "set_implementation",
+    "train",
 ]

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-import spanetv2.cli.train
+import spanetv2
 from spanetv2.cli.main import make_app
 from spanetv2.models import load_model
-from spanetv2.training.stopping import Interrupted
 
 FILES = (
     "weights.safetensors",
@@ -26,26 +25,31 @@ FILES = (
 )
 
 
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
 @pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Arguments that the quick start gave to training, which is cut to two batches an epoch."""
-    calls: list[list[str]] = []
-    real: Callable[..., Any] = spanetv2.cli.train.run_training
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
+    """What the quick start asked of training, which is cut to two batches an epoch."""
+    calls: list[Call] = []
+    real: Callable[..., Any] = spanetv2.train
 
-    def short(argv: list[str]) -> Any:
-        calls.append(argv)
-        return real([*argv, "--trainer.limit_train_batches", "2"])
+    def short(*arguments: Any, overrides: dict[str, Any], **options: Any) -> Any:
+        calls.append((arguments, {**options, "overrides": overrides}))
+        shorter = {**overrides, "trainer.limit_train_batches": 2}
+        return real(*arguments, overrides=shorter, **options)
 
-    monkeypatch.setattr(spanetv2.cli.train, "run_training", short)
+    monkeypatch.setattr(spanetv2, "train", short)
     return calls
 
 
-def test_quickstart_leaves_everything_in_the_folder(tmp_path: Path, seen: list[list[str]]) -> None:
+def test_quickstart_leaves_everything_in_the_folder(tmp_path: Path, seen: list[Call]) -> None:
     folder = tmp_path / "run"
     result = CliRunner().invoke(make_app(), ["quickstart", "--out", str(folder), "--epochs", "1"])
     assert result.exit_code == 0, result.output
-    assert seen[0][:5] == ["classification", "--config", "digits", "--out", str(folder)]
-    assert "--overwrite" not in seen[0]
+    assert seen[0][0] == ("classification", "digits")
+    assert seen[0][1]["out"] == folder
+    assert not seen[0][1]["overwrite"]
     for name in FILES:
         assert (folder / name).stat().st_size > 0, name
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -69,18 +73,18 @@ def test_quickstart_replaces_its_own_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    calls: list[list[str]] = []
+    calls: list[dict[str, Any]] = []
 
-    def stop(argv: list[str]) -> Any:
-        calls.append(argv)
-        raise Interrupted("stopped (Ctrl-C); nothing was saved yet", 130)
+    def stop(*arguments: Any, **options: Any) -> Any:
+        calls.append(options)
+        raise spanetv2.Interrupted("stopped (Ctrl-C); nothing was saved yet", 130)
 
-    monkeypatch.setattr(spanetv2.cli.train, "run_training", stop)
+    monkeypatch.setattr(spanetv2, "train", stop)
     result = CliRunner().invoke(make_app(), ["quickstart"])
     assert result.exit_code == 130
     assert "stopped (Ctrl-C)" in result.output
-    assert "--overwrite" in calls[0]
-    assert "--trainer.max_epochs" not in calls[0]
+    assert calls[0]["overwrite"]
+    assert "trainer.max_epochs" not in calls[0]["overrides"]
 
 
 def test_quickstart_refuses_no_epochs(tmp_path: Path) -> None:

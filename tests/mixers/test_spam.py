@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import sys
+import threading
 
 import pytest
 import torch
@@ -168,6 +170,66 @@ class TestKeptGain:
             layer.eval()
             assert not torch.allclose(layer(x), before)
 
+    def test_follows_every_change_of_the_values(self, layer):
+        """Also those that PyTorch does not count."""
+        x = torch.randn(1, 4, 14, 14)
+
+        def in_place():
+            layer.theta.data.mul_(-1)
+
+        def by_vector():
+            vector = torch.nn.utils.parameters_to_vector(layer.parameters())
+            torch.nn.utils.vector_to_parameters(vector + 1, layer.parameters())
+
+        def by_another_storage():
+            layer.theta.data = torch.randn_like(layer.theta)
+
+        def by_numpy():
+            layer.theta.detach().numpy()[:] = 3
+
+        with torch.no_grad():
+            for change in (in_place, by_vector, by_another_storage, by_numpy):
+                before = layer(x)
+                change()
+                after = layer(x)
+                assert not torch.allclose(after, before), change.__name__
+                layer.eval()  # forgets
+                assert torch.equal(layer(x), after)
+
+    def test_threads_with_other_grids_get_their_own(self, layer):
+        """Two grids that broadcast against each other: a mix-up would raise or go unnoticed."""
+        inputs = [torch.randn(1, 4, *grid) for grid in ((1, 2), (2, 2), (14, 14), (20, 14))]
+        with torch.no_grad():
+            expected = [layer(x) for x in inputs]
+        wrong, errors = [], []
+
+        def work(which):
+            with torch.inference_mode():
+                for _ in range(400):
+                    try:
+                        if not torch.equal(layer(inputs[which]), expected[which]):
+                            wrong.append(which)
+                    except RuntimeError as error:
+                        errors.append(str(error))
+
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            threads = [threading.Thread(target=work, args=(i % 4,)) for i in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            sys.setswitchinterval(before)
+        assert (wrong, errors) == ([], [])
+
+    def test_keeps_a_few_grids_only(self, layer):
+        with torch.no_grad():
+            for side in range(2, 12):
+                layer(torch.randn(1, 4, side, side))
+        assert len(layer._kept) == 4
+
     def test_gradients_are_never_cut(self, layer):
         x = torch.randn(1, 4, 20, 20)
         with torch.no_grad():
@@ -181,7 +243,7 @@ class TestKeptGain:
         with torch.no_grad():
             expected = layer(x)
             for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
-                assert twin._cached is None
+                assert twin._kept == {}
                 assert torch.equal(twin(x), expected)
 
 

@@ -7,10 +7,12 @@ from spanetv2 import create_model, load_model, optimize_for_inference, save_weig
 from spanetv2.analysis.mixers import find_mixers, record_calls
 from spanetv2.errors import UserError
 from spanetv2.mixers import SPAM, Attention
-from spanetv2.models.block import MIXERS, Block
+from spanetv2.mixers.table import MIXERS, SHORT_NAMES
+from spanetv2.models.block import Block
 from spanetv2.models.weights.describe import describe
 
 DIMS = [16, 16, 32, 32]
+NAMES = [*MIXERS, *SHORT_NAMES]
 
 
 def _options(name: str) -> dict[str, object]:
@@ -23,7 +25,7 @@ def _model(name: str) -> torch.nn.Module:
     return create_model("pico_pure", in_chans=1, img_size=28, stem_stride=2, **_options(name))
 
 
-@pytest.mark.parametrize("name", MIXERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_reaches_its_neighbours_and_learns(name: str) -> None:
     torch.manual_seed(0)
     block = Block(
@@ -50,7 +52,7 @@ def test_local_mixing_reaches_as_far_as_its_kernels(options: dict, reach: int) -
     x = torch.zeros(1, 16, 13, 13)
     x[..., 6, 6] = 1
     bias = torch.cat([conv.bias for conv in mixer.local_convs])
-    changed = (mixer._mix_tokens(x) - bias[:, None, None])[0].abs().amax(0) > 1e-9
+    changed = (mixer.mix_tokens(x) - bias[:, None, None])[0].abs().amax(0) > 1e-9
     assert int(changed.sum()) == reach * reach
 
 
@@ -69,7 +71,7 @@ def test_parts_that_are_left_out() -> None:
     plain.load_state_dict(
         {k: v for k, v in whole.state_dict().items() if not k.startswith("query.")}
     )
-    modulator = whole._project(whole._mix_tokens(whole.context(x).permute(0, 3, 1, 2)))
+    modulator = whole._project(whole.mix_tokens(whole.context(x).permute(0, 3, 1, 2)))
     torch.testing.assert_close(plain(x), whole.out(modulator.permute(0, 2, 3, 1)))
 
 
@@ -85,7 +87,7 @@ def test_refuses_other_options() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*")
-@pytest.mark.parametrize("name", MIXERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_goes_through_a_file(name: str, tmp_path) -> None:
     model = _model(name).eval()
     save_weights(model, tmp_path / "weights.safetensors", classes=["a", "b", "c"])
@@ -102,7 +104,7 @@ def test_goes_through_a_file(name: str, tmp_path) -> None:
         assert torch.jit.script(model)(x).allclose(expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [name for name in MIXERS if name != "identity"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "identity"])
 def test_analysis_calls_it_on_its_grid(name: str) -> None:
     model = _model(name).eval()
     calls, gaps = record_calls(model, find_mixers(model), torch.randn(2, 1, 28, 28))

@@ -252,6 +252,23 @@ def test_timm_models_are_saved_and_loaded_alike(tmp_path):
         create_model("s18_pure", tmp_path / "resnet.safetensors")
 
 
+def test_a_checkpoint_that_is_read_already_makes_models_and_stays_as_it_was(tmp_path):
+    model = spanetv2.create_model("pico_pure", num_classes=3, img_size=32)
+    spanetv2.save_weights(model, tmp_path / "w.safetensors")
+    checkpoint = read_checkpoint(tmp_path / "w.safetensors")
+    assert read_checkpoint(checkpoint) is checkpoint
+    before = {name: value.clone() for name, value in checkpoint.state_dict.items()}
+    (tmp_path / "w.safetensors").unlink()  # it is not read again
+    # it has no slopes of a scaled gate and no norms of a dense backbone, and 5 classes do not fit
+    for options in ({"gate": "scaled_sigmoid"}, {"features_only": True}, {"num_classes": 5}, {}):
+        made = spanetv2.create_model("pico_pure", checkpoint, **options)
+        weight = getattr(made, "model", made).stem.conv.weight
+        assert torch.equal(weight, model.stem.conv.weight)
+        assert checkpoint.state_dict.keys() == before.keys()
+    assert all(torch.equal(checkpoint.state_dict[name], value) for name, value in before.items())
+    assert made.state_dict().keys() == model.state_dict().keys()
+
+
 def test_metaformer_weights_are_not_taken_for_ours(tmp_path):
     other = create_model("convformer_s18", num_classes=2)
     torch.save(other.state_dict(), tmp_path / "other.pth")

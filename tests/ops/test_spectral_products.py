@@ -44,6 +44,14 @@ def test_products_are_the_fft(grid, dtype):
     assert _relative_rms(got, _reference(x.to(dtype).float(), gain)) < TOLERANCES[dtype]
 
 
+@pytest.mark.parametrize("side", [14, 56, 96])
+def test_large_constant_maps_do_not_overflow_in_float16(side):
+    gain = torch.rand(2, *half_spectrum((side, side)))
+    x = torch.full((1, side, side, 2), 3e4, dtype=torch.float16)
+    got = _products(x, gain).float()
+    assert _relative_rms(got, _reference(x.float(), gain)) < 2e-3
+
+
 @pytest.mark.parametrize("grid", GRIDS)
 def test_products_have_the_gradients_of_the_fft(grid):
     x, gain = _inputs(grid)

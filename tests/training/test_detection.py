@@ -10,8 +10,8 @@ import pytest
 import torch
 from training_runs import SceneRuns
 
-from spanetv2.cli.recipes import find_recipe, list_recipes, recipe_task
-from spanetv2.cli.train import _parse, _prepare, run_training
+from spanetv2.api import resolve_training
+from spanetv2.cli.train import run_training
 from spanetv2.errors import UserError
 from spanetv2.models import create_model
 from spanetv2.models.weights import save_weights
@@ -21,6 +21,7 @@ from spanetv2.tasks.detection.data.layout import find_coco
 from spanetv2.tasks.detection.evaluate import evaluate
 from spanetv2.tasks.detection.weights import load_detector
 from spanetv2.training.optimizer import build_optimizer
+from spanetv2.training.recipes import find_recipe, list_recipes, recipe_task
 
 TINY = [
     "detection",
@@ -131,8 +132,8 @@ def test_weights_that_are_not_finite_stop_the_run(scenes: Path, tmp_path: Path, 
 
 
 def config_of(*options: str) -> Any:
-    arguments = _prepare([*TINY[1:], *options], task="detection")[0]
-    return _parse(arguments, task="detection")[0]
+    recipe = TINY[1].removeprefix("--config=")
+    return resolve_training("detection", [recipe, [*TINY[2:], *options]]).config
 
 
 def test_a_detector_starts_from_a_classifier_or_a_detector(finished: Path, tmp_path: Path) -> None:
@@ -211,7 +212,8 @@ def test_detection_recipes_are_these() -> None:
 
 def recipe(name: str) -> tuple[Any, dict[str, Any]]:
     assert recipe_task(find_recipe(name)) == "detection"
-    return _parse(_prepare(["--config", name], task="detection")[0], task="detection")[:2]
+    resolved = resolve_training("detection", name)
+    return resolved.config, resolved.trainer_options
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -246,14 +248,14 @@ def test_coco_recipes_are_the_published_ones(name: str) -> None:
 
 def test_the_optimizer_decays_rates_by_depth_and_weights_but_not_vectors() -> None:
     config, _ = recipe("coco/cascade_mask_rcnn_s18_hybrid_3x")
-    from spanetv2.tasks.detection.depth import layer_scale
     from spanetv2.tasks.detection.model import create_detector
+    from spanetv2.training.depth_decay import by_layers
 
     with torch.device("meta"):
         detector = create_detector("s18_hybrid", 80, config.detector)
     names = {id(p): n for n, p in detector.named_parameters()}
     optimizer = build_optimizer(
-        detector, config.optimizer, lr_scale=layer_scale("spanetv2_s18_hybrid", 0.7)
+        detector, config.optimizer, lr_scale=by_layers("spanetv2_s18_hybrid").lr_scale(0.7)
     )
     groups = [
         (group["lr_scale"], group["weight_decay"], names[id(p)], p.ndim)

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from spanetv2.cli.recipes import describe_recipe, find_recipe, list_recipes, recipe_task
-from spanetv2.cli.train import _parse, _prepare
+from spanetv2.api import resolve_training
 from spanetv2.errors import UserError
 from spanetv2.models import VARIANTS
 from spanetv2.training.batching import plan_batches
+from spanetv2.training.recipes import describe_recipe, find_recipe, list_recipes, recipe_task
 
 PUBLISHED = {
     # optimiser, learning rate, drop path, mixed precision
@@ -25,8 +25,9 @@ PUBLISHED = {
 
 def _load(name: str) -> tuple[Any, dict[str, Any]]:
     task = recipe_task(find_recipe(name))
-    config, trainer, _ = _parse(_prepare(["--config", name], task=task)[0], task=task)
-    return config, trainer
+    assert task is not None
+    resolved = resolve_training(task, name)
+    return resolved.config, resolved.trainer_options
 
 
 def test_recipes_are_these() -> None:

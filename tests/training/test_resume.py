@@ -1,15 +1,17 @@
 """A run that was cut short and resumed ends exactly like one that was not."""
 
 import csv
+import json
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from spanetv2.cli.train import main, run_training
-from spanetv2.training.stopping import Interrupted
+from spanetv2.errors import ConfigError, Interrupted
 
 # Everything random at once: order, augmentation, erasing, mixup, cutmix, drop path; and an average.
 RANDOM = (
@@ -106,7 +108,10 @@ def test_resume_without_configuration_takes_the_run_folders(tmp_path: Path, runs
         runs.train("run", runs.stopper(number=int(signal.SIGINT), batch=6))
     saved = tmp_path / "run" / "config.yaml"
     text = saved.read_text()
-    assert "stopper.Stopper" in text
+    assert "#   trainer.callbacks: stopper.Stopper" in text
+    assert yaml.safe_load(text)["trainer"]["callbacks"] is None
+    with pytest.raises(ConfigError, match=r"give --trainer\.callbacks again, null to go on"):
+        run_training(["classification", "--resume", f"--out={saved.parent}"])
     result = run_training(
         ["classification", "--resume", f"--out={saved.parent}", "--trainer.callbacks=null"]
     )
@@ -141,3 +146,24 @@ def test_resume_of_a_truncated_checkpoint_takes_the_one_before(
     assert "last.ckpt is truncated or damaged: going on from" in said
     assert "last-previous.ckpt" in said
     runs.assert_same_weights(uninterrupted, tmp_path / "cut")
+
+
+def test_a_configuration_saved_before_recipes_had_a_task_resumes(tmp_path: Path, runs: Any) -> None:
+    with pytest.raises(Interrupted):
+        runs.train("run", runs.stopper(number=int(signal.SIGINT), batch=6))
+    folder = tmp_path / "run"
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config.pop("task") == "classification"
+    assert config.pop("loggers") is None
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    versions = json.loads((folder / "versions.json").read_text())
+    del versions["left_out"]
+    (folder / "versions.json").write_text(json.dumps(versions))
+    result = run_training(["classification", "--resume", f"--out={folder}"])
+    assert result is not None
+    assert result.metrics["training"]["updates"] == 12
+    # with the classes that it could name then, it says what to do
+    config["trainer"]["callbacks"] = [{"class_path": "stopper.Stopper"}]
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(ConfigError, match=r"config\.yaml: trainer\.callbacks is stopper\.Stopper"):
+        run_training(["classification", "--resume", f"--out={folder}"])

@@ -12,20 +12,21 @@ import torch
 from PIL import Image
 from training_runs import SceneRuns
 
-from spanetv2.cli.recipes import find_recipe, list_recipes, recipe_task
-from spanetv2.cli.train import _parse, _prepare
+from spanetv2.api import resolve_training
 from spanetv2.data.loader import eval_batches
 from spanetv2.errors import UserError
 from spanetv2.models import create_model
 from spanetv2.models.weights import read_checkpoint, save_weights
-from spanetv2.tasks.segmentation.build import build_segmenter, stage_scale
+from spanetv2.tasks.segmentation.build import build_segmenter
 from spanetv2.tasks.segmentation.data.folder import DatasetSpec, open_dataset
 from spanetv2.tasks.segmentation.data.transforms import EvalTransform, Preprocessing, collate_views
 from spanetv2.tasks.segmentation.evaluate import evaluate
 from spanetv2.tasks.segmentation.inference import Inference
 from spanetv2.tasks.segmentation.learning import pixel_loss
 from spanetv2.tasks.segmentation.weights import load_segmenter
+from spanetv2.training.depth_decay import by_stages
 from spanetv2.training.optimizer import build_optimizer
+from spanetv2.training.recipes import find_recipe, list_recipes, recipe_task
 
 TINY = [
     "segmentation",
@@ -145,8 +146,8 @@ def test_a_run_in_epochs(scenes: Path, tmp_path: Path) -> None:
 
 
 def parsed(*options: str) -> Any:
-    arguments = _prepare([*TINY[1:], *options], task="segmentation")[0]
-    return _parse(arguments, task="segmentation")[0]
+    recipe = TINY[1].removeprefix("--config=")
+    return resolve_training("segmentation", [recipe, [*TINY[2:], *options]]).config
 
 
 def test_training_starts_from_a_classifier(tmp_path: Path) -> None:
@@ -250,7 +251,7 @@ def test_class_weights_leave_the_best_scores_as_they_are() -> None:
 def test_stages_learn_slower_the_earlier_they_are() -> None:
     config = parsed("--optimizer.layer_decay=0.9", "--optimizer.lr=1.0")
     model = build_segmenter(config, 11)
-    scale = stage_scale("spanetv2_pico_pure", 0.9)
+    scale = by_stages("spanetv2_pico_pure").lr_scale(0.9)
     optimizer = build_optimizer(model, config.optimizer, lr_scale=scale)
     found = {}
     for group in optimizer.param_groups:
@@ -263,11 +264,11 @@ def test_stages_learn_slower_the_earlier_they_are() -> None:
         layer = 8 if not keys else min(expected[key] for key in keys)
         plain = parameter.ndim <= 1 or name.endswith(".bias")
         assert found[parameter] == (pytest.approx(0.9 ** (8 - layer)), 0.0 if plain else 0.05), name
-    deep = stage_scale("spanetv2_s36_hybrid", 0.9)
+    deep = by_stages("spanetv2_s36_hybrid").lr_scale(0.9)
     assert deep("backbone.model.stages.3.blocks.2.mlp.fc1.weight") == pytest.approx(0.9**8)
     assert deep("backbone.model.feature_norms.0.weight") == 1
     with pytest.raises(UserError, match="known for our own backbones only"):
-        stage_scale("resnet10t", 0.9)
+        by_stages("resnet10t")
 
 
 NAMES = sorted(
@@ -287,8 +288,8 @@ def test_recipes_are_these() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_ade20k_recipe_is_the_published_one(name: str) -> None:
     assert recipe_task(find_recipe(name)) == "segmentation"
-    arguments = _prepare(["--config", name], task="segmentation")[0]
-    config, trainer, _ = _parse(arguments, task="segmentation")
+    resolved = resolve_training("segmentation", name)
+    config, trainer = resolved.config, resolved.trainer_options
     head, variant = name.removeprefix("ade20k/").split("_s", 1)
     variant = f"s{variant}"
     upernet = head == "upernet"

@@ -28,10 +28,11 @@ def spawn_training(
         arguments: of the command.
         launcher: options of Python that come before the command, such as a module to start it.
     """
+    inherited = filter(None, [os.environ.get("PYTHONPATH")])
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(HERE),
+        "PYTHONPATH": os.pathsep.join([str(HERE), *inherited]),
         "CUDA_VISIBLE_DEVICES": "",
     }
     return subprocess.run(

@@ -1,7 +1,7 @@
 """Figures of model analyses, from their results. Each function returns a matplotlib figure.
 
-Models are told apart by colour, line style and marker (Okabe-Ito colours), depth by a scale from
-dark to light that also reads in grey.
+Models are told apart by colour, line style and marker, depth by a scale from dark to light that
+also reads in grey.
 """
 
 import math
@@ -15,6 +15,20 @@ from spanetv2.analysis.cue_conflict import ShapeBias
 from spanetv2.analysis.model_study import ActivationMaps, ModelAnalysis
 from spanetv2.analysis.response import MixerResponse
 from spanetv2.analysis.spam_bank import SpamBank
+from spanetv2.drawing import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PI_TICKS,
+    PURPLE,
+    SKY,
+    VERMILION,
+    new_figure,
+    series_style,
+)
+from spanetv2.text import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,25 +45,12 @@ __all__ = [
     "shape_bias_figure",
 ]
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_PI_TICKS = ([0, np.pi / 2, np.pi], ["0", "π/2", "π"])
+_COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+_LONGEST = 16  # characters of a class's name
 
 
-def _new(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _look(number: int) -> dict[str, Any]:
-    return {
-        "color": COLOURS[number % len(COLOURS)],
-        "linestyle": STYLES[number % len(STYLES)],
-        "marker": MARKERS[number % len(MARKERS)],
-        "markersize": 4,
-    }
+def _style(number: int) -> dict[str, Any]:
+    return {**series_style(number, colours=_COLOURS), "markersize": 4}
 
 
 def _depth_colours(count: int) -> list[Any]:
@@ -74,7 +75,7 @@ def _depth_bar(figure: "Figure", axes: Sequence["Axes"]) -> None:
 
 def _radius_axis(axes: "Axes", label: str = "|w|, rad / token") -> None:
     axes.set_xlim(0, np.pi)
-    axes.set_xticks(*_PI_TICKS)
+    axes.set_xticks(*PI_TICKS)
     axes.set_xlabel(label)
     axes.grid(alpha=0.3)
 
@@ -82,7 +83,7 @@ def _radius_axis(axes: "Axes", label: str = "|w|, rad / token") -> None:
 def amplitude_figure(analyses: Sequence[ModelAnalysis]) -> "Figure":
     """Relative log-amplitude: curves by depth for each model, and the finest wave by depth."""
     shown = [a for a in analyses if a.amplitudes]
-    figure = _new(3.6 * (len(shown) + 1) + 0.6, 3.4)
+    figure = new_figure(3.6 * (len(shown) + 1) + 0.6, 3.4)
     grid = figure.subplots(1, len(shown) + 1, squeeze=False)[0]
     for axes, analysis in zip(grid, shown, strict=False):
         colours = _depth_colours(len(analysis.amplitudes))
@@ -102,7 +103,7 @@ def amplitude_figure(analyses: Sequence[ModelAnalysis]) -> "Figure":
     for number, analysis in enumerate(shown):
         depth = _relative_depth(len(analysis.amplitudes))
         finest = [block.finest for block in analysis.amplitudes]
-        axes.plot(depth, finest, label=analysis.title, **_look(number))
+        axes.plot(depth, finest, label=analysis.title, **_style(number))
     axes.set_title("finest wave")
     axes.set_xlabel("depth (first to last block)")
     axes.set_ylabel("relative log-amplitude")
@@ -124,7 +125,7 @@ def response_figure(analyses: Sequence[ModelAnalysis], *, attention: bool = Fals
     rows = [(a.title, _stages(a.attention if attention else a.responses)) for a in analyses]
     rows = [(title, stages) for title, stages in rows if stages]
     columns = max(len(stages) for _, stages in rows)
-    figure = _new(2.9 * columns + 1.2, 2.5 * len(rows) + 0.5)
+    figure = new_figure(2.9 * columns + 1.2, 2.5 * len(rows) + 0.5)
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for line, (title, stages) in zip(grid, rows, strict=True):
         for column, axes in enumerate(line):
@@ -139,7 +140,7 @@ def response_figure(analyses: Sequence[ModelAnalysis], *, attention: bool = Fals
                 gain = _decibel(curve.values[0] / flat)
                 radius = np.asarray(curve.coords["radius"])
                 axes.plot(radius, gain, color=colour, marker="o", markersize=2.5)
-            axes.axhline(0, color="#666666", linewidth=0.7)
+            axes.axhline(0, color=GREY, linewidth=0.7)
             axes.set_title(heading, fontsize=9)
             _radius_axis(axes)
             if column == 0:
@@ -188,17 +189,17 @@ _SCALARS: tuple[tuple[str, str, Callable[[MixerResponse], float]], ...] = (
 
 def depth_figure(analyses: Sequence[ModelAnalysis]) -> "Figure":
     """Scalars of the mixers by depth: Jacobians filled, frozen attention maps open."""
-    figure = _new(3.6 * len(_SCALARS), 3.6)
+    figure = new_figure(3.6 * len(_SCALARS), 3.6)
     grid = figure.subplots(1, len(_SCALARS))
     for axes, (title, scale, read) in zip(grid, _SCALARS, strict=True):
         for number, analysis in enumerate(analyses):
             names = [response.name for response in analysis.responses]
             depth = dict(zip(names, _relative_depth(len(names)), strict=True))
             values = [read(response) for response in analysis.responses]
-            axes.plot(list(depth.values()), values, label=analysis.title, **_look(number))
+            axes.plot(list(depth.values()), values, label=analysis.title, **_style(number))
             maps = [r for r in analysis.attention if r.name in depth]
             if maps:
-                look = {**_look(number), "linestyle": "none", "markerfacecolor": "none"}
+                look = {**_style(number), "linestyle": "none", "markerfacecolor": "none"}
                 look["markersize"] = 6
                 x = [depth[r.name] for r in maps]
                 label = f"{analysis.title}, attention map"
@@ -217,7 +218,7 @@ def bank_figure(bank: Sequence[SpamBank], title: str) -> "Figure":
     stages: dict[int, list[SpamBank]] = {}
     for member in bank:
         stages.setdefault(member.stage, []).append(member)
-    figure = _new(10, 2.4 * len(stages) + 0.7)
+    figure = new_figure(10, 2.4 * len(stages) + 0.7)
     grid = figure.subplots(len(stages), 3, squeeze=False)
     headings = ("kernels |K|", "gates g (10 to 90 % of channels)", "composed |K| g")
     for line, (number, members) in zip(grid, stages.items(), strict=True):
@@ -225,15 +226,15 @@ def bank_figure(bank: Sequence[SpamBank], title: str) -> "Figure":
         radius = np.asarray(curves.coords["radius"])
         mean = np.mean([m.curves.values for m in members], axis=0)
         for head, name in enumerate(curves.coords["head"]):
-            look = {"color": COLOURS[head], "linestyle": STYLES[head], "label": name}
-            if len(radius) < 6:
-                look |= {"marker": MARKERS[head], "markersize": 3}
+            look = {**_style(head), "label": name, "markersize": 3}
+            if len(radius) >= 6:
+                del look["marker"]
             kernel, gate, low, high, composed = mean[head]
             line[0].plot(radius, kernel, **look)
             line[1].plot(radius, gate, **look)
-            line[1].fill_between(radius, low, high, color=COLOURS[head], alpha=0.12, linewidth=0)
+            line[1].fill_between(radius, low, high, color=_COLOURS[head], alpha=0.12, linewidth=0)
             line[2].plot(radius, composed, **look)
-        line[1].axhline(0.5, color="#666666", linewidth=0.7)
+        line[1].axhline(0.5, color=GREY, linewidth=0.7)
         height, width = members[0].grid
         line[0].set_ylabel(f"stage {number}, {height}x{width}\ngain")
         for axes, heading in zip(line, headings, strict=True):
@@ -249,21 +250,21 @@ def bank_figure(bank: Sequence[SpamBank], title: str) -> "Figure":
 
 def filtered_figure(analyses: Sequence[ModelAnalysis]) -> "Figure":
     """Top-1 accuracy under low- and high-pass filtered input."""
-    figure = _new(8.4, 3.5)
+    figure = new_figure(8.4, 3.5)
     grid = figure.subplots(1, 2, sharey=True)
     for number, analysis in enumerate(analyses):
         if analysis.filtered is None:
             continue
         radius = np.asarray(analysis.filtered.coords["radius"])
         for axes, values in zip(grid, analysis.filtered.values, strict=True):
-            axes.plot(radius, 100 * values, label=analysis.title, **_look(number))
+            axes.plot(radius, 100 * values, label=analysis.title, **_style(number))
             if analysis.accuracy is not None:
-                colour = COLOURS[number % len(COLOURS)]
+                colour = _style(number)["color"]
                 axes.axhline(100 * analysis.accuracy, color=colour, linewidth=0.8, alpha=0.6)
     for axes, name in zip(grid, ("low-pass: |w| ≤ R kept", "high-pass: |w| > R kept"), strict=True):
         axes.set_title(name)
         axes.set_xlabel("R, rad / pixel")
-        axes.set_xticks(*_PI_TICKS)
+        axes.set_xticks(*PI_TICKS)
         axes.set_ylim(0, 102)
         axes.grid(alpha=0.3)
     grid[0].set_ylabel("top-1, %")
@@ -276,7 +277,7 @@ def heat_map_figure(analyses: Sequence[ModelAnalysis]) -> "Figure":
     maps: list[tuple[str, NamedArray]] = [
         (a.title, a.heat_map) for a in analyses if a.heat_map is not None
     ]
-    figure = _new(3.4 * len(maps) + 0.8, 3.4)
+    figure = new_figure(3.4 * len(maps) + 0.8, 3.4)
     grid = figure.subplots(1, len(maps), squeeze=False)[0]
     image = None
     for axes, (title, found) in zip(grid, maps, strict=True):
@@ -300,17 +301,17 @@ def heat_map_figure(analyses: Sequence[ModelAnalysis]) -> "Figure":
 def shape_bias_figure(results: Sequence[tuple[str, ShapeBias]]) -> "Figure":
     """Shape bias per category of the shape (points) and over all images (lines)."""
     names = sorted({c for _, result in results for c in result.per_category.coords["category"]})
-    figure = _new(6.4, 0.3 * len(names) + 1.6)
+    figure = new_figure(6.4, 0.3 * len(names) + 1.6)
     axes = figure.add_subplot()
     for number, (title, result) in enumerate(results):
         counts = result.per_category.values
         cues = counts[:, 0] + counts[:, 1]
         used = np.flatnonzero(cues)
         y = [names.index(result.per_category.coords["category"][i]) for i in used.tolist()]
-        look = {**_look(number), "linestyle": "none", "markersize": 6}
+        look = {**_style(number), "linestyle": "none", "markersize": 6}
         axes.plot(counts[used, 0] / cues[used], y, label=title, **look)
         if result.bias is not None:
-            line = _look(number)
+            line = _style(number)
             axes.axvline(result.bias, color=line["color"], linestyle=line["linestyle"], linewidth=1)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
@@ -326,7 +327,7 @@ def activation_sheet(cams: ActivationMaps, title: str) -> "Figure":
     number = len(cams.images)
     columns = min(8, number)
     lines = math.ceil(number / columns)
-    figure = _new(1.6 * columns + 0.2, 3.7 * lines + 0.4)
+    figure = new_figure(1.6 * columns + 0.2, 3.7 * lines + 0.4)
     grid = figure.subplots(2 * lines, columns, squeeze=False)
     for axes in grid.ravel():
         axes.set_axis_off()
@@ -337,13 +338,9 @@ def activation_sheet(cams: ActivationMaps, title: str) -> "Figure":
         below.imshow(cams.images[i].mean(-1), cmap="gray", vmin=0, vmax=1)
         below.imshow(cams.maps[i], cmap="inferno", alpha=0.6, vmin=0, vmax=1)
         wrong = cams.true is not None and cams.true[i] != cams.explained[i]
-        text = _short(cams.explained[i])
+        text = shorten(cams.explained[i], _LONGEST)
         if wrong and cams.true is not None:
-            text += f"\n(is {_short(cams.true[i])})"
+            text += f"\n(is {shorten(cams.true[i], _LONGEST)})"
         above.set_title(text, fontsize=8)
     figure.suptitle(title, fontsize=10)
     return figure
-
-
-def _short(name: str, length: int = 16) -> str:
-    return name if len(name) <= length else name[: length - 1] + "…"

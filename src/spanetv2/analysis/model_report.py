@@ -2,16 +2,17 @@
 
 import math
 import os
-import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from spanetv2.analysis import figures
 from spanetv2.analysis.arrays import NamedArray, write_csv
 from spanetv2.analysis.model_study import ModelAnalysis
+from spanetv2.drawing import save_figure
 from spanetv2.errors import UserError
-from spanetv2.files import atomic_path, write_json, write_text
+from spanetv2.files import write_json, write_text
 from spanetv2.page import (
     cards,
     details,
@@ -24,13 +25,12 @@ from spanetv2.page import (
     table,
 )
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 __all__ = ["LAB", "write_report"]
 
 LAB = "lab.html"
 """The page of ``spanetv2 explore`` beside the report."""
+
+_save = partial(save_figure, dpi=130)
 
 
 def write_report(
@@ -93,14 +93,6 @@ def _explore(command: str, made: bool) -> str:
     )
     parts = [paragraph(text), listing(command)]
     return section("Ask them yourself", *parts, *([link(LAB, "Open the page")] if made else []))
-
-
-def _save(made: "Figure", path: Path) -> Path:
-    with atomic_path(path) as temporary, warnings.catch_warnings():
-        # A class name in a script that the font lacks is drawn as boxes.
-        warnings.filterwarnings("ignore", message=r"Glyph \d+", category=UserWarning)
-        made.savefig(temporary, format="png", dpi=130, facecolor="white")
-    return path
 
 
 def _facts(analyses: Sequence[ModelAnalysis]) -> str:

@@ -24,6 +24,7 @@ from spanetv2.analysis.mixers import MixerCall, find_mixers, record_calls
 from spanetv2.analysis.response import MixerResponse
 from spanetv2.analysis.spam_bank import SpamBank, spam_bank
 from spanetv2.errors import UserError
+from spanetv2.models.costs import count_parameters
 
 __all__ = ["ActivationMaps", "ModelAnalysis", "ModelInput", "StudyOptions", "analyze_model"]
 
@@ -140,7 +141,7 @@ def analyze_model(
         raise UserError(f"got images of shape {tuple(images.shape)}, expected (B, C, H, W), B > 0")
     found = ModelAnalysis(
         title=subject.title,
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=count_parameters(model),
         image_size=(images.shape[2], images.shape[3]),
         images=len(images),
     )

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from spanetv2.analysis.arrays import NamedArray
 from spanetv2.analysis.mixers import MixerCall
 from spanetv2.errors import UserError
-from spanetv2.mixers import SPAM, SpectralRescale
+from spanetv2.mixers import SPAM
 from spanetv2.theory.response import radial_profile
 
 __all__ = ["SpamBank", "gate_gain", "kernel_gain", "spam_bank"]
@@ -100,9 +100,9 @@ def spam_bank(calls: Iterable[MixerCall]) -> list[SpamBank]:
         mixer = call.mixer.module
         if not isinstance(mixer, SPAM):
             continue
-        channels, heads_of = call.x.shape[1], len(mixer.local_convs)
-        if isinstance(mixer.spectral, SpectralRescale):
-            gate_CHW = gate_gain(mixer.spectral, channels, call.grid)
+        channels, heads_of = call.x.shape[1], mixer.num_heads
+        if mixer.spectral_filter is not None:
+            gate_CHW = gate_gain(mixer.spectral_filter, channels, call.grid)
         else:
             gate_CHW = torch.ones(channels, *call.grid, dtype=torch.float64)
         gates = gate_CHW.chunk(heads_of)

@@ -2,11 +2,10 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from spanetv2.benchmark.goals import goals_table
 from spanetv2.benchmark.plot import draw
 from spanetv2.benchmark.tables import describe_machine, describe_settings, left_out, tables_of
 from spanetv2.errors import UserError
@@ -18,7 +17,6 @@ Record = dict[str, Any]
 
 BEGIN = "<!-- results: made by `spanetv2 benchmark --table`; change the program, not this part -->"
 END = "<!-- end of results -->"
-_EMPTY = f"# Performance\n\n{BEGIN}\n{END}\n"
 
 
 def read_record(path: str | os.PathLike[str]) -> Record:
@@ -43,7 +41,11 @@ def read_record(path: str | os.PathLike[str]) -> Record:
 
 
 def write_page(
-    results: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]
+    results: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    begin: str = BEGIN,
+    opening: Callable[[Sequence[Record]], str] = lambda records: "",
 ) -> list[Path]:
     """Write the results into a page: the part between its marks, or a new page.
 
@@ -52,6 +54,8 @@ def write_page(
     Args:
         results: files that ``spanetv2 benchmark`` wrote.
         out: the page, Markdown.
+        begin: the mark where the made part begins, a line that names who makes it.
+        opening: makes what stands first in it, of all records.
 
     Returns:
         What was written.
@@ -63,18 +67,21 @@ def write_page(
     records = {Path(path): read_record(path) for path in results}
     if len({path.stem for path in records}) < len(results):
         raise UserError("got result files of the same name, expected each name once")
-    text = out.read_text(encoding="utf-8") if out.exists() else _EMPTY
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UserError(f"{out}: no place for results, expected the lines {BEGIN} and {END}")
+    text = f"# Performance\n\n{begin}\n{END}\n"
+    if out.exists():
+        text = out.read_text(encoding="utf-8")
+    before, has_begin, rest = text.partition(begin)
+    _, has_end, after = rest.partition(END)
+    if not has_begin or not has_end:
+        raise UserError(f"{out}: no place for results, expected the lines {begin} and {END}")
     written = []
     for path, record in records.items():
         if record["cells"]:
             picture = out.parent / _picture(out, path)
             draw(record, picture)
             written.append(picture)
-    write_text(out, f"{before}{BEGIN}\n\n{made_part(records, out)}\n{END}{after}")
+    made = made_part(records, out, opening)
+    write_text(out, f"{before}{begin}\n\n{made}\n{END}{after}")
     return [out, *written]
 
 
@@ -82,14 +89,19 @@ def _picture(out: Path, result: Path) -> Path:
     return Path("images") / f"{out.stem}_{result.stem}.png"
 
 
-def made_part(records: dict[Path, Record], out: Path) -> str:
-    """The text between the marks: the goals, then a section per result file.
+def made_part(
+    records: dict[Path, Record],
+    out: Path,
+    opening: Callable[[Sequence[Record]], str] = lambda records: "",
+) -> str:
+    """The text between the marks: a section per result file.
 
     Args:
         records: by the file they come from.
         out: the page, whose name the pictures' names start with.
+        opening: makes what stands before the sections, of all records.
     """
-    parts = [goals_table(list(records.values())).markdown(level=2)]
+    parts = [opening(list(records.values()))]
     for path, record in records.items():
         what = "token mixers alone" if record["kind"] == "operators" else "networks"
         parts.append(f"## {describe_machine(record)}: {what} ({path.stem})\n")

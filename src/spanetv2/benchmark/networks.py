@@ -15,9 +15,10 @@ from spanetv2.benchmark.timing import Step
 from spanetv2.deploy import optimize_for_inference
 from spanetv2.errors import UserError
 from spanetv2.models import set_implementation
+from spanetv2.models.costs import count_parameters
 from spanetv2.models.variants import VARIANTS
 
-__all__ = ["CLASSES", "build", "compiled", "make_images", "network_step"]
+__all__ = ["CLASSES", "build", "compiled", "make_images", "network_step", "pass_step"]
 
 CLASSES = 1000
 
@@ -79,7 +80,7 @@ def network_step(cell: Cell, *, device: str, channels_last: bool, onnx_arena: bo
     """
     name, how = split_label(cell.model)
     model = build(name, cell.size)
-    count = sum(parameter.numel() for parameter in model.parameters())
+    count = count_parameters(model)
     if how == "onnx":
         return _onnx_step(model, cell, device=device, parameters=count, arena=onnx_arena)
     if how == "optimized":
@@ -94,7 +95,35 @@ def network_step(cell: Cell, *, device: str, channels_last: bool, onnx_arena: bo
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     images = make_images(cell, device=device, dtype=held, channels_last=channels_last)
     call = compiled(model) if cell.mode == "compiled" else model
-    if not training:
+    targets = None
+    if training:
+        generator = torch.Generator().manual_seed(1)
+        targets = torch.randint(0, CLASSES, (cell.batch,), generator=generator).to(device)
+    mixed = None if dtype == held else dtype
+    step = pass_step(model, images, targets, call=call, mixed=mixed)
+    return step._replace(parameters=count)  # those before folding
+
+
+def pass_step(
+    model: nn.Module,
+    images: Tensor,
+    targets: Tensor | None = None,
+    *,
+    call: Callable[..., Any] | None = None,
+    mixed: torch.dtype | None = None,
+) -> Step:
+    """A forward pass without gradients; with targets, forward and backward without the optimiser.
+
+    Args:
+        model: a classifier, in the mode that it is to run in.
+        images: its input.
+        targets: labels for the loss.
+        call: what is called in place of the model, such as its compiled form.
+        mixed: the lower dtype of automatic mixed precision.
+    """
+    call = call or model
+    count = count_parameters(model)
+    if targets is None:
 
         def infer() -> Tensor:
             with torch.inference_mode():
@@ -102,13 +131,8 @@ def network_step(cell: Cell, *, device: str, channels_last: bool, onnx_arena: bo
 
         return Step(run=infer, tidy=lambda: None, parameters=count)
 
-    generator = torch.Generator().manual_seed(1)
-    targets = torch.randint(0, CLASSES, (cell.batch,), generator=generator).to(device)
-    kind = device.partition(":")[0]
-
     def learn() -> Tensor:
-        mixed = nullcontext() if dtype == held else torch.autocast(kind, dtype)
-        with mixed:
+        with nullcontext() if mixed is None else torch.autocast(images.device.type, mixed):
             loss = nn.functional.cross_entropy(call(images), targets)
         loss.backward()
         return loss.detach()

@@ -14,15 +14,15 @@ from typing import Any, NamedTuple, cast
 import torch
 from timm.models.metaformer import SepConv
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from spanetv2.benchmark.networks import compiled
 from spanetv2.benchmark.settings import DTYPES, Cell
 from spanetv2.benchmark.timing import Step, timed
 from spanetv2.errors import UserError
 from spanetv2.layers import Stem, conv_output_size
-from spanetv2.mixers import SPAM, Attention, SpectralRescale
+from spanetv2.mixers import SPAM, Attention, LocalMixing
+from spanetv2.models.costs import count_parameters, multiply_adds
+from spanetv2.models.implementation import set_implementation
 from spanetv2.models.variants import VARIANTS
 from spanetv2.ops.multiscale_spectral import (
     LARGEST_GRID,
@@ -48,29 +48,20 @@ _SHORTEST = 0.02
 _MOST = 1000
 
 
-class LocalMixing(nn.Module):
-    """SPAM's token mixing as the mixer runs it; (B, H, W, C) to the same."""
-
-    def __init__(self, mixer: SPAM) -> None:
-        super().__init__()
-        self.local_convs, self.spectral = mixer.local_convs, mixer.spectral
-
-    def forward(self, x_BHWC: Tensor) -> Tensor:
-        heads = x_BHWC.permute(0, 3, 1, 2).chunk(len(self.local_convs), dim=1)
-        mixed = [conv(head) for head, conv in zip(heads, self.local_convs, strict=True)]
-        return self.spectral(torch.cat(mixed, dim=1)).permute(0, 2, 3, 1)
-
-
 class FusedLocalMixing(nn.Module):
-    """The same as one function of maps (B, C, H, W): its reference, or the Triton operator."""
+    """``LocalMixing`` as one function of maps (B, C, H, W): its reference, or the Triton operator.
 
-    def __init__(self, mixer: SPAM, function: Callable[..., Tensor]) -> None:
+    Its parameters are packed as the function takes them.
+    """
+
+    def __init__(self, mixer: LocalMixing, function: Callable[..., Tensor]) -> None:
         super().__init__()
+        assert mixer.spectral_filter is not None
         convs = [cast(nn.Conv2d, conv) for conv in mixer.local_convs]
         self.kernels = nn.Parameter(pack_kernels([conv.weight.detach() for conv in convs]))
         biases = [cast(Tensor, conv.bias).detach() for conv in convs]
         self.bias = nn.Parameter(torch.cat(biases))
-        self.theta = nn.Parameter(cast(SpectralRescale, mixer.spectral).theta.detach().clone())
+        self.theta = nn.Parameter(mixer.spectral_filter.theta.detach().clone())
         self.function = function
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -123,7 +114,7 @@ def make_operator(name: str, channels: int, side: int) -> tuple[nn.Module, bool]
     if how == "fused" and side > LARGEST_GRID:
         raise UserError(f"got {side} tokens a side, expected at most {LARGEST_GRID} for {name}")
     mixer = SPAM(channels, (side, side))
-    cast(SpectralRescale, mixer.spectral).implementation = how or "auto"
+    set_implementation(mixer, how or "auto")
     if kind == "spam":
         return mixer, True
     if how == "fused":
@@ -132,17 +123,16 @@ def make_operator(name: str, channels: int, side: int) -> tuple[nn.Module, bool]
         return FusedLocalMixing(mixer, multiscale_spectral), False
     if how == "reference":
         return FusedLocalMixing(mixer, multiscale_spectral_reference), False
-    return LocalMixing(mixer), True
+    return LocalMixing.of(mixer), True
 
 
 def cost_of(name: str, channels: int, side: int, *, batch: int, dtype: str, work: str) -> Cost:
     """Multiply-adds and bytes of an operator.
 
-    Every implementation of an operator has the cost of its definition, with the FFT (a real one of
-    n points takes 1.25 n log2 n multiply-adds). Bytes: the input is read and the output written
-    once, and the weights read; in training the output's gradient is read, the input read again, its
-    gradient written, and the weights' gradients written. Training takes three times the
-    multiply-adds.
+    Every implementation of an operator has the cost of its definition, with the FFT. Bytes: the
+    input is read and the output written once, and the weights read; in training the output's
+    gradient is read, the input read again, its gradient written, and the weights' gradients
+    written. Training takes three times the multiply-adds.
 
     Args:
         name: of ``OPERATORS``.
@@ -152,23 +142,15 @@ def cost_of(name: str, channels: int, side: int, *, batch: int, dtype: str, work
         dtype: of maps and weights.
         work: inference or training.
     """
-    kind = name.partition("@")[0]
-    module, last = make_operator(kind, channels, side)
-    if isinstance(module, SPAM | LocalMixing):
-        cast(SpectralRescale, module.spectral).implementation = "reference"
+    module, last = make_operator(name.partition("@")[0], channels, side)
     shape = (1, side, side, channels) if last else (1, channels, side, side)
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        module.to("meta")(torch.empty(shape, device="meta"))
-    tokens = side * side
-    multiply_adds = batch * counter.get_total_flops() / 2
-    if kind in ("spam", "local"):
-        multiply_adds += batch * channels * (2.5 * tokens * math.log2(tokens) + tokens)
+    computed = batch * multiply_adds(module, shape).total
     width = DTYPES[dtype].itemsize
-    maps = batch * channels * tokens * width
-    weights = sum(p.numel() for p in module.parameters()) * width
+    maps = batch * channels * side * side * width
+    weights = count_parameters(module) * width
     if work == "inference":
-        return Cost(multiply_adds, 2 * maps + weights)
-    return Cost(3 * multiply_adds, 5 * maps + 3 * weights)
+        return Cost(computed, 2 * maps + weights)
+    return Cost(3 * computed, 5 * maps + 3 * weights)
 
 
 def operator_step(
@@ -208,8 +190,7 @@ def operator_step(
     run = learn if training else infer
     if device.startswith("cuda"):
         run = _captured(run, device)
-    parameters = sum(p.numel() for p in module.parameters())
-    step = Step(run=run, tidy=lambda: None, parameters=parameters)
+    step = Step(run=run, tidy=lambda: None, parameters=count_parameters(module))
     timed(step, device)  # compiles
     once = timed(step, device)
     return step._replace(repeats=min(_MOST, max(1, math.ceil(_SHORTEST / once))))

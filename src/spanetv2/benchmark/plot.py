@@ -6,8 +6,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spanetv2.benchmark.tables import describe_machine
+from spanetv2.drawing import (
+    COLOURS,
+    GREY,
+    LINES,
+    MARKERS,
+    new_figure,
+    save_figure,
+    shared_legend,
+)
 from spanetv2.errors import UserError
-from spanetv2.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,16 +25,9 @@ __all__ = ["draw"]
 
 Record = dict[str, Any]
 
-# Okabe-Ito colours, each with a hatch, a line style and a marker of its own.
-_STYLES = (
-    ("#0072B2", "", "-", "o"),
-    ("#D55E00", "//", "--", "s"),
-    ("#009E73", "..", "-.", "^"),
-    ("#E69F00", "xx", ":", "D"),
-    ("#CC79A7", "\\\\", "-", "v"),
-    ("#56B4E9", "++", "--", "P"),
-    ("#666666", "oo", "-.", "X"),
-)
+_HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo")
+_STYLES = tuple(zip((*COLOURS, GREY), _HATCHES, (*LINES[:4], *LINES[:3]), MARKERS, strict=True))
+"""Colour, hatch, line style, marker."""
 _SMALL = 8
 
 
@@ -49,8 +50,7 @@ def draw(record: Record, out_png: str | os.PathLike[str]) -> None:
     else:
         figure = _bars(record)
     figure.suptitle(_title(record), fontsize=_SMALL + 1)
-    with atomic_path(out_png) as temporary:
-        figure.savefig(temporary, format="png", dpi=120, facecolor="white")
+    save_figure(figure, out_png)
 
 
 def _title(record: Record) -> str:
@@ -64,12 +64,6 @@ def _title(record: Record) -> str:
         ((batch, size),) = shapes
         parts.append(f"batch {batch}, {size} x {size}")
     return "; ".join(parts)
-
-
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _works(record: Record) -> list[str]:
@@ -96,7 +90,7 @@ def _bars(record: Record) -> "Figure":
         places |= {(model, condition): below + i for i, condition in enumerate(own)}
         middles.append(below + (len(own) - 1) / 2)
         below += len(own) + 1
-    figure = _figure(3.0 + 3.4 * len(works), 1.6 + 0.19 * below)
+    figure = new_figure(3.0 + 3.4 * len(works), 1.6 + 0.19 * below)
     panels = np.atleast_1d(figure.subplots(1, len(works), sharey=True))
     for axes, work in zip(panels, works, strict=True):
         for row in cells:
@@ -125,7 +119,7 @@ def _bars(record: Record) -> "Figure":
         _plain(axes)
     panels[0].set_yticks(middles, models, fontsize=_SMALL)
     panels[0].set_ylim(below - 1, -1)
-    _legend(figure, panels)
+    _legend(figure, panels, columns=3)
     return figure
 
 
@@ -137,7 +131,7 @@ def _sweep(record: Record) -> "Figure":
     quantities = [("megapixels/s", lambda row: row["megapixels_per_second"])]
     if with_memory:
         quantities.append(("peak memory, MiB per megapixel", _memory_per_megapixel))
-    figure = _figure(3.8 * len(quantities) + 0.4, 3.0 * len(works) + 1.2)
+    figure = new_figure(3.8 * len(quantities) + 0.4, 3.0 * len(works) + 1.2)
     panels = np.atleast_2d(figure.subplots(len(works), len(quantities), squeeze=False))
     curves = list(dict.fromkeys((row["model"], _condition(row)) for row in cells))
     one_way = len({condition for _, condition in curves}) == 1
@@ -189,7 +183,7 @@ def _operators(record: Record) -> "Figure":
     groups = list(dict.fromkeys(tuple(row[field] for field in fields) for row in cells))
     names = list(dict.fromkeys(row["model"] for row in cells))
     stages = sorted({row["stage"] for row in cells})
-    figure = _figure(8.0, 2.5 * len(groups) + 1.0)
+    figure = new_figure(8.0, 2.5 * len(groups) + 1.0)
     panels = np.atleast_1d(figure.subplots(len(groups), 1))
     thick = 0.84 / len(names)
     for axes, group in zip(panels, groups, strict=True):
@@ -237,17 +231,6 @@ def _plain(axes: "Axes") -> None:
     axes.set_axisbelow(True)
 
 
-def _legend(figure: "Figure", panels: "np.ndarray[Any, Any]", columns: int = 3) -> None:
-    entries: dict[str, Any] = {}
-    for axes in panels:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            entries.setdefault(label, handle)
-    if len(entries) > 1:
-        figure.legend(
-            list(entries.values()),
-            list(entries),
-            loc="outside lower center",
-            ncols=min(columns, len(entries)),
-            fontsize=_SMALL,
-            frameon=False,
-        )
+def _legend(figure: "Figure", panels: "np.ndarray[Any, Any]", columns: int) -> None:
+    if len({label for axes in panels for label in axes.get_legend_handles_labels()[1]}) > 1:
+        shared_legend(figure, panels, columns=columns, size=_SMALL)

@@ -1,8 +1,7 @@
 """Running a benchmark: all cells of a kind of pass side by side, into one JSON record."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -14,7 +13,7 @@ from spanetv2.benchmark.networks import network_step
 from spanetv2.benchmark.operators import OPERATORS, cost_of, operator_step, stage_shapes
 from spanetv2.benchmark.rates import Rates, measure_rates
 from spanetv2.benchmark.settings import DTYPES, Cell, Settings
-from spanetv2.benchmark.timing import Step, interleave, speed_ratio, summary, timed
+from spanetv2.benchmark.timing import Step, interleave, speed_ratio, summary, threads, timed
 from spanetv2.environment import describe_environment
 from spanetv2.errors import UserError
 
@@ -52,7 +51,7 @@ def run_networks(
             "Runtime needs float32"
         )
     record = _start("networks", settings, command)
-    with _threads(settings.threads), _bar(settings, parts, progress) as bar:
+    with threads(settings.threads), _bar(settings, parts, progress) as bar:
         for work, cells in parts.items():
             record["cells"] += _measure(cells, settings, bar) if cells else []
             save(record)
@@ -105,7 +104,7 @@ def run_operators(
         stage_shapes(variant, size)
     record = _start("operators", settings, command)
     record |= {"variant": variant, "left_out": [], "rates": {}}
-    with _threads(settings.threads):
+    with threads(settings.threads):
         found = {d: (rates or measure_rates)(DTYPES[d], settings.device) for d in settings.dtypes}
         record["rates"] = {dtype: rate._asdict() for dtype, rate in found.items()}
         parts = {work: _operator_cells(settings, variant, work) for work in settings.passes}
@@ -142,18 +141,6 @@ def _start(kind: str, settings: Settings, command: str) -> Record:
     }
     record["cells"] = []
     return record
-
-
-@contextmanager
-def _threads(number: int | None) -> Iterator[None]:
-    """Compute with so many threads for a while."""
-    before = torch.get_num_threads()
-    if number is not None:
-        torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _bar(settings: Settings, parts: dict[str, list[Cell]], progress: bool) -> "tqdm[Any]":

@@ -1,62 +1,14 @@
-"""Tables of benchmark records, for the terminal and in Markdown."""
+"""What benchmark records say, as tables and sentences."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 from spanetv2.benchmark.timing import speed_ratio
+from spanetv2.table import Table
 
-__all__ = ["Table", "describe_machine", "describe_settings", "left_out", "tables_of"]
+__all__ = ["describe_machine", "describe_settings", "left_out", "tables_of"]
 
 Record = dict[str, Any]
-
-
-class Table(NamedTuple):
-    """A heading, names of the columns, and rows of text."""
-
-    title: str
-    header: list[str]
-    rows: list[list[str]]
-
-    def markdown(self, level: int = 3) -> str:
-        """As Markdown; numbers stand to the right.
-
-        Example:
-            >>> print(Table("Speed", ["model", "ms"], [["a", "1.0"]]).markdown())
-            ### Speed
-            <BLANKLINE>
-            | model | ms |
-            |---|--:|
-            | a | 1.0 |
-            <BLANKLINE>
-        """
-        lines = ["#" * level + f" {self.title}", "", _line(self.header)]
-        lines.append("|---|" + "--:|" * (len(self.header) - 1))
-        return "\n".join([*lines, *map(_line, self.rows), ""])
-
-    def text(self) -> str:
-        """For a terminal.
-
-        Example:
-            >>> print(Table("Speed", ["model", "ms"], [["a", "1.0"]]).text())
-            Speed
-            model   ms
-            a      1.0
-            <BLANKLINE>
-        """
-        table = [self.header, *self.rows]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = [
-            "  ".join(
-                cell.rjust(width) if i else cell.ljust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in table
-        ]
-        return "\n".join([self.title, *lines, ""])
-
-
-def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def tables_of(record: Record) -> list[Table]:

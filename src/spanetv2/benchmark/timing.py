@@ -6,12 +6,13 @@ same round says more than the ratio of two times.
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 
-__all__ = ["Step", "interleave", "speed_ratio", "summary", "timed", "wait"]
+__all__ = ["Step", "interleave", "speed_ratio", "summary", "threads", "timed", "wait"]
 
 Key = TypeVar("Key")
 
@@ -25,6 +26,18 @@ class Step(NamedTuple):
     parameters: int
     repeats: int = 1
     """runs per timing; short ones are measured in bundles"""
+
+
+@contextmanager
+def threads(number: int | None) -> Iterator[None]:
+    """Compute with so many CPU threads for a while; None leaves them as they are."""
+    before = torch.get_num_threads()
+    if number is not None:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def wait(device: str) -> None:
@@ -94,11 +107,13 @@ def summary(seconds: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def speed_ratio(own: Sequence[float], other: Sequence[float]) -> float:
-    """How many times as fast as the other: the median over the rounds of ``other / own``.
+def speed_ratio(seconds: Sequence[float], reference_seconds: Sequence[float]) -> float:
+    """How many times as fast as a reference: the median over the rounds of its seconds over ours.
 
     Example:
         >>> speed_ratio([1.0, 2.0, 1.0], [2.0, 4.0, 3.0])
         2.0
     """
-    return statistics.median(b / a for a, b in zip(own, other, strict=True))
+    return statistics.median(
+        theirs / ours for ours, theirs in zip(seconds, reference_seconds, strict=True)
+    )

@@ -67,11 +67,11 @@ def evaluate(
     {tasks} Images that cannot be read are reported on standard error and left out; the exit
     status is then 1.
     """
+    from spanetv2 import api
     from spanetv2.models.weights.read import read_checkpoint
-    from spanetv2.tasks.evaluation import evaluate_checkpoint
 
     record = read_checkpoint(checkpoint)
-    done = evaluate_checkpoint(
+    done = api.evaluate(
         record,
         data,
         dataset=dataset,

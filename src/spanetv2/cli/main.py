@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -11,7 +12,6 @@ from spanetv2.cli.benchmark import benchmark
 from spanetv2.cli.check_data import check_data_app
 from spanetv2.cli.convert import convert
 from spanetv2.cli.evaluate import evaluate_command
-from spanetv2.cli.evidence import app as evidence
 from spanetv2.cli.explore import explore
 from spanetv2.cli.export import export
 from spanetv2.cli.models import models
@@ -52,7 +52,6 @@ def make_app() -> typer.Typer:
     app.command()(models)
     app.command()(recipes)
     app.add_typer(analyze, name="analyze")
-    app.add_typer(evidence, name="evidence")
     return app
 
 
@@ -79,10 +78,10 @@ def train(context: typer.Context) -> None:
     raise typer.Exit(run(context.args))
 
 
-def main() -> None:
-    """Run the command line; every failure is one line on stderr and a non-zero exit status."""
+def main(app: Callable[[], object] | None = None) -> None:
+    """Run a command line, by default ours; a failure is one line on stderr and exit status 1."""
     try:
-        make_app()()
+        (app or make_app())()
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:

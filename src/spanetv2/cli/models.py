@@ -16,6 +16,7 @@ def models(
     """
     from spanetv2.models.variants import VARIANTS
     from spanetv2.models.weights.shipped import shipped_weights
+    from spanetv2.table import Table
 
     shipped = shipped_weights().values()
     if json_output:
@@ -29,19 +30,21 @@ def models(
         ]
         typer.echo(json.dumps(rows, indent=2))
         return
+    header = ["model", "depths", "channels", "params M", "GMACs", "top-1 %"]
+    lines = [
+        [
+            variant.name,
+            ", ".join(map(str, variant.depths)),
+            ", ".join(map(str, variant.dims)),
+            f"{variant.params:.2f}",
+            f"{variant.gmacs:.2f}",
+            "ours" if variant.top1 is None else f"{variant.top1:.1f}",
+        ]
+        for variant in VARIANTS.values()
+    ]
+    typer.echo(Table("", header, lines).text())
     typer.echo(
-        f"{'model':24}{'depths':>14}{'channels':>20}{'params M':>10}{'GMACs':>8}{'top-1 %':>9}"
-    )
-    for variant in VARIANTS.values():
-        depths = ", ".join(map(str, variant.depths))
-        dims = ", ".join(map(str, variant.dims))
-        top1 = "ours" if variant.top1 is None else f"{variant.top1:.1f}"
-        typer.echo(
-            f"{variant.name:24}{depths:>14}{dims:>20}"
-            f"{variant.params:>10.2f}{variant.gmacs:>8.2f}{top1:>9}"
-        )
-    typer.echo(
-        "\n1000 classes, 224 x 224 pixels; multiply-adds leave out the FFT. Top-1 on ImageNet-1K\n"
+        "1000 classes, 224 x 224 pixels; multiply-adds leave out the FFT. Top-1 on ImageNet-1K\n"
         'as published (arXiv 2503.23947); "ours" marks small variants of this project.\n'
         "\nWeights in the package, for predict, evaluate, analyze model, export and --weights:"
     )

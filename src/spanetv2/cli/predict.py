@@ -52,12 +52,12 @@ def predict(
     {tasks} An image that cannot be read is reported on a line of its own on standard error and the
     rest goes on; the exit status is then 1.
     """
+    from spanetv2 import api
     from spanetv2.models.weights.read import read_checkpoint
-    from spanetv2.tasks.prediction import predict_files
 
     record = read_checkpoint(checkpoint)
     with _Report() as report:
-        done = predict_files(
+        done = api.predict(
             record,
             paths,
             batch_size=batch_size,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["quickstart"]
 
+RECIPE = "digits"
 DEFAULT_FOLDER = Path("runs/quickstart")
 
 
@@ -31,23 +32,27 @@ def quickstart(
     1,797 real images that ship with scikit-learn; a fixed fifth of them is held out. Takes a few
     minutes on two cores. What the default folder already holds is replaced.
     """
-    from spanetv2.cli.train import run_training
-    from spanetv2.training.stopping import Interrupted
+    import spanetv2
+    from spanetv2.training.recipes import find_recipe, recipe_task
 
-    arguments = ["classification", "--config", "digits", "--out", str(out)]
-    if overwrite or out == DEFAULT_FOLDER:
-        arguments.append("--overwrite")
+    overrides: dict[str, Any] = {}
     if epochs is not None:
-        arguments += ["--trainer.max_epochs", str(epochs)]
         # The recipe's warm-up would be all of a very short run.
-        arguments += ["--schedule.warmup_epochs", str(min(3, epochs // 4))]
+        overrides = {"trainer.max_epochs": epochs, "schedule.warmup_epochs": min(3, epochs // 4)}
+    task = recipe_task(find_recipe(RECIPE))
+    assert task is not None
     start = time.perf_counter()
     try:
-        result = run_training(arguments)
-    except Interrupted as stopped:
+        result = spanetv2.train(
+            task,
+            RECIPE,
+            out=out,
+            overwrite=overwrite or out == DEFAULT_FOLDER,
+            overrides=overrides,
+        )
+    except spanetv2.Interrupted as stopped:
         typer.echo(str(stopped), err=True)
         raise typer.Exit(stopped.status) from None
-    assert result is not None  # only --print-config ends without a run
     files = show(result)
     _tell(result, files, seconds=time.perf_counter() - start)
 

@@ -122,26 +122,26 @@ def match_classes(
     return names, table
 
 
-def label_table(own: Sequence[str], wanted: Sequence[str], *, where: str) -> list[int]:
-    """The index in ``wanted`` of every name in ``own``.
+def label_table(names: Sequence[str], classes: Sequence[str], *, where: str) -> list[int]:
+    """The index in ``classes`` of every name in ``names``.
 
     Raises:
-        UserError: a name in ``own`` is not in ``wanted``.
+        UserError: a name in ``names`` is not in ``classes``.
 
     Example:
         >>> label_table(["cat", "dog"], ["ant", "dog", "cat"], where="pets")
         [2, 1]
     """
-    index = {name: i for i, name in enumerate(wanted)}
-    unknown = [name for name in own if name not in index]
+    index = {name: i for i, name in enumerate(classes)}
+    unknown = [name for name in names if name not in index]
     if unknown:
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise UserError(
             f"got unknown classes {', '.join(map(repr, unknown[:5]))}{more} in {where}, expected "
-            f"only the {len(wanted)} known ones ({', '.join(map(repr, wanted[:5]))}"
-            f"{', ...' if len(wanted) > 5 else ''}); rename or remove them"
+            f"only the {len(classes)} known ones ({', '.join(map(repr, classes[:5]))}"
+            f"{', ...' if len(classes) > 5 else ''}); rename or remove them"
         )
-    return [index[name] for name in own]
+    return [index[name] for name in names]
 
 
 def _title(name: str) -> str:

@@ -123,12 +123,12 @@ def how_to_name(split: str, present: Sequence[str]) -> str:
     return f"name the one that is meant: --split {name}, or --data.{option} {name} in training"
 
 
-def supported_split(split: str, own: Sequence[str], *, name: str) -> str:
+def supported_split(split: str, splits: Sequence[str], *, name: str) -> str:
     """The canonical name of a split of a data set that has these and no others.
 
     Args:
         split: the name asked for.
-        own: canonical names of the data set's splits.
+        splits: canonical names of the data set's splits.
         name: of the data set.
 
     Raises:
@@ -139,8 +139,8 @@ def supported_split(split: str, own: Sequence[str], *, name: str) -> str:
         'train'
     """
     canonical = canonical_split(split)
-    if canonical not in own:
-        raise UserError(f"got split {split!r} of {name}, expected {listed(own)}")
+    if canonical not in splits:
+        raise UserError(f"got split {split!r} of {name}, expected {listed(splits)}")
     return canonical
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from spanetv2.errors import UserError
 from spanetv2.layers import Mlp, StarReLU
-from spanetv2.mixers import SPAM, Attention, SpectralRescale
+from spanetv2.mixers import SPAM, Attention, LocalMixing, SpectralRescale
 from spanetv2.models.backbone import SPANetV2
 from spanetv2.models.block import Block
 from spanetv2.ops.spectral_rescale import spectral_rescale_products
@@ -79,7 +79,7 @@ def _fold_block(block: Block) -> None:
     if isinstance(mixer, SPAM):
         readers = [mixer.context] if mixer.query is None else [mixer.query, mixer.context]
         _absorb_norm(block, "norm1", *readers)
-        if isinstance(mixer.spectral, SpectralRescale):
+        if mixer.spectral_filter is not None:
             block.token_mixer = FoldedSPAM(mixer)
     elif isinstance(mixer, Attention):
         _absorb_norm(block, "norm1", mixer.qkv)
@@ -114,43 +114,51 @@ class FoldedMlp(nn.Module):
 
 
 class FoldedSPAM(SPAM):
-    """``SPAM`` on one grid, with constants in place of what depends on the weights alone."""
+    """``SPAM`` on one grid, with its token mixing in a form that holds for no other."""
 
     def __init__(self, mixer: SPAM) -> None:
         nn.Module.__init__(self)  # the layers are the mixer's, none is made
         assert mixer.grid is not None
         self.query, self.context, self.out = mixer.query, mixer.context, mixer.out
         self.proj, self.proj_drop = mixer.proj, mixer.proj_drop
-        self.interleaved, self.fusible = mixer.interleaved, mixer.fusible
+        self.interleaved = mixer.interleaved
+        self.folded_grid = mixer.grid
         dense = max(mixer.grid) <= LARGEST_DENSE_GRID
-        self.local_convs = nn.ModuleList() if dense else mixer.local_convs
-        self.spectral = cast(Any, DenseLocal(mixer) if dense else ConstantFilter(mixer))
+        self.local = DenseLocal(mixer) if dense else with_constant_filter(mixer)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """The only grid (H, W) in tokens."""
+        return self.folded_grid
+
+    @property
+    def spectral_filter(self) -> None:
+        """None: its parameters are gone."""
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         if not torch.jit.is_tracing() and tuple(x_BHWC.shape[1:3]) != self.grid:
             got = f"{x_BHWC.shape[1]} x {x_BHWC.shape[2]}"
-            assert self.grid is not None
             raise UserError(
                 f"got a grid of {got} tokens, expected {self.grid[0]} x {self.grid[1]}: this "
                 "network was optimised for one input size; call optimize_for_inference with yours"
             )
         return super().forward(x_BHWC)
 
-    def _mix_tokens(self, x_BCHW: Tensor) -> Tensor:
-        # A dense operator has the convolutions in it.
-        return super()._mix_tokens(x_BCHW) if len(self.local_convs) else self.spectral(x_BCHW)
+    def mix_tokens(self, x_BCHW: Tensor) -> Tensor:
+        return self.local.mix_tokens(x_BCHW)
 
 
 class ConstantFilter(nn.Module):
-    """The spectral filter of one grid with its gain as a constant; (B, C, H, W) to the same."""
+    """The spectral filter of one grid with its gain as a constant; (B, C, H, W) to the same.
 
-    implementation = "products"
+    Args:
+        spectral: the filter, whose grid is the one.
+        dtype: of the gain.
+    """
 
-    def __init__(self, mixer: SPAM) -> None:
+    def __init__(self, spectral: SpectralRescale, dtype: torch.dtype) -> None:
         super().__init__()
-        spectral = cast(SpectralRescale, mixer.spectral)
-        self.grid = spectral.grid
-        gain_CHK = spectral.gain(*self.grid).to(mixer.context.weight.dtype)
+        gain_CHK = spectral.gain(*spectral.grid).to(dtype)
         self.register_buffer("gain_HKC", gain_CHK.permute(1, 2, 0).contiguous())
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -159,30 +167,41 @@ class ConstantFilter(nn.Module):
         return y_BHWC.permute(0, 3, 1, 2)
 
 
+def with_constant_filter(mixer: LocalMixing) -> LocalMixing:
+    """A mixer's token mixing on its grid, with a ``ConstantFilter``; the mixer stays as it is."""
+    assert mixer.spectral_filter is not None
+    local = LocalMixing.of(mixer)
+    dtype = next(local.local_convs.parameters()).dtype
+    local.spectral = ConstantFilter(mixer.spectral_filter, dtype)
+    return local
+
+
 class DenseLocal(nn.Module):
-    """Convolutions and filter as one (N, N) matrix per channel, and what they make of the bias."""
+    """Convolutions and filter as one (N, N) matrix per channel, and what they make of the bias.
 
-    implementation = "products"
+    Args:
+        mixer: whose token mixing it is, on its grid.
+    """
 
-    def __init__(self, mixer: SPAM) -> None:
+    def __init__(self, mixer: LocalMixing) -> None:
         super().__init__()
-        self.grid = cast(SpectralRescale, mixer.spectral).grid
-        rows, columns = self.grid
+        assert mixer.spectral_filter is not None
+        weight = next(mixer.local_convs.parameters())
+        channels = mixer.spectral_filter.theta.shape[0]
+        rows, columns = mixer.spectral_filter.grid
         tokens = rows * columns
-        weight = mixer.context.weight
-        channels = weight.shape[0]
-        exact = copy.deepcopy(mixer).double()
-        exact.spectral = cast(Any, ConstantFilter(exact))
+        exact = with_constant_filter(copy.deepcopy(LocalMixing.of(mixer)).double())
         # The operator's columns are its answers to single tokens; no token at all gives the bias.
         probes = torch.eye(tokens, dtype=torch.float64, device=weight.device)
         probes = torch.cat([probes, probes.new_zeros(1, tokens)])
         probes = probes.view(tokens + 1, 1, rows, columns).expand(-1, channels, -1, -1)
-        answers = exact._mix_tokens(probes).flatten(2)
+        answers = exact.mix_tokens(probes).flatten(2)
         bias_CN, matrix = answers[-1], answers[:-1] - answers[-1]
         self.register_buffer("matrix_CNN", matrix.permute(1, 2, 0).to(weight.dtype).contiguous())
         self.register_buffer("bias_CN1", bias_CN[..., None].to(weight.dtype).contiguous())
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def mix_tokens(self, x_BCHW: Tensor) -> Tensor:
+        """The same as ``LocalMixing.mix_tokens``."""
         x_CNB = x_BCHW.flatten(2).permute(1, 2, 0)
         y_CNB = torch.matmul(cast(Tensor, self.matrix_CNN), x_CNB) + cast(Tensor, self.bias_CN1)
         return y_CNB.permute(2, 0, 1).reshape(x_BCHW.shape)

@@ -1,15 +1,20 @@
 """Token mixers: modules that exchange information between the tokens of a grid."""
 
 from spanetv2.mixers.attention import Attention
-from spanetv2.mixers.channels_first import ChannelsFirst, pooling, separable_convolution
+from spanetv2.mixers.channels_first import ChannelsFirst
+from spanetv2.mixers.local import LocalMixing
 from spanetv2.mixers.spam import SPAM
 from spanetv2.mixers.spectral import SpectralRescale
+from spanetv2.mixers.table import MIXERS, Mixer, WrittenMixer, read_mixers
 
 __all__ = [
+    "MIXERS",
     "SPAM",
     "Attention",
     "ChannelsFirst",
+    "LocalMixing",
+    "Mixer",
     "SpectralRescale",
-    "pooling",
-    "separable_convolution",
+    "WrittenMixer",
+    "read_mixers",
 ]

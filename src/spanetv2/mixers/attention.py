@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from spanetv2.errors import UserError
 
-__all__ = ["HEAD_WIDTH", "Attention"]
+__all__ = ["HEAD_WIDTH", "Attention", "attention", "mixed_attention"]
 
 HEAD_WIDTH = 32
 
@@ -26,7 +26,7 @@ class Attention(nn.Module):
         head_width: channels per head; 32 in every published network.
 
     Raises:
-        UserError: ``dim`` is not a multiple of the head width.
+        UserError: ``dim`` is not a multiple of the head width, or that is not a positive number.
 
     Source: SPANetV2, hybrid networks.
     """
@@ -42,6 +42,8 @@ class Attention(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        if not isinstance(head_width, int) or head_width < 1:
+            raise UserError(f"got head_width={head_width!r}, expected a positive number")
         if dim % head_width:
             raise UserError(f"got dim={dim}, expected a multiple of {head_width} (the head width)")
         self.num_heads, self.head_width = dim // head_width, head_width
@@ -66,3 +68,36 @@ class Attention(nn.Module):
             v_BCHW = v_BNC.transpose(1, 2).unflatten(2, (H, W))
             y_BNC = y_BNC + self.local_conv(v_BCHW).flatten(2).transpose(1, 2)
         return self.proj_drop(self.proj(y_BNC)).view(B, H, W, C)
+
+
+def attention(
+    dim: int,
+    grid: tuple[int, int],
+    *,
+    head_width: int = HEAD_WIDTH,
+    proj_drop: float = 0.0,
+    device: torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> Attention:
+    """Self-attention as a mixer of the table; any grid (stage 4 of the hybrid networks)."""
+    return Attention(dim, proj_drop=proj_drop, head_width=head_width, device=device, dtype=dtype)
+
+
+def mixed_attention(
+    dim: int,
+    grid: tuple[int, int],
+    *,
+    head_width: int = HEAD_WIDTH,
+    proj_drop: float = 0.0,
+    device: torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> Attention:
+    """Self-attention with a convolution of its values as a mixer of the table; any grid."""
+    return Attention(
+        dim,
+        convolutional=True,
+        proj_drop=proj_drop,
+        head_width=head_width,
+        device=device,
+        dtype=dtype,
+    )

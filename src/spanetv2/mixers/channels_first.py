@@ -32,6 +32,7 @@ class ChannelsFirst(nn.Module):
 
 def separable_convolution(
     dim: int,
+    grid: tuple[int, int],
     *,
     proj_drop: float = 0.0,
     device: torch.device | None = None,
@@ -41,6 +42,7 @@ def separable_convolution(
 
     Args:
         dim: channels C.
+        grid: any; nothing depends on it.
         proj_drop: dropout of the output.
         device: of the parameters.
         dtype: of the parameters.
@@ -48,10 +50,12 @@ def separable_convolution(
     return ChannelsFirst(SepConv(dim, device=device, dtype=dtype), proj_drop=proj_drop)
 
 
-def pooling(*, proj_drop: float = 0.0) -> ChannelsFirst:
+def pooling(dim: int, grid: tuple[int, int], *, proj_drop: float = 0.0) -> ChannelsFirst:
     """PoolFormer's mixer (timm's): the mean of 3x3 tokens minus the token; no parameters.
 
     Args:
+        dim: any; nothing depends on it.
+        grid: any; nothing depends on it.
         proj_drop: dropout of the output.
     """
     return ChannelsFirst(Pooling(), proj_drop=proj_drop)

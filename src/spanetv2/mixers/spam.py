@@ -12,19 +12,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spanetv2.errors import UserError
-from spanetv2.mixers.spectral import SpectralRescale
+from spanetv2.mixers.local import LocalMixing
 from spanetv2.ops.grouped_mix import grouped_mix_packed, prefer_packed
-from spanetv2.ops.multiscale_spectral import can_fuse, pack_kernels
+from spanetv2.ops.heads import KERNELS
 
-__all__ = ["HEAD_ORDERS", "KERNELS", "NUM_HEADS", "SPAM"]
+__all__ = ["HEAD_ORDERS", "SPAM"]
 
 HEAD_ORDERS = ("interleaved", "concatenated")
-KERNELS = (3, 5, 7, 9)
-NUM_HEADS = len(KERNELS)
 _EXPANSION = 2
 
 
-class SPAM(nn.Module):
+class SPAM(LocalMixing):
     """Multi-scale depthwise convolutions, spectral re-scaling, and modulation by a gated query.
 
     The context's channels are split into four contiguous heads; head i is mixed by a depthwise
@@ -54,7 +52,7 @@ class SPAM(nn.Module):
     Source: SPANetV2, spectral-adaptive modulation.
     """
 
-    __jit_unused_properties__ = ("head_order", "gate", "grid", "implementation")
+    __jit_unused_properties__ = ("head_order", *LocalMixing.__jit_unused_properties__)
 
     def __init__(
         self,
@@ -70,45 +68,21 @@ class SPAM(nn.Module):
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        if dim % NUM_HEADS:
-            raise UserError(
-                f"got dim={dim}, expected a multiple of {NUM_HEADS} (the heads of SPAM)"
-            )
+        nn.Module.__init__(self)
         if head_order not in HEAD_ORDERS:
             expected = ", ".join(map(repr, HEAD_ORDERS))
             raise UserError(f"got head_order={head_order!r}, expected one of {expected}")
-        if len(kernels) != NUM_HEADS or any(side < 1 or side % 2 == 0 for side in kernels):
-            raise UserError(
-                f"got kernels={tuple(kernels)}, expected {NUM_HEADS} odd numbers, one per head"
-            )
         self.interleaved = head_order == "interleaved"
-        # The fused operator is written for the paper's kernels with a filter behind them.
-        self.fusible = tuple(kernels) == KERNELS and spectral
-        head_dim, expanded = dim // NUM_HEADS, _EXPANSION * dim
         self.query = (
             nn.Linear(dim, dim, bias=False, device=device, dtype=dtype) if modulation else None
         )
         self.context = nn.Linear(dim, dim, bias=False, device=device, dtype=dtype)
-        self.local_convs = nn.ModuleList(
-            nn.Conv2d(
-                head_dim,
-                head_dim,
-                kernel_size=side,
-                padding=side // 2,
-                groups=head_dim,
-                device=device,
-                dtype=dtype,
-            )
-            for side in kernels
+        self._add_parts(
+            dim, grid, gate=gate, kernels=kernels, spectral=spectral, device=device, dtype=dtype
         )
-        self.spectral = (
-            SpectralRescale(dim, grid, gate=gate, device=device, dtype=dtype)
-            if spectral
-            else nn.Identity()
-        )
+        expanded = _EXPANSION * dim
         grouped = nn.Conv2d(
-            dim, expanded, 1, groups=head_dim, bias=False, device=device, dtype=dtype
+            dim, expanded, 1, groups=dim // self.num_heads, bias=False, device=device, dtype=dtype
         )
         self.proj = nn.Sequential(
             OrderedDict(
@@ -128,60 +102,23 @@ class SPAM(nn.Module):
         """Order of the heads at the grouped projection."""
         return HEAD_ORDERS[0] if self.interleaved else HEAD_ORDERS[1]
 
-    @property
-    def gate(self) -> str:
-        """Gate of the spectral filter."""
-        scaled = getattr(self.spectral, "alpha", None) is not None
-        return "scaled_sigmoid" if scaled else "sigmoid"
-
-    @property
-    def implementation(self) -> str:
-        """What computes the mixer; see ``spanetv2.set_implementation``."""
-        return getattr(self.spectral, "implementation", "auto")
-
-    @property
-    def grid(self) -> tuple[int, int] | None:
-        """Grid (H, W) in tokens that the filter's parameters are made for; None without one."""
-        return getattr(self.spectral, "grid", None)
-
     def forward(self, x_BHWC: Tensor) -> Tensor:
         # Lists of tokens wherever the grid does not matter: see Block.
         x_BNC = x_BHWC.flatten(1, 2)
         grid = x_BHWC.shape[1:3]
         context_BCHW = self.context(x_BNC).transpose(1, 2).unflatten(2, grid)
-        scale_BCHW = self._project(self._mix_tokens(context_BCHW))
+        scale_BCHW = self._project(self.mix_tokens(context_BCHW))
         y_BNC = scale_BCHW.flatten(2).transpose(1, 2)
         if self.query is not None:
             y_BNC = F.gelu(self.query(x_BNC)) * y_BNC
         return self.proj_drop(self.out(y_BNC)).view(x_BHWC.shape)
-
-    def _mix_tokens(self, x_BCHW: Tensor) -> Tensor:
-        if not torch.jit.is_scripting():  # noqa: SIM102 - scripting wants the bare condition
-            if self.implementation == "fused" and self.fusible and can_fuse(x_BCHW):
-                return self._mix_tokens_fused(x_BCHW)
-        heads = x_BCHW.chunk(4, dim=1)
-        local = []
-        for head, conv in enumerate(self.local_convs):
-            local.append(conv(heads[head]))
-        return self.spectral(torch.cat(local, dim=1))
-
-    @torch.jit.unused
-    def _mix_tokens_fused(self, x_BCHW: Tensor) -> Tensor:
-        from spanetv2.ops.multiscale_spectral.operator import multiscale_spectral
-
-        convs = [cast(nn.Conv2d, conv) for conv in self.local_convs]
-        kernels_CTT = pack_kernels([conv.weight for conv in convs])
-        bias_C = torch.cat([cast(Tensor, conv.bias) for conv in convs])
-        spectral = cast(SpectralRescale, self.spectral)
-        gain_CHK = spectral.kept_gain(x_BCHW.shape[2], x_BCHW.shape[3])
-        return multiscale_spectral(x_BCHW, kernels_CTT, bias_C, gain_CHK)
 
     def _project(self, y_BCHW: Tensor) -> Tensor:
         if not torch.jit.is_scripting():  # noqa: SIM102 - scripting wants the bare condition
             if self.implementation != "reference" and prefer_packed():
                 return self._project_packed(y_BCHW)
         if self.interleaved:
-            y_BCHW = F.channel_shuffle(y_BCHW, 4)
+            y_BCHW = F.channel_shuffle(y_BCHW, self.num_heads)
         return self.proj(y_BCHW)
 
     @torch.jit.unused

@@ -3,7 +3,7 @@
 Shape suffixes: B batch, C channels, H and W the grid in tokens, K = W // 2 + 1.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from timm.layers import register_notrace_module
@@ -25,13 +25,49 @@ GATES = ("sigmoid", "scaled_sigmoid")
 IMPLEMENTATIONS = ("auto", "reference", "products", "fused")
 
 
+_MOST_KEPT = 4
+"""Grids whose gains are kept: serving sees images of a few sizes."""
+
+
+class _Kept(NamedTuple):
+    """A gain, and what tells whether it is still that of the parameters."""
+
+    gain: Tensor
+    parameters: tuple[nn.Parameter, ...]
+    states: tuple[Any, ...]
+    values: tuple[Tensor, ...]
+    """Copies of the parameters on a CPU; empty elsewhere, where a comparison would wait."""
+
+    @classmethod
+    def of(cls, theta: nn.Parameter, alpha: nn.Parameter | None, gain: Tensor) -> "_Kept":
+        parameters = (theta,) if alpha is None else (theta, alpha)
+        on_cpu = theta.device.type == "cpu"
+        values = tuple(p.detach().clone() for p in parameters) if on_cpu else ()
+        return cls(gain, parameters, _states(parameters), values)
+
+    def is_of(self, theta: nn.Parameter, alpha: nn.Parameter | None) -> bool:
+        parameters = (theta,) if alpha is None else (theta, alpha)
+        return (
+            len(parameters) == len(self.parameters)
+            and all(a is b for a, b in zip(parameters, self.parameters, strict=True))
+            and _states(parameters) == self.states
+            and all(torch.equal(p, v) for p, v in zip(parameters, self.values, strict=False))
+        )
+
+
+def _states(parameters: tuple[nn.Parameter, ...]) -> tuple[Any, ...]:
+    return tuple((p._version, p.data_ptr(), p.shape, p.dtype, p.device) for p in parameters)
+
+
 class SpectralRescale(nn.Module):
     """Scale every frequency of every channel by a learned gain in (0, 1).
 
     The parameters ``theta`` belong to one grid and are resized for any other. In evaluation without
-    gradients the gain is kept between calls, and made anew when the grid, the parameters, their
-    dtype or their device change. (A change through ``parameter.data``, which PyTorch does not
-    count, is noticed at the next ``eval()`` or ``train()``.)
+    gradients the gains of a few grids are kept between calls, and made anew when the parameters,
+    their dtype or their device change. Several threads may call the filter. On a CPU any change of
+    the parameters is noticed, as their values are compared; elsewhere one made in place through
+    ``parameter.data``, which PyTorch does not count, is noticed at the next ``eval()`` or
+    ``train()``.
 
     ``implementation`` is an attribute, not a part of the weights: "reference" (FFT), "products"
     (matrix products) or "auto" (products on grids where they are faster). "fused" concerns the
@@ -47,6 +83,9 @@ class SpectralRescale(nn.Module):
 
     Source: SPANetV2, spectral re-scaling filter.
     """
+
+    __jit_unused_properties__ = ("gate",)
+    __jit_ignored_attributes__ = ("_kept",)  # a dict whose keys TorchScript does not have
 
     def __init__(
         self,
@@ -72,8 +111,13 @@ class SpectralRescale(nn.Module):
         )
         self.grid = (grid[0], grid[1])
         self.implementation = "auto"
-        self._cached: Any = None
+        self._kept: dict[Any, _Kept] = {}
         nn.init.normal_(self.theta, std=0.02)
+
+    @property
+    def gate(self) -> str:
+        """What makes the gain of the parameters, one of ``GATES``."""
+        return "sigmoid" if self.alpha is None else "scaled_sigmoid"
 
     def gain(self, height: int, width: int) -> Tensor:
         """Gain per channel and frequency on a grid: float32 (C, H, W // 2 + 1), in (0, 1)."""
@@ -84,7 +128,7 @@ class SpectralRescale(nn.Module):
         resized = resize_theta(self.theta.detach(), *grid).to(self.theta.dtype)
         self.theta = nn.Parameter(resized.clone(), requires_grad=self.theta.requires_grad)
         self.grid = (grid[0], grid[1])
-        self._cached = None
+        self._kept = {}
 
     def _make_gain(self, height: int, width: int, channels_last: bool) -> Tensor:
         gain_CHK = self.gain(height, width)
@@ -102,18 +146,16 @@ class SpectralRescale(nn.Module):
             or (alpha is not None and alpha.is_inference())
         ):
             return self._make_gain(height, width, channels_last)
-        versions = (theta._version, None if alpha is None else alpha._version)
-        key = (height, width, channels_last, theta.shape, theta.dtype, theta.device, versions)
-        if (
-            self._cached is None
-            or self._cached[0] is not theta
-            or self._cached[1] is not alpha
-            or self._cached[2] != key
-        ):
+        key = (height, width, channels_last)
+        kept = self._kept.get(key)
+        if kept is None or not kept.is_of(theta, alpha):
             with torch.inference_mode(False), torch.no_grad():
                 gain = self._make_gain(height, width, channels_last)
-                self._cached = (theta, alpha, key, gain)
-        return self._cached[3]
+                kept = _Kept.of(theta, alpha, gain)
+            # A new dict, not a changed one: other threads may be looking into it.
+            latest = list(self._kept.items())[1 - _MOST_KEPT :]
+            self._kept = {**dict(latest), key: kept}
+        return kept.gain
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         height, width = x_BCHW.shape[2], x_BCHW.shape[3]
@@ -128,20 +170,19 @@ class SpectralRescale(nn.Module):
         return spectral_rescale(x_BCHW, self.kept_gain(height, width, False))
 
     def train(self, mode: bool = True) -> "SpectralRescale":
-        self._cached = None
+        self._kept = {}
         return super().train(mode)
 
     def _apply(self, fn: Any, recurse: bool = True) -> "SpectralRescale":
-        self._cached = None
+        self._kept = {}
         return super()._apply(fn, recurse)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_cached": None}
+        return {**self.__dict__, "_kept": {}}
 
     def extra_repr(self) -> str:
         channels, rows, columns = self.theta.shape
-        gate = "sigmoid" if self.alpha is None else "scaled_sigmoid"
-        return f"{channels}, half_spectrum=({rows}, {columns}), gate={gate!r}"
+        return f"{channels}, half_spectrum=({rows}, {columns}), gate={self.gate!r}"
 
 
 # The grid decides what is computed, which symbolic tracing cannot follow.

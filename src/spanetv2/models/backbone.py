@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from spanetv2.errors import UserError
 from spanetv2.layers import ClassifierHead, Stem, conv_output_size
-from spanetv2.mixers import SpectralRescale
-from spanetv2.models.block import MIXERS, Stage
+from spanetv2.mixers import SpectralRescale, WrittenMixer, read_mixers
+from spanetv2.models.block import Stage
 
 __all__ = ["SPANetV2"]
 
@@ -37,8 +37,8 @@ class SPANetV2(nn.Module):
     Args:
         depths: blocks per stage.
         dims: channels per stage.
-        mixers: token mixer per stage, names of ``MIXERS``: "spam", "mixed_attention", "attention",
-            or one of those for studies.
+        mixers: token mixer per stage: a name of ``MIXERS``, a name with options such as
+            ``{"name": "spam", "spectral": False}``, or a class; see ``read_mixers``.
         residual_scale: per stage, whether the residual branches are scaled.
         in_chans: channels of the input image.
         num_classes: classes; 0 leaves the classifier out.
@@ -66,7 +66,7 @@ class SPANetV2(nn.Module):
         self,
         depths: Sequence[int] = (3, 3, 9, 3),
         dims: Sequence[int] = (64, 128, 320, 512),
-        mixers: Sequence[str] = ("spam", "spam", "spam", "spam"),
+        mixers: Sequence[WrittenMixer] = ("spam", "spam", "spam", "spam"),
         residual_scale: Sequence[bool] = (False, False, True, True),
         *,
         in_chans: int = 3,
@@ -90,9 +90,12 @@ class SPANetV2(nn.Module):
                 f"got {len(depths)} depths, {len(dims)} dims, {len(mixers)} mixers and "
                 f"{len(residual_scale)} residual scales, expected one of each per stage"
             )
-        if unknown := set(mixers) - set(MIXERS):
-            raise UserError(f"got mixers {sorted(unknown)}, expected some of {', '.join(MIXERS)}")
-        self.architecture = {"depths": list(depths), "dims": list(dims), "mixers": list(mixers)}
+        chosen = read_mixers(mixers)
+        self.architecture = {
+            "depths": list(depths),
+            "dims": list(dims),
+            "mixers": [mixer.record for mixer in chosen],
+        }
         self.num_classes = num_classes
         self.in_chans = in_chans
         self.num_features = self.head_hidden_size = dims[-1]
@@ -114,7 +117,7 @@ class SPANetV2(nn.Module):
                     dims[i - 1] if i else None,
                     dim,
                     grids[i],
-                    mixer=mixers[i],
+                    mixer=chosen[i],
                     head_order=head_order,
                     gate=gate,
                     residual_scale=residual_scale[i],
@@ -143,6 +146,13 @@ class SPANetV2(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=std)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        # Zero pixels (padding, black) would otherwise give all-zero tokens, whose gradient every
+        # norm multiplies by 1 / sqrt(eps): 1e30 in all, and nothing trains. Drawn last, so that a
+        # seed gives all other weights as it did before.
+        weight = self.stem.conv.weight
+        std = weight.shape[1:].numel() ** -0.5 if init_std is None else init_std
+        assert self.stem.conv.bias is not None
+        nn.init.trunc_normal_(self.stem.conv.bias, std=std)
 
     def _grids(self, height: int, width: int, *, stages: int) -> list[tuple[int, int]]:
         grid = self.stem.output_grid(height, width)

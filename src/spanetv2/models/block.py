@@ -3,8 +3,7 @@
 Shape suffixes: B batch, C channels, H and W the grid in tokens, N = H W.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from timm.layers import DropPath
@@ -12,41 +11,9 @@ from timm.models import checkpoint_seq
 from torch import Tensor, nn
 
 from spanetv2.layers import Downsampling, Mlp, ResidualScale
-from spanetv2.mixers import SPAM, Attention, pooling, separable_convolution
+from spanetv2.mixers import WrittenMixer, read_mixers
 
-__all__ = ["MIXERS", "Block", "MixerBuilder", "Stage"]
-
-MixerBuilder = Callable[[int, tuple[int, int], dict[str, Any], dict[str, Any]], nn.Module]
-"""From channels, grid, SPAM's head order and gate, and what every mixer takes (proj_drop, device,
-dtype) to a mixer of maps (B, H, W, C)."""
-
-
-def _spam(**options: Any) -> MixerBuilder:
-    return lambda dim, grid, heads, rest: SPAM(dim, grid, **heads, **options, **rest)
-
-
-def _attention(**options: Any) -> MixerBuilder:
-    return lambda dim, grid, heads, rest: Attention(dim, **options, **rest)
-
-
-# What a stage can mix tokens with. The published networks have "spam", "mixed_attention" (the
-# convolutional attention of stage 3) and "attention"; the others are for controlled studies.
-MIXERS: Mapping[str, MixerBuilder] = {
-    "spam": _spam(),
-    "mixed_attention": _attention(convolutional=True),
-    "attention": _attention(),
-    "spam_no_srf": _spam(spectral=False),
-    "spam_no_modulation": _spam(modulation=False),
-    "spam_3": _spam(kernels=(3, 3, 3, 3)),
-    "spam_5": _spam(kernels=(5, 5, 5, 5)),
-    "spam_7": _spam(kernels=(7, 7, 7, 7)),
-    "spam_9": _spam(kernels=(9, 9, 9, 9)),
-    "mixed_attention_16": _attention(convolutional=True, head_width=16),
-    "attention_16": _attention(head_width=16),
-    "sepconv": lambda dim, grid, heads, rest: separable_convolution(dim, **rest),
-    "pooling": lambda dim, grid, heads, rest: pooling(proj_drop=rest["proj_drop"]),
-    "identity": lambda dim, grid, heads, rest: nn.Identity(),
-}
+__all__ = ["Block", "Stage"]
 
 
 class Block(nn.Module):
@@ -55,7 +22,7 @@ class Block(nn.Module):
     Args:
         dim: channels C.
         grid: (H, W) in tokens, for the mixer's spectral filter.
-        mixer: one of ``MIXERS``.
+        mixer: a name of ``spanetv2.mixers.MIXERS``, a name with options, or a class.
         head_order: see ``SPAM``.
         gate: see ``SPAM``.
         residual_scale: learn r1 and r2 (one value per channel); otherwise both are 1.
@@ -70,7 +37,7 @@ class Block(nn.Module):
         dim: int,
         grid: tuple[int, int],
         *,
-        mixer: str,
+        mixer: WrittenMixer,
         head_order: str,
         gate: str,
         residual_scale: bool,
@@ -93,11 +60,15 @@ class Block(nn.Module):
             return DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
         self.norm1 = norm()
-        self.token_mixer = MIXERS[mixer](
+        (chosen,) = read_mixers([mixer])
+        self.token_mixer = chosen.build(
             dim,
             grid,
-            {"head_order": head_order, "gate": gate},
-            {"proj_drop": proj_drop, "device": device, "dtype": dtype},
+            head_order=head_order,
+            gate=gate,
+            proj_drop=proj_drop,
+            device=device,
+            dtype=dtype,
         )
         self.res_scale1 = scale()
         self.drop_path1 = path()
@@ -134,7 +105,7 @@ class Stage(nn.Module):
         dim: int,
         grid: tuple[int, int],
         *,
-        mixer: str,
+        mixer: WrittenMixer,
         head_order: str,
         gate: str,
         residual_scale: bool,

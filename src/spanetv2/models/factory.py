@@ -1,7 +1,6 @@
 """``create_model`` and ``load_model``: one way in, for our variants and any other timm model."""
 
 import difflib
-import os
 from typing import Any
 
 import timm
@@ -14,7 +13,8 @@ from spanetv2.models import registry  # noqa: F401 - registers the variants
 from spanetv2.models.variants import PREFIX, VARIANTS
 from spanetv2.models.weights.describe import Description, describe
 from spanetv2.models.weights.load import load_weights
-from spanetv2.models.weights.read import Checkpoint, read_checkpoint
+from spanetv2.models.weights.read import Checkpoint, CheckpointSource, read_checkpoint
+from spanetv2.models.weights.record import DEFAULT_TASK
 from spanetv2.models.weights.shipped import ShippedWeights, find_shipped
 
 __all__ = ["create_model", "load_model", "resolve_name"]
@@ -45,20 +45,22 @@ def resolve_name(name: str) -> str:
     raise UserError(f"got model {name!r}, expected a SPANetV2 variant or a timm model; {hint}")
 
 
-def _options(found: Description, checkpoint: Checkpoint, given: dict[str, Any]) -> dict[str, Any]:
+def _options(
+    description: Description, checkpoint: Checkpoint, requested: dict[str, Any]
+) -> dict[str, Any]:
     """Arguments a checkpoint asks for, where the caller gave none; contradictions are refused."""
     options = {
-        "head_order": found.head_order,
-        "gate": found.gate,
-        "num_classes": found.num_classes,
-        "in_chans": found.in_chans,
-        "img_size": found.img_size,
-        "stem_stride": found.stem_stride,
-        "feature_norms": found.feature_norms,
+        "head_order": description.head_order,
+        "gate": description.gate,
+        "num_classes": description.num_classes,
+        "in_chans": description.in_chans,
+        "img_size": description.img_size,
+        "stem_stride": description.stem_stride,
+        "feature_norms": description.feature_norms,
     }
     options |= checkpoint.model_kwargs
     for key in ("head_order", "stem_stride"):
-        wanted = given.get(key)
+        wanted = requested.get(key)
         if wanted is None or wanted == options[key]:
             continue
         raise UserError(
@@ -70,10 +72,10 @@ def _options(found: Description, checkpoint: Checkpoint, given: dict[str, Any]) 
 
 def _classifier_name(shipped: ShippedWeights, checkpoint: object) -> str:
     """timm's name of weights in the package."""
-    if shipped.task != "classification":
+    if shipped.task != DEFAULT_TASK:
         raise UserError(
             f"got {shipped.name}, weights of a {shipped.task} model, expected a classifier or a "
-            "variant alone; load_segmenter and load_detector take such names"
+            "variant alone; the loader of its task takes such names"
         )
     if checkpoint is not None:
         raise UserError(
@@ -84,7 +86,7 @@ def _classifier_name(shipped: ShippedWeights, checkpoint: object) -> str:
 
 def create_model(
     name: str,
-    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint: CheckpointSource | None = None,
     *,
     head_order: str | None = None,
     gate: str | None = None,
@@ -100,8 +102,8 @@ def create_model(
         name: a variant ("s18_pure", "spanetv2_s18_pure"; see ``spanetv2 models``), a classifier in
             the package ("pico_pure.fashion_mnist", with its weights if ``pretrained`` is true), or
             a timm model.
-        checkpoint: file or run folder; head order, gate, classes, channels and image size come from
-            it unless they are given here.
+        checkpoint: file, run folder, or what ``read_checkpoint`` gave; head order, gate, classes,
+            channels and image size come from it unless they are given here.
         head_order: "interleaved" (default) or "concatenated".
         gate: "sigmoid" (default) or "scaled_sigmoid".
         num_classes: classes (default 1000); 0 leaves the classifier out.
@@ -134,22 +136,23 @@ def create_model(
         "stem_stride": stem_stride,
     }
     given = {key: value for key, value in given.items() if value is not None}
+    if checkpoint is not None:
+        checkpoint = read_checkpoint(checkpoint)
     if name in VARIANTS and checkpoint is not None:
-        content = read_checkpoint(checkpoint)
-        if content.task != "classification":
+        if checkpoint.task != DEFAULT_TASK:
             raise UserError(
-                f"{content.path}: weights of a {content.task} model, expected {name} alone"
+                f"{checkpoint.path}: weights of a {checkpoint.task} model, expected {name} alone"
             )
-        if content.source == "other":
-            found = content.model_name or "another network"
-            raise UserError(f"{content.path}: weights of {found}, expected {name}")
-        wanted = _options(describe(content.state_dict), content, given)
+        if checkpoint.source == "other":
+            other = checkpoint.model_name or "another network"
+            raise UserError(f"{checkpoint.path}: weights of {other}, expected {name}")
+        wanted = _options(describe(checkpoint.state_dict), checkpoint, given)
         if options.get("features_only"):
             wanted = {k: v for k, v in wanted.items() if k not in ("num_classes", "feature_norms")}
         given = {**wanted, **given, **options}
         model = timm.create_model(name, **given)
         # features_only wraps the network
-        load_weights(getattr(model, "model", model), content, gate=gate)
+        load_weights(getattr(model, "model", model), checkpoint, gate=gate)
         return model
     model = timm.create_model(name, **given, **options)
     if checkpoint is not None:
@@ -158,7 +161,7 @@ def create_model(
 
 
 def load_model(
-    path: str | os.PathLike[str] | Checkpoint,
+    path: CheckpointSource,
     *,
     device: str | torch.device = "cpu",
     gate: str | None = None,
@@ -177,8 +180,8 @@ def load_model(
     Raises:
         UserError: unreadable, or no known architecture.
     """
-    checkpoint = path if isinstance(path, Checkpoint) else read_checkpoint(path)
-    if checkpoint.task != "classification":
+    checkpoint = read_checkpoint(path)
+    if checkpoint.task != DEFAULT_TASK:
         raise UserError(
             f"{checkpoint.path}: weights of a {checkpoint.task} model, expected a classifier or a "
             "backbone"

@@ -14,6 +14,7 @@ from timm.models import (
 from spanetv2.models.backbone import SPANetV2
 from spanetv2.models.variants import VARIANTS, Variant
 from spanetv2.models.weights.convert import checkpoint_filter_fn
+from spanetv2.models.weights.record import DEFAULT_TASK
 from spanetv2.models.weights.shipped import ShippedWeights, shipped_weights
 
 __all__ = []  # timm appends the names it registers
@@ -59,7 +60,7 @@ def _classifiers(variant: str) -> dict[str, ShippedWeights]:
     return {
         weights.tag: weights
         for weights in shipped_weights().values()
-        if weights.variant == variant and weights.task == "classification"
+        if weights.variant == variant and weights.task == DEFAULT_TASK
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from spanetv2.files import atomic_path
+from spanetv2.drawing import save_picture
 from spanetv2.scenes.annotate import coco_annotations
 from spanetv2.scenes.compose import Scene
 from spanetv2.scenes.material import CLASSES
@@ -36,8 +36,7 @@ def contact_sheet(
         left, top = place % columns * (side + _GAP), place // columns * (2 * side + 2 * _GAP)
         sheet.paste(Image.fromarray(scene.image), (left, top))
         sheet.paste(_explained(scene), (left, top + side + 2))
-    with atomic_path(out) as temporary:
-        sheet.save(temporary)
+    save_picture(sheet, out)
 
 
 def _explained(scene: Scene) -> Image.Image:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,15 +15,11 @@ from spanetv2.data.images import Failure
 from spanetv2.data.loader import PartialBatch
 from spanetv2.files import write_json
 
-if TYPE_CHECKING:
-    from spanetv2.models.weights.read import Checkpoint
-
 __all__ = [
     "Evaluation",
     "EvaluationPass",
     "EvaluationSettings",
     "Measurement",
-    "evaluate_checkpoint",
     "run_evaluation",
 ]
 
@@ -169,66 +165,3 @@ class Evaluation:
         """Write all figures as JSON, atomically; gives the files written."""
         write_json(path, {**self.about, **self.measurement.to_json()})
         return [Path(path)]
-
-
-def evaluate_checkpoint(
-    checkpoint: "str | os.PathLike[str] | Checkpoint",
-    data: str | os.PathLike[str] | None = None,
-    *,
-    dataset: str | None = None,
-    split: str | None = None,
-    batch_size: int | None = None,
-    device: str | torch.device = "auto",
-    workers: int = 0,
-    json: str | os.PathLike[str] | None = None,
-    picture: str | os.PathLike[str] | None = None,
-    progress: bool = False,
-    **options: Any,
-) -> Evaluation:
-    """Measure a checkpoint on a data set, as its task is measured.
-
-    Args:
-        checkpoint: a file, a run folder, the name of weights in the package, or what
-            ``read_checkpoint`` gave.
-        data: folder or file of the data; built-in data sets need none.
-        dataset: kind of data set; None is the task's usual one.
-        split: part of the data; None is the validation split.
-        batch_size: images per forward pass.
-        device: auto, cpu, cuda, cuda:1, mps.
-        workers: processes that read images; 0 reads in this one.
-        json: file to write all figures into.
-        picture: PNG to draw into: confusions, or images with what was found.
-        progress: show a bar.
-        **options: the task's own; see ``spanetv2 evaluate --help``.
-
-    Returns:
-        The evaluation; images that could not be read are in ``measurement.failures``.
-
-    Raises:
-        UserError: no such checkpoint or data, an option of another task, or nothing to measure.
-
-    """
-    from spanetv2.device import choose_device
-    from spanetv2.models.weights.read import Checkpoint, read_checkpoint
-    from spanetv2.tasks import find_task
-
-    record = checkpoint if isinstance(checkpoint, Checkpoint) else read_checkpoint(checkpoint)
-    task = find_task(record.task)
-    settings = EvaluationSettings(
-        device=choose_device(str(device)),
-        data=None if data is None else os.fspath(data),
-        dataset=dataset,
-        split=split,
-        batch_size=batch_size,
-        workers=workers,
-        keep_details=json is not None,
-        keep_picture=picture is not None,
-        progress=progress,
-        options=task.checked_options("evaluate", options),
-    )
-    done = task.evaluate(record, settings)
-    if json is not None:
-        done.write(json)
-    if picture is not None and done.draw is not None:
-        done.draw(Path(picture))
-    return done

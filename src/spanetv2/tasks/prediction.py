@@ -2,18 +2,15 @@
 
 import abc
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from spanetv2.data.images import Failure
-
-if TYPE_CHECKING:
-    from spanetv2.models.weights.read import Checkpoint
 
 __all__ = [
     "Answer",
@@ -21,10 +18,7 @@ __all__ = [
     "PredictionWriter",
     "Predictions",
     "Predictor",
-    "predict_files",
 ]
-
-_FAILURES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,73 +106,3 @@ class Predictions:
     records: list[dict[str, Any]]
     files: list[Path]
     summary: list[str]
-
-
-def predict_files(
-    checkpoint: "str | os.PathLike[str] | Checkpoint",
-    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
-    *,
-    batch_size: int | None = None,
-    device: str | torch.device = "auto",
-    workers: int = 0,
-    keep: bool = True,
-    report: Callable[[Answer | Failure, PredictionWriter, list[str]], None] | None = None,
-    **options: Any,
-) -> Predictions:
-    """Answer for image files, as the checkpoint was trained to.
-
-    Args:
-        checkpoint: a file, a run folder, the name of weights in the package, or what
-            ``read_checkpoint`` gave.
-        paths: image files, folders (searched below) and patterns; one or several.
-        batch_size: images per forward pass.
-        device: auto, cpu, cuda, cuda:1, mps.
-        workers: processes that read images; 0 reads in this one.
-        keep: keep what is said about each image in ``records``.
-        report: called for each image with what is said of it, the writer, and lines to print.
-        **options: the task's own, such as where to write; see ``spanetv2 predict --help``.
-
-    Returns:
-        Counts, records and files.
-
-    Raises:
-        UserError: no such checkpoint, an option of another task, or outputs that are not finite.
-    """
-    from spanetv2.device import choose_device
-    from spanetv2.models.weights.read import Checkpoint, read_checkpoint
-    from spanetv2.tasks import find_task
-
-    record = checkpoint if isinstance(checkpoint, Checkpoint) else read_checkpoint(checkpoint)
-    task = find_task(record.task)
-    settings = PredictionSettings(
-        device=choose_device(str(device)),
-        batch_size=batch_size,
-        workers=workers,
-        options=task.checked_options("predict", options),
-    )
-    predictor = task.predictor(record, settings)
-    images = failed = 0
-    failures: list[Failure] = []
-    records: list[dict[str, Any]] = []
-    several = [paths] if isinstance(paths, str | os.PathLike) else paths
-    with predictor.writer() as writer:
-        for prediction in predictor.predict(several):
-            if isinstance(prediction, Failure):
-                failed += 1
-                failures += [prediction][: _FAILURES - len(failures)]
-                answer, lines = prediction, writer.fail(prediction)
-            else:
-                images += 1
-                answer = writer.write(prediction)
-                lines = answer.lines
-                records += [answer.record] if keep else []
-            if report is not None:
-                report(answer, writer, lines)
-    return Predictions(
-        images=images,
-        failed=failed,
-        failures=failures,
-        records=records,
-        files=writer.files,
-        summary=writer.summary(images, failed),
-    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 from torch import nn
 
 from spanetv2.errors import UserError
+from spanetv2.tasks.guide import TrainGuide
 from spanetv2.training.task import TrainingTask
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class Task(TrainingTask):
     one of these answers with a ``UserError`` that says so.
 
     Attributes:
+        guide: what the help of ``spanetv2 train`` says of it.
         evaluate_options: options that the task adds to ``spanetv2 evaluate``.
         predict_options: options that the task adds to ``spanetv2 predict``.
         check_data_options: options that the task adds to ``spanetv2 check-data``.
@@ -107,6 +109,7 @@ class Task(TrainingTask):
         figure_titles: names of figures for people, by the figures' names; for model cards.
     """
 
+    guide: ClassVar[TrainGuide] = TrainGuide()
     evaluate_options: ClassVar[tuple[Option, ...]] = ()
     predict_options: ClassVar[tuple[Option, ...]] = ()
     check_data_options: ClassVar[tuple[Option, ...]] = ()

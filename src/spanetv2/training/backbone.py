@@ -7,8 +7,15 @@ from spanetv2.errors import UserError
 from spanetv2.models.factory import resolve_name
 from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights import Checkpoint, describe
+from spanetv2.models.weights.record import DEFAULT_TASK
 
-__all__ = ["BackboneConfig", "backbone_name", "backbone_options", "variant_options"]
+__all__ = [
+    "BackboneConfig",
+    "backbone_name",
+    "backbone_options",
+    "check_start",
+    "variant_options",
+]
 
 
 @dataclass(kw_only=True)
@@ -94,3 +101,26 @@ def backbone_options(config: BackboneConfig, name: str) -> dict[str, Any]:
     if config.pretrained:
         options["pretrained"] = True
     return options
+
+
+def check_start(checkpoint: Checkpoint | None, task: str) -> bool:
+    """Whether weights to start from are a whole model's of the task, or a classifier's.
+
+    Args:
+        checkpoint: the weights of the run, if there are any.
+        task: the run's.
+
+    Returns:
+        True for weights of the task, heads included; False for those of a backbone, or none.
+
+    Raises:
+        UserError: weights of yet another task.
+    """
+    if checkpoint is None or checkpoint.task == DEFAULT_TASK:
+        return False
+    if checkpoint.task != task:
+        raise UserError(
+            f"{checkpoint.path}: weights of task {checkpoint.task!r}, expected a classifier's (for "
+            f"the backbone) or those of a {task} model"
+        )
+    return True

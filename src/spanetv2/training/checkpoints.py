@@ -11,12 +11,12 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from spanetv2.errors import UserError
+from spanetv2.errors import Interrupted, UserError
 from spanetv2.files import atomic_path
 from spanetv2.training.config import CheckpointConfig
 from spanetv2.training.data import Position, TrainingData
 from spanetv2.training.finite import NonFiniteError, all_finite
-from spanetv2.training.stopping import Interrupted, Watch
+from spanetv2.training.stopping import Watch
 
 __all__ = ["BEST", "LAST", "PREVIOUS", "RunCheckpoints", "SafeCheckpointIO", "find_checkpoint"]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from spanetv2.errors import UserError
+from spanetv2.training.loggers import read_loggers
 
 __all__ = [
     "BaseRunConfig",
@@ -202,6 +203,8 @@ class BaseRunConfig:
         seed: the run is a function of it (and of the hardware).
         weights: checkpoint to start from.
         log_every: updates between two lines of the log.
+        loggers: further logs: csv, tensorboard, wandb or mlflow, one or several, each a name or a
+            mapping with options.
         data: the images.
         optimizer: the optimiser.
         schedule: the learning rate over time.
@@ -213,6 +216,7 @@ class BaseRunConfig:
     seed: int = 42
     weights: str | None = None
     log_every: int = 50
+    loggers: list[str | dict[str, Any]] | str | dict[str, Any] | None = None
     data: LoadingConfig = field(default_factory=LoadingConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -221,3 +225,4 @@ class BaseRunConfig:
 
     def __post_init__(self) -> None:
         check(self.log_every > 0, "log_every", self.log_every, "1 or more")
+        read_loggers(self.loggers)

@@ -1,24 +1,28 @@
-"""The command line of a run: LightningCLI's parser with this package's groups."""
+"""The parser of a run: this package's groups beside the options of Lightning's Trainer."""
 
 import dataclasses
-import sys
-from typing import Any, ClassVar
-from unittest import mock
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from jsonargparse import Namespace
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
+from lightning.pytorch import Trainer
+from lightning.pytorch.accelerators import AcceleratorRegistry
+from lightning.pytorch.strategies import StrategyRegistry
 
+from spanetv2.errors import ConfigError, UserError
+from spanetv2.training.code_names import Group, fields_of, groups_in, hints_of
 from spanetv2.training.config import BaseRunConfig
 
-__all__ = ["TaskCLI"]
+__all__ = ["RunParser"]
 
-_OWN: set[str | int] = {  # Trainer options that a run decides itself
+_DECIDED_BY_THE_RUN: set[str | int] = {
     "accumulate_grad_batches",  # data.accumulation
     "fast_dev_run",
     "limit_predict_batches",
     "limit_test_batches",
-    "logger",
+    "logger",  # loggers
     "min_steps",
     "overfit_batches",
     "plugins",
@@ -33,79 +37,130 @@ _OWN: set[str | int] = {  # Trainer options that a run decides itself
     "model_registry",
     "enable_autolog_hparams",
 }
+_LONGEST_MESSAGE = 400  # characters
 
 
-class TaskCLI(LightningCLI):
-    """Parses; building and running is ``run_task``'s part.
+class RunParser:
+    """Reads values and typed options into a configuration, one after the other.
+
+    It reads no file and no environment variable by itself.
 
     Args:
         task: name of the task.
-        config: the class of its configuration.
-        arguments: options in jsonargparse's form.
+        config_class: the class of its configuration.
 
     Attributes:
-        run_config: the typed groups.
-        trainer_options: keyword arguments for the Trainer.
-        resolved: the whole configuration as YAML.
+        group: type hints of everything that can be said.
+        options: every option's place, dotted.
+        groups: names of the groups in it.
+        short_names: what text may be given for options whose values are objects of Lightning's.
     """
 
-    run_config: BaseRunConfig
-    trainer_options: dict[str, Any]
-    resolved: str
-    known: ClassVar[list[str]] = []
-    """Every option of the last parser built, for suggestions."""
-
-    def __init__(self, task: str, config: type[BaseRunConfig], arguments: list[str]):
-        self.config_class = config
-        super().__init__(
-            LightningModule,
-            save_config_callback=None,
-            args=arguments,
-            run=False,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            parser_kwargs={
-                "prog": f"spanetv2 train {task}",
-                "description": "Every option; `--help` describes the common ones.",
-                "exit_on_error": False,
-                "allow_abbrev": False,
-            },
+    def __init__(self, task: str, config_class: type[BaseRunConfig]):
+        set_parsing_settings(docstring_parse_attribute_docstrings=True)
+        self.config_class = config_class
+        self._parser = ArgumentParser(
+            prog=f"spanetv2 train {task}",
+            description="Every option; `--help` describes the common ones.",
+            exit_on_error=False,
+            allow_abbrev=False,
+            default_env=False,
         )
-
-    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        pass  # the seed is one of RunConfig's fields
-
-    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_class_arguments(self.config_class, None, sub_configs=False)
-        parser.add_class_arguments(
-            Trainer, "trainer", instantiate=False, fail_untyped=False, skip=_OWN
+        self._parser.add_class_arguments(config_class, None, sub_configs=False)
+        self._parser.add_class_arguments(
+            Trainer, "trainer", instantiate=False, fail_untyped=False, skip=_DECIDED_BY_THE_RUN
         )
-        parser.set_defaults(
+        self._parser.set_defaults(
             {
                 "trainer.max_epochs": 100,
                 "trainer.num_sanity_val_steps": 0,
                 "trainer.precision": "32-true",
             }
         )
+        trainer = hints_of(Trainer.__init__)
+        self.group: Group = {
+            **fields_of(config_class),
+            "trainer": {k: v for k, v in trainer.items() if k not in _DECIDED_BY_THE_RUN},
+        }
+        self.options = list(self.defaults().keys())
+        self.groups = tuple(groups_in(self.group))
+        self.short_names = {
+            "trainer.accelerator": ["auto", "gpu", *AcceleratorRegistry.available_accelerators()],
+            "trainer.strategy": ["auto", *StrategyRegistry.available_strategies()],
+            "trainer.profiler": ["simple", "advanced", "pytorch", "xla"],
+        }
 
-        type(self).known = [
-            option for action in parser._actions for option in action.option_strings
-        ]
+    def defaults(self) -> Namespace:
+        """Every option with the value it has when nothing is said."""
+        return self._parser.get_defaults()
 
-    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        # LightningCLI warns when the program has arguments of its own, as every command line has.
-        with mock.patch.object(sys, "argv", sys.argv[:1]):
-            super().parse_arguments(parser, args)
+    def add_values(self, values: Mapping[str, Any], base: Namespace) -> Namespace:
+        """``base`` with other values.
 
-    def _set_seed(self) -> None:
-        pass
+        Args:
+            values: groups and values; dotted keys are allowed.
+            base: what was said before.
 
-    def instantiate_classes(self) -> None:
-        built = self.parser.instantiate(self.config)
-        names = [field.name for field in dataclasses.fields(self.config_class)]
-        self.run_config = self.config_class(**{name: built[name] for name in names})
-        trainer = built["trainer"]
-        self.trainer_options = (
-            trainer.as_dict() if isinstance(trainer, Namespace) else dict(trainer)
-        )
-        self.resolved = self.parser.dump(self.config, skip_unset=False, format="yaml")
+        Raises:
+            ConfigError: an unknown key, or a value that does not fit.
+        """
+        return self._parse(lambda: self._parser.parse_object(dict(values), base, env=False))
+
+    def add_words(self, words: Sequence[str], base: Namespace) -> Namespace:
+        """``base`` with options as they are typed, such as ``--optimizer.lr 1e-3``.
+
+        Raises:
+            ConfigError: an unknown option, or a value that does not fit.
+        """
+        return self._parse(lambda: self._parser.parse_args(list(words), base, env=False))
+
+    def build(self, values: Namespace) -> tuple[BaseRunConfig, dict[str, Any]]:
+        """(the typed groups, keyword arguments of the Trainer).
+
+        Raises:
+            ConfigError: values that exclude each other.
+        """
+        try:
+            built = self._parser.instantiate(values)
+            names = [field.name for field in dataclasses.fields(self.config_class)]
+            config = self.config_class(**{name: built[name] for name in names})
+        except UserError as error:
+            raise ConfigError(str(error)) from error
+        return config, built["trainer"].as_dict()
+
+    def dump(self, values: Namespace) -> str:
+        """Every option with its value, as YAML."""
+        return self._parser.dump(values, skip_unset=False, format="yaml")
+
+    def describe(self) -> str:
+        """The help of every option."""
+        return self._parser.format_help()
+
+    def _parse(self, parse: Any) -> Namespace:
+        try:
+            return parse()
+        except ArgumentError as error:
+            raise ConfigError(_one_line(str(error), self.options)) from error
+        except UserError as error:
+            raise ConfigError(str(error)) from error
+        except SystemExit as exit_:
+            if exit_.code in (0, None):  # an option that only prints
+                raise
+            raise ConfigError("wrong arguments") from exit_
+
+
+def _one_line(message: str, options: list[str]) -> str:
+    """One readable line of a parser's message, which may name Python types and alternatives."""
+    text = " ".join(message.split())
+    text = re.sub(r'^Parser key "([^"]+)": ', r"\1: ", text)
+    text = re.sub(r"Does not validate against any of the Union subtypes.*?Errors: - ", "", text)
+    text = re.sub(r"Given value type: .*? Given value: ", "Got value: ", text)
+    text = re.sub(r"(?:a )?typing\.Literal\[(.*?)\]", r"one of \1", text)
+    text = re.sub(r"(?:a )?<class '(?:NoneType)'>", "null", text)
+    text = re.sub(r"<class '(\w+)'>", r"\1", text).replace(" - Expected ", " or ")
+    unknown = re.match(r"unrecognized arguments: (--[\w.-]+)", text)
+    if unknown:
+        text = f"unknown option {unknown[1]}"
+        close = difflib.get_close_matches(unknown[1], [f"--{name}" for name in options], n=3)
+        text += f"; did you mean {', '.join(close)}?" if close else "; see --help-all"
+    return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE].rstrip() + " ..."

@@ -8,16 +8,16 @@ from spanetv2.environment import describe_environment
 __all__ = ["describe_run"]
 
 
-def describe_run(command: list[str]) -> dict[str, Any]:
+def describe_run(command: str) -> dict[str, Any]:
     """Everything but the configuration that a result depends on, as JSON values.
 
     Args:
-        command: arguments after the program's name.
+        command: how the run was started.
     """
     environment = describe_environment()
     return {
         "started": environment.pop("started"),
-        "command": " ".join(["spanetv2", "train", *command]),
+        "command": command,
         "folder": str(Path.cwd()),
         **environment,
     }

@@ -15,19 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 
-from spanetv2.errors import UserError
+from spanetv2.errors import Interrupted, UserError
 from spanetv2.files import write_json, write_text
 from spanetv2.training.batching import plan_batches
 from spanetv2.training.checkpoints import RunCheckpoints, SafeCheckpointIO, find_checkpoint
 from spanetv2.training.config import BaseRunConfig
+from spanetv2.training.configuration import ResolvedRun
 from spanetv2.training.export import export_weights
+from spanetv2.training.loggers import RunLoggers, check_packages
 from spanetv2.training.logs import RunLog, TrainingLog
 from spanetv2.training.progress import RunProgress
 from spanetv2.training.record import describe_run
 from spanetv2.training.seeding import seed_all
-from spanetv2.training.stopping import Interrupted, Watch
+from spanetv2.training.stopping import Watch
 from spanetv2.training.task import TrainingTask
 
 __all__ = ["RunResult", "rank", "run_task", "say"]
@@ -66,11 +68,9 @@ def say(text: str) -> None:
 
 def run_task(
     task: TrainingTask,
-    config: BaseRunConfig,
+    run: ResolvedRun,
     *,
-    trainer_options: dict[str, Any],
-    resolved: str,
-    command: list[str],
+    command: str,
     resume: bool = False,
     overwrite: bool = False,
 ) -> RunResult:
@@ -78,10 +78,8 @@ def run_task(
 
     Args:
         task: what to train.
-        config: everything but the Trainer's options, of class ``task.config``.
-        trainer_options: keyword arguments of Lightning's Trainer.
-        resolved: the whole configuration as YAML, written to the run folder.
-        command: arguments of the command line, for the record.
+        run: its configuration.
+        command: how the run was started, for the record.
         resume: go on from the run folder's last checkpoint, if there is one.
         overwrite: delete what an earlier run left in the folder.
 
@@ -89,14 +87,18 @@ def run_task(
         UserError: wrong input; also a loss that became NaN or infinite, or too little memory.
         Interrupted: a signal stopped the run, after saving.
     """
+    config = run.config
     assert config.out is not None
     folder = Path(config.out)
-    checkpoint = _prepare_folder(folder, resume=resume, overwrite=overwrite)
+    check_packages(config.loggers)
+    checkpoint = _start_from(folder, resume=resume, overwrite=overwrite)
     seed_all(config.seed)
-    options = dict(trainer_options)
+    options = dict(run.trainer_options)
     monitor = _monitor(task, config)
     max_steps = options.pop("max_steps", None)
     extra_callbacks = options.pop("callbacks", None) or []
+    if isinstance(extra_callbacks, Callback):
+        extra_callbacks = [extra_callbacks]
     if config.schedule.updates is not None:
         options["max_epochs"] = config.schedule.updates // config.schedule.validation_interval
     if options.get("max_epochs") is None or options["max_epochs"] < 1:
@@ -150,10 +152,15 @@ def run_task(
         progress = [shown]
     callbacks = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
     callbacks[:] = [*callbacks, watch, log, *progress, *extra_callbacks, saver]
-    trainer.loggers = [RunLog(folder / _LOGS, figures=task.figures, resume_step=step)]
+    if overwrite and rank() == 0:
+        _clear(folder)  # not before everything else was in order
+    further = RunLoggers(config.loggers, folder=folder, resumed=step is not None)
+    run_log = RunLog(folder / _LOGS, figures=task.figures, resume_step=step)
+    trainer.loggers = [run_log, *further.loggers]
     if trainer.is_global_zero and rank() == 0:
-        write_text(folder / "config.yaml", resolved)
-        _write_versions(folder, command, step)
+        write_text(folder / "config.yaml", run.text)
+        _write_versions(folder, command, step, left_out=run.left_out)
+        further.begin(run.plain if step is None else None)
 
     try:
         with _quiet(), _memory_advice(plan.per_device, task.image_size(config)):
@@ -180,7 +187,8 @@ def _monitor(task: TrainingTask, config: BaseRunConfig) -> str:
     return wanted or task.figures[0]
 
 
-def _prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> Path | None:
+def _start_from(folder: Path, *, resume: bool, overwrite: bool) -> Path | None:
+    """The checkpoint to go on from, None to begin; refuses a folder that holds another run."""
     checkpoints = folder / _CHECKPOINTS
     if resume:
         found, remark = find_checkpoint(checkpoints)
@@ -196,12 +204,15 @@ def _prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> Path | No
             f"{folder} already holds a run; go on with --resume, replace it with --overwrite, "
             "or choose another folder with --out"
         )
-    if overwrite:
-        shutil.rmtree(checkpoints, ignore_errors=True)
-        shutil.rmtree(folder / _LOGS, ignore_errors=True)
-        for name in ("weights.safetensors", "metrics.json", "versions.json"):
-            (folder / name).unlink(missing_ok=True)
     return None
+
+
+def _clear(folder: Path) -> None:
+    """Delete what an earlier run left."""
+    shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
+    shutil.rmtree(folder / _LOGS, ignore_errors=True)
+    for name in ("weights.safetensors", "metrics.json", "versions.json"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _make_trainer(options: dict[str, Any]) -> Trainer:
@@ -232,8 +243,10 @@ def _step(checkpoint: Path) -> int:
     return int(torch.load(checkpoint, weights_only=True, mmap=True)["global_step"])
 
 
-def _write_versions(folder: Path, command: list[str], step: int | None) -> None:
-    record = describe_run(command)
+def _write_versions(
+    folder: Path, command: str, step: int | None, *, left_out: dict[str, str]
+) -> None:
+    record = {**describe_run(command), "left_out": left_out}
     path = folder / "versions.json"
     if step is not None and path.is_file():
         with contextlib.suppress(ValueError):

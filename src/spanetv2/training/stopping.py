@@ -11,26 +11,12 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from spanetv2.errors import Interrupted
 from spanetv2.training.finite import BadLoss, LossWatch, NonFiniteError
 
 __all__ = ["Interrupted", "Watch", "shield_worker"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class Interrupted(BaseException):
-    """The run was stopped by a signal; the text tells what was saved and how to go on.
-
-    Not an ``Exception``, as ``KeyboardInterrupt`` is none: nothing should swallow it by accident.
-
-    Args:
-        message: for the user.
-        status: exit status by convention, 128 + the signal's number (130 Ctrl-C, 143 SIGTERM).
-    """
-
-    def __init__(self, message: str, status: int):
-        super().__init__(message)
-        self.status = status
 
 
 class Watch(Callback):

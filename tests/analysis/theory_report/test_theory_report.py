@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from spanetv2.analysis.theory_report import write_report
-from spanetv2.analysis.theory_report.drawing import save_figure, style_of
+from spanetv2.analysis.theory_report.curves import style_of
 from spanetv2.analysis.theory_report.figures import FIGURES
 from spanetv2.analysis.theory_report.verdicts import verdicts
+from spanetv2.drawing import save_figure
 from spanetv2.errors import UserError
 from spanetv2.theory.study import Settings, run_study
 
@@ -112,7 +113,8 @@ def test_report_figures_do_not_rely_on_colour():
 
 def test_report_figures_are_reproducible(study, tmp_path):
     for name in ("a", "b"):
-        save_figure(FIGURES[5].draw(study), tmp_path, name)
+        for kind in ("png", "pdf"):
+            save_figure(FIGURES[5].draw(study), tmp_path / f"{name}.{kind}")
     for kind in ("png", "pdf"):
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
 

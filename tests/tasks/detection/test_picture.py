@@ -3,8 +3,9 @@ import pytest
 import torch
 from PIL import Image
 
+from spanetv2.drawing import save_picture
 from spanetv2.errors import UserError
-from spanetv2.tasks.detection.picture import class_colour, draw_objects, save_picture, sheet
+from spanetv2.tasks.detection.picture import class_colour, draw_objects, sheet
 
 BOX = torch.tensor([[100.0, 200.0, 300.0, 400.0]])
 LABEL = torch.tensor([2])

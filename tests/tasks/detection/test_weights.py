@@ -5,7 +5,7 @@ from small_detectors import light_detector
 import spanetv2
 from spanetv2.errors import UserError
 from spanetv2.models.weights import read_checkpoint
-from spanetv2.tasks.detection.weights import load_detector, load_matching, save_detector
+from spanetv2.tasks.detection.weights import load_detector, save_detector, start_from
 
 CLASSES = ["cat", "dög", "n01440764"]
 
@@ -82,12 +82,12 @@ def test_training_goes_on_from_a_detector_of_other_classes(tmp_path, system):
     record = read_checkpoint(tmp_path / "w.safetensors")
     new = light_detector(num_classes=5, system=system)
     before = {name: value.clone() for name, value in new.state_dict().items()}
-    kept = load_matching(new, record)
+    kept = start_from(new, record)
     assert len(kept) == 6 * (1 if system == "mask_rcnn" else 3)
     for name, value in new.state_dict().items():
         expected = before[name] if name in kept else record.state_dict[name]
         assert torch.equal(value, expected), name
     same = light_detector(system=system)
-    assert load_matching(same, record) == []
+    assert start_from(same, record) == []
     with pytest.raises(UserError, match="weights of another detector"):
-        load_matching(light_detector(system=system, fpn_channels=24), record)
+        start_from(light_detector(system=system, fpn_channels=24), record)

@@ -4,8 +4,9 @@ import torch
 
 import spanetv2
 from spanetv2.errors import UserError
+from spanetv2.models.features import create_backbone
 from spanetv2.models.weights import read_checkpoint, save_weights
-from spanetv2.tasks.segmentation.model import HeadOptions, create_backbone, create_segmenter
+from spanetv2.tasks.segmentation.model import HeadOptions, create_segmenter
 from spanetv2.tasks.segmentation.weights import load_segmenter, save_segmenter, start_from
 
 SMALL = HeadOptions(width=8, neck=8, auxiliary_width=8)
@@ -14,7 +15,7 @@ NAMES = ["a", "b", "c"]
 
 def small(backbone="pico_pure", num_classes=3, head=SMALL, **options):
     torch.manual_seed(0)
-    return create_segmenter(backbone, num_classes=num_classes, head=head, **options)
+    return create_segmenter(backbone, num_classes, head, **options)
 
 
 @pytest.mark.parametrize("head", ["upernet", "semantic_fpn"])
@@ -54,7 +55,7 @@ def test_segmenter_takes_any_timm_backbone(name, head):
     if name.startswith("swin"):
         options |= {"num_heads": (1, 1, 2, 2), "depths": (1, 1, 1, 1), "window_size": 2}
     model = small(name, head=HeadOptions(name=head, width=8, neck=8), **options).eval()
-    assert len(model.strides) == 4
+    assert len(model.backbone.strides) == 4
     assert model(torch.randn(1, 3, 64, 64)).shape == (1, 3, 64, 64)
 
 
@@ -75,7 +76,7 @@ def test_head_options_are_checked():
     with pytest.raises(UserError, match=r"got head\.width 0, expected 1 or more"):
         HeadOptions(width=0)
     with pytest.raises(UserError, match="got 256 classes, expected 1 to 255"):
-        create_segmenter("pico_pure", num_classes=256)
+        create_segmenter("pico_pure", 256)
 
 
 def test_backbone_starts_from_a_classifier(tmp_path):
@@ -84,27 +85,27 @@ def test_backbone_starts_from_a_classifier(tmp_path):
     for parameter in classifier.parameters():
         torch.nn.init.normal_(parameter)
     save_weights(classifier, tmp_path / "c.safetensors")
-    model = small(weights=tmp_path / "c.safetensors")
-    assert model.strides == [2, 4, 8, 16]
+    model = small(checkpoint=tmp_path / "c.safetensors")
+    assert model.backbone.strides == [2, 4, 8, 16]
     state = model.backbone.model.state_dict()
     expected = {k: v for k, v in classifier.state_dict().items() if not k.startswith("head.")}
     assert {k for k in state if not k.startswith("feature_norms.")} == set(expected)
     assert all(torch.equal(state[k], v) for k, v in expected.items())
-    assert model.backbone_record["model_kwargs"]["stem_stride"] == 2
+    assert model.backbone.record["model_kwargs"]["stem_stride"] == 2
 
 
 def test_foreign_backbone_starts_from_a_classifier(tmp_path):
     torch.manual_seed(3)
     classifier = timm.create_model("resnet10t", num_classes=7)
     save_weights(classifier, tmp_path / "c.safetensors")
-    model = small("resnet10t", weights=tmp_path / "c.safetensors")
+    model = small("resnet10t", checkpoint=tmp_path / "c.safetensors")
     state = model.backbone.state_dict()
     expected = classifier.state_dict()
     shared = set(state) & set(expected)
     assert len(shared) == len(state)
     assert all(torch.equal(state[k], expected[k]) for k in shared)
     with pytest.raises(UserError, match="not the weights of resnet14t"):
-        small("resnet14t", weights=tmp_path / "c.safetensors")
+        small("resnet14t", checkpoint=tmp_path / "c.safetensors")
 
 
 @pytest.mark.parametrize("name", ["upernet", "semantic_fpn"])
@@ -123,7 +124,7 @@ def test_checkpoint_makes_the_same_model_again(tmp_path, backbone, name):
     assert found.classes == NAMES
     assert found.extra["palette"] == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
     assert found.extra["inference"] == settings
-    assert again.head_options == head
+    assert again.options == head
     assert not again.training
     x = torch.randn(2, 3, 48, 64)
     with torch.no_grad():
@@ -133,7 +134,7 @@ def test_checkpoint_makes_the_same_model_again(tmp_path, backbone, name):
 def test_segmenter_goes_on_from_another_with_other_classes(tmp_path):
     first = small()
     save_segmenter(first, tmp_path / "w.safetensors", classes=NAMES)
-    second = create_segmenter("pico_pure", num_classes=5, head=SMALL)
+    second = create_segmenter("pico_pure", 5, SMALL)
     kept = start_from(second, read_checkpoint(tmp_path / "w.safetensors"))
     assert set(kept) == {
         *(f"head.classifier.1.{name}" for name in ("weight", "bias")),
@@ -141,7 +142,7 @@ def test_segmenter_goes_on_from_another_with_other_classes(tmp_path):
     }
     ours, theirs = second.state_dict(), first.state_dict()
     assert all(torch.equal(ours[k], theirs[k]) for k in ours if k not in kept)
-    other = create_segmenter("nano_pure", num_classes=3, head=SMALL)
+    other = create_segmenter("nano_pure", 3, SMALL)
     with pytest.raises(UserError, match="does not fit spanetv2_nano_pure"):
         start_from(other, read_checkpoint(tmp_path / "w.safetensors"))
 
@@ -168,7 +169,7 @@ def test_grad_checkpointing_changes_no_number():
     gradients = []
     for enable in (False, True):
         model = small(head=HeadOptions(width=8, dropout=0.0, auxiliary=False)).train()
-        model.set_grad_checkpointing(enable)
+        model.backbone.set_grad_checkpointing(enable)
         model(
             torch.linspace(-1, 1, 2 * 3 * 32 * 32).reshape(2, 3, 32, 32)
         ).square().sum().backward()

@@ -6,18 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spanetv2.analysis.theory_report.drawing import (
-    GREY,
+from spanetv2.analysis.theory_report.curves import (
     NORMAL,
     SMALL,
     STYLES,
     draw_curves,
     frequency_axis,
     label_panel,
-    new_figure,
-    shared_legend,
     window_name,
 )
+from spanetv2.drawing import GREY, new_figure, shared_legend
 from spanetv2.theory import laws
 from spanetv2.theory.study import Curve, Study
 
@@ -78,7 +76,7 @@ def responses(study: Study) -> "Figure":
     axes.grid(alpha=0.25, linewidth=0.5)
     axes.legend(fontsize=6, frameon=False, loc="upper right", labelspacing=0.25)
     label_panel(axes, "f", "against the window")
-    shared_legend(figure, panels[:5], title=_KEY)
+    shared_legend(figure, panels[:5], title=_KEY, size=SMALL)
     return figure
 
 
@@ -248,7 +246,7 @@ def residuals(study: Study) -> "Figure":
         axes.set_ylim(0, 2.1 if "+" in mixer else 1.4)
         axes.set_ylabel("gain", fontsize=NORMAL)
         label_panel(axes, letter, mixer)
-    shared_legend(figure, panels, title=_KEY)
+    shared_legend(figure, panels, title=_KEY, size=SMALL)
     return figure
 
 

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from spanetv2 import page
-from spanetv2.analysis.theory_report.drawing import save_figure, window_name
+from spanetv2.analysis.theory_report.curves import window_name
 from spanetv2.analysis.theory_report.figures import FIGURES
 from spanetv2.analysis.theory_report.tables import write_tables
 from spanetv2.analysis.theory_report.verdicts import verdicts
+from spanetv2.drawing import save_figure
 from spanetv2.errors import UserError
 from spanetv2.files import write_text
 from spanetv2.theory.study import Study
@@ -16,6 +17,7 @@ from spanetv2.theory.study import Study
 __all__ = ["PAGE", "write_report"]
 
 PAGE = "index.html"
+_DPI = 200
 _COLUMNS = {
     "dc_gain": "gain at 0",
     "rms_gain": "rms gain off 0",
@@ -77,7 +79,9 @@ def write_report(
     for shown in FIGURES:
         if progress is not None:
             progress(f"figure: {shown.name}")
-        picture, _ = save_figure(shown.draw(study), folder, shown.name)
+        drawn = shown.draw(study)
+        picture = save_figure(drawn, folder / f"{shown.name}.png", dpi=_DPI)
+        save_figure(drawn, picture.with_suffix(".pdf"), dpi=_DPI)
         alt = f"{shown.heading}: {shown.text}"
         parts.append(
             page.section(shown.heading, page.figure(picture, shown.text, wide=True, alt=alt))

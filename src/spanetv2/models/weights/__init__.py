@@ -3,12 +3,13 @@
 from spanetv2.models.weights.convert import to_native
 from spanetv2.models.weights.describe import Description, describe
 from spanetv2.models.weights.load import LoadReport, load_weights
-from spanetv2.models.weights.read import Checkpoint, read_checkpoint
+from spanetv2.models.weights.read import Checkpoint, CheckpointSource, read_checkpoint
 from spanetv2.models.weights.save import save_state_dict, save_weights
 from spanetv2.models.weights.shipped import ShippedWeights, shipped_weights
 
 __all__ = [
     "Checkpoint",
+    "CheckpointSource",
     "Description",
     "LoadReport",
     "ShippedWeights",

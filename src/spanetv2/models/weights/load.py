@@ -1,7 +1,6 @@
 """Loading weights into a model: all or nothing."""
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,14 +11,14 @@ from torch import Tensor, nn
 
 from spanetv2.errors import UserError
 from spanetv2.models.backbone import SPANetV2
+from spanetv2.models.weights.compare import compare_states
 from spanetv2.models.weights.convert import resize_filters, to_native
 from spanetv2.models.weights.describe import describe
-from spanetv2.models.weights.read import Checkpoint, read_checkpoint
+from spanetv2.models.weights.read import CheckpointSource, read_checkpoint
 
 __all__ = ["LoadReport", "load_weights"]
 
 _logger = logging.getLogger("spanetv2")
-_FIRST = 5
 _CLASSIFIER = "head.fc.fc2."
 
 
@@ -34,25 +33,7 @@ class LoadReport:
     resized: list[str] = field(default_factory=list)
     """spectral filters that were resized to the model's grid"""
     messages: list[str] = field(default_factory=list)
-    """the same in sentences"""
-
-
-def _differences(
-    state: Mapping[str, Tensor], expected: Mapping[str, Tensor]
-) -> tuple[list[str], list[str], list[str]]:
-    missing = [name for name in expected if name not in state]
-    unexpected = [name for name in state if name not in expected]
-    shapes = [
-        f"{name} is {tuple(value.shape)}, expected {tuple(expected[name].shape)}"
-        for name, value in state.items()
-        if name in expected and value.shape != expected[name].shape
-    ]
-    return missing, unexpected, shapes
-
-
-def _first(names: list[str]) -> str:
-    more = f" and {len(names) - _FIRST} more" if len(names) > _FIRST else ""
-    return ", ".join(names[:_FIRST]) + more
+    """what was resized, kept and left out, in sentences"""
 
 
 def _explain(model: nn.Module, state: Mapping[str, Tensor]) -> str:
@@ -138,7 +119,7 @@ def _fit(
 
 def load_weights(
     model: nn.Module,
-    source: str | os.PathLike[str] | Mapping[str, Any] | Checkpoint,
+    source: CheckpointSource | Mapping[str, Any],
     *,
     gate: str | None = None,
 ) -> LoadReport:
@@ -168,8 +149,8 @@ def load_weights(
         if isinstance(model, SPANetV2):
             state = to_native(source)
     else:
-        checkpoint = source if isinstance(source, Checkpoint) else read_checkpoint(source)
-        where, state = str(checkpoint.path), checkpoint.state_dict
+        checkpoint = read_checkpoint(source)
+        where, state = str(checkpoint.path), dict(checkpoint.state_dict)
         if isinstance(model, SPANetV2) and checkpoint.source == "other":
             raise UserError(
                 f"{where}: weights of {checkpoint.model_name or 'another network'} "
@@ -189,20 +170,10 @@ def load_weights(
                 'the slopes of the spectral filters were ignored (gate="sigmoid")'
             )
     state = _fit(model, state, expected, report)
-    missing, unexpected, shapes = _differences(state, expected)
-    if missing or unexpected or shapes:
-        parts = [
-            f"{label}: {_first(names)}"
-            for label, names in (
-                ("missing", missing),
-                ("unexpected", unexpected),
-                ("other shapes", shapes),
-            )
-            if names
-        ]
+    if difference := compare_states(state, expected):
         raise UserError(
             f"{where}: the weights do not fit the model, which was left as it was; "
-            f"{_explain(model, state)}{'; '.join(parts)}"
+            f"{_explain(model, state)}{difference.explain()}"
         )
     model.load_state_dict(state)
     for message in report.messages:

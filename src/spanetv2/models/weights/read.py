@@ -23,10 +23,10 @@ from spanetv2.models.weights.convert import (
     strip_wrapping,
     to_native,
 )
-from spanetv2.models.weights.record import METADATA_KEY, record_of
+from spanetv2.models.weights.record import DEFAULT_TASK, METADATA_KEY, record_of
 from spanetv2.models.weights.shipped import find_shipped
 
-__all__ = ["RUN_WEIGHTS", "Checkpoint", "read_checkpoint"]
+__all__ = ["RUN_WEIGHTS", "Checkpoint", "CheckpointSource", "read_checkpoint"]
 
 # What PyTorch's reader raises on bytes that are not, or no longer, a checkpoint.
 _DAMAGED = (
@@ -55,9 +55,9 @@ class Checkpoint:
     """name -> tensor, on the CPU; half precision is read as float32"""
     source: str
     """"spanetv2" (written by this package), "authors", or "other" (another network)"""
-    task: str = "classification"
-    """"segmentation" and "detection" files hold a backbone and its heads, with the names of that
-    task's model; "classification" holds what timm's interface knows, backbones included"""
+    task: str = DEFAULT_TASK
+    """what kind of model it is; the default holds what timm's interface knows, backbones included,
+    any other task's file the names of that task's model"""
     model_name: str | None = None
     """timm name the file records, if it does"""
     model_kwargs: dict[str, Any] = field(default_factory=dict)
@@ -68,6 +68,11 @@ class Checkpoint:
     """input_size, mean, std, interpolation, crop_pct, crop_mode, by timm's names"""
     extra: dict[str, Any] = field(default_factory=dict)
     """further facts the file records, such as metrics and the heads of a dense model"""
+
+
+CheckpointSource = str | os.PathLike[str] | Checkpoint
+"""Where weights are taken from: a file, a run folder, a name of weights in the package, or a
+checkpoint that is read already; see ``read_checkpoint``."""
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -107,13 +112,14 @@ def _read_pickle(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+def read_checkpoint(source: CheckpointSource) -> Checkpoint:
     """Read a checkpoint without running any code it may contain.
 
     Args:
-        path: a safetensors file, a PyTorch file (the authors', or a training checkpoint of this
+        source: a safetensors file, a PyTorch file (the authors', or a training checkpoint of this
             package), a run folder with ``weights.safetensors``, or the name of weights in the
-            package, such as "spanetv2_pico_pure.fashion_mnist" (see `spanetv2 models`).
+            package, such as "spanetv2_pico_pure.fashion_mnist" (see `spanetv2 models`). A
+            ``Checkpoint`` is given back as it is: what was read once is not read again.
 
     Returns:
         The weights, with this package's names if they are a SPANetV2's, and what the file records
@@ -122,7 +128,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     Raises:
         UserError: no such file, truncated, no weights in it, or it needs an arbitrary pickle.
     """
-    path = Path(path)
+    if isinstance(source, Checkpoint):
+        return source
+    path = Path(source)
     if not path.exists() and (shipped := find_shipped(path)) is not None:
         path = shipped.path
     if path.is_dir():
@@ -138,15 +146,15 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         content = _read_pickle(path)
         if isinstance(content.get(METADATA_KEY), str):
             record = json.loads(content[METADATA_KEY])
-    known = {key: record[key] for key in _RECORDED if key in record}
-    dense = known.get("task", "classification") != "classification"
+    recorded = {key: record[key] for key in _RECORDED if key in record}
+    of_task = recorded.get("task", DEFAULT_TASK) != DEFAULT_TASK
     try:
-        state = strip_wrapping(content, _TRAINING_PREFIXES) if dense else strip_wrapping(content)
+        state = strip_wrapping(content, _TRAINING_PREFIXES if of_task else None)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     state = in_single_precision(state)
-    if dense:
-        return Checkpoint(path=path, state_dict=state, source="spanetv2", **known)
+    if of_task:
+        return Checkpoint(path=path, state_dict=state, source="spanetv2", **recorded)
     name = record.get("model_name")
     # With mixers other than SPAM the names are those of other networks: the record decides.
     native = is_native(state) or name in VARIANTS
@@ -158,4 +166,4 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             state = to_native(state)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
-    return Checkpoint(path=path, state_dict=state, source=source, **known)
+    return Checkpoint(path=path, state_dict=state, source=source, **recorded)

@@ -9,6 +9,10 @@ from safetensors import safe_open
 __all__ = ["DEFAULT_TASK", "METADATA_KEY", "read_record", "record_of"]
 
 METADATA_KEY = "spanetv2"
+DEFAULT_TASK = "classification"
+"""What a record that names no task is of: a network as timm's interface has it, with a classifier
+or without, and its names. Such files are the only ones that ``models`` makes networks of; every
+other file holds the names of its task's model, which that task loads."""
 
 DEFAULT_TASK = "classification"
 """The task of weights whose record names none."""

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 
 from spanetv2.errors import UserError
 from spanetv2.models.variants import PREFIX, VARIANTS
-from spanetv2.models.weights.record import read_record
+from spanetv2.models.weights.record import DEFAULT_TASK, read_record
 
 __all__ = ["ShippedWeights", "find_shipped", "shipped_weights"]
 
@@ -48,8 +48,8 @@ class ShippedWeights:
 
     @property
     def task(self) -> str:
-        """ "classification", "segmentation" or "detection"."""
-        return self.record.get("task", "classification")
+        """What kind of model it is; see ``Checkpoint``."""
+        return self.record.get("task", DEFAULT_TASK)
 
     @property
     def card(self) -> Path:

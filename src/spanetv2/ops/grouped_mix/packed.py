@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spanetv2.ops.grouped_mix.reference import HEADS
+from spanetv2.ops.heads import HEADS
 
 __all__ = ["grouped_mix_packed", "prefer_packed"]
 

@@ -6,9 +6,9 @@ Shape suffixes: B batch, C channels, H and W the grid in tokens, D = 2C expanded
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["HEADS", "grouped_mix"]
+from spanetv2.ops.heads import HEADS
 
-HEADS = 4
+__all__ = ["grouped_mix"]
 
 
 def grouped_mix(

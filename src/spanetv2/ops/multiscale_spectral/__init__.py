@@ -7,15 +7,8 @@ import it from ``spanetv2.ops.multiscale_spectral.operator``, after ``can_fuse``
 
 from spanetv2.ops.multiscale_spectral.choice import LARGEST_GRID, can_fuse
 from spanetv2.ops.multiscale_spectral.reference import (
-    LARGEST_KERNEL,
     multiscale_spectral_reference,
     pack_kernels,
 )
 
-__all__ = [
-    "LARGEST_GRID",
-    "LARGEST_KERNEL",
-    "can_fuse",
-    "multiscale_spectral_reference",
-    "pack_kernels",
-]
+__all__ = ["LARGEST_GRID", "can_fuse", "multiscale_spectral_reference", "pack_kernels"]

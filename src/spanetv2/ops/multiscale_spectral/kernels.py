@@ -105,12 +105,13 @@ def forward(
     WP: tl.constexpr,
     KP: tl.constexpr,
     T: tl.constexpr,
+    HEADS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """One program per channel and image: out = filter(convolution(x) + bias)."""
     channel = tl.program_id(0)
     image = tl.program_id(1).to(tl.int64)
-    radius = 1 + channel // (channels // 4)
+    radius = 1 + channel // (channels // HEADS)
     source = x + (image * channels + channel) * H * W
     row = tl.arange(0, HP)[:, None]
     column = tl.arange(0, WP)[None, :]
@@ -161,6 +162,7 @@ def filter_backward(
     WP: tl.constexpr,
     KP: tl.constexpr,
     T: tl.constexpr,
+    HEADS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """One program per channel and share of the batch: through the filter, which is symmetric.
@@ -172,7 +174,7 @@ def filter_backward(
     share = tl.program_id(1)
     first = share.to(tl.int64)
     shares = tl.num_programs(1)
-    radius = 1 + channel // (channels // 4)
+    radius = 1 + channel // (channels // HEADS)
     row = tl.arange(0, HP)[:, None]
     column = tl.arange(0, WP)[None, :]
     inside = (row < H) & (column < W)
@@ -223,6 +225,7 @@ def taps_backward(
     HP: tl.constexpr,
     WP: tl.constexpr,
     T: tl.constexpr,
+    HEADS: tl.constexpr,
     TP: tl.constexpr,
 ):
     """One program per channel and share of the batch: gradients of the input and of the taps."""
@@ -230,7 +233,7 @@ def taps_backward(
     share = tl.program_id(1)
     first = share.to(tl.int64)
     shares = tl.num_programs(1)
-    radius = 1 + channel // (channels // 4)
+    radius = 1 + channel // (channels // HEADS)
     row = tl.arange(0, HP)[:, None]
     column = tl.arange(0, WP)[None, :]
     inside = (row < H) & (column < W)

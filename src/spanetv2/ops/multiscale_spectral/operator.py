@@ -11,7 +11,6 @@ shares of the batch.
 # Triton's annotations are for its compiler.
 # pyright: reportArgumentType=false
 
-import math
 from functools import lru_cache
 from typing import Any
 
@@ -20,9 +19,10 @@ import triton
 from torch import Tensor
 
 from spanetv2.errors import UserError
+from spanetv2.ops.fourier import column_multiplicity, waves
+from spanetv2.ops.heads import HEADS, LARGEST_KERNEL
 from spanetv2.ops.multiscale_spectral import kernels
 from spanetv2.ops.multiscale_spectral.choice import LARGEST_GRID
-from spanetv2.ops.multiscale_spectral.reference import HEADS, LARGEST_KERNEL
 
 __all__ = ["multiscale_spectral"]
 
@@ -76,25 +76,20 @@ def _padded(size: int) -> int:
     return max(16, triton.next_power_of_2(size))
 
 
-def _waves(length: int, count: int, rows: int, columns: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (tokens down, frequencies across), in zeros of (rows, columns)."""
-    turns = torch.outer(torch.arange(length), torch.arange(count)) % length
-    angle = turns.double() * (2 * math.pi / length)
-    made = []
-    for wave in (angle.cos(), angle.sin()):
-        table = torch.zeros(rows, columns)
-        table[:length, :count] = wave / math.sqrt(length)
-        made.append(table)
-    return made[0], made[1]
+def _padded_waves(length: int, count: int, rows: int, columns: int) -> tuple[Tensor, Tensor]:
+    """``waves`` (tokens down, frequencies across), in zeros of (rows, columns)."""
+    cos, sin = torch.zeros(rows, columns), torch.zeros(rows, columns)
+    exact_cos, exact_sin = waves(length, count, torch.float64, torch.device("cpu"))
+    cos[:length, :count], sin[:length, :count] = exact_cos.t(), exact_sin.t()
+    return cos, sin
 
 
 def _make_tables(height: int, width: int) -> _Tables:
     half = width // 2 + 1
     hp, wp, kp = _padded(height), _padded(width), _padded(half)
-    cos_w, sin_w = _waves(width, half, wp, kp)
-    cos_h, sin_h = _waves(height, height, hp, hp)
-    column = torch.arange(kp)
-    times = torch.where((column == 0) | (2 * column == width), 1.0, 2.0)[:, None]
+    cos_w, sin_w = _padded_waves(width, half, wp, kp)
+    cos_h, sin_h = _padded_waves(height, height, hp, hp)
+    times = column_multiplicity(kp, width)[:, None]
     return (cos_w, sin_w, times * cos_w.t(), times * sin_w.t(), cos_h, sin_h)
 
 
@@ -115,6 +110,7 @@ def _settings(x_BCHW: Tensor) -> dict[str, Any]:
         "WP": _padded(width),
         "KP": _padded(half),
         "T": LARGEST_KERNEL,
+        "HEADS": HEADS,
         # Tensor cores in three passes keep float32's accuracy; one pass has bfloat16's to spare.
         "PRECISION": "tf32x3" if x_BCHW.dtype == torch.float32 else "tf32",
         "num_warps": 8 if max(height, width) > 32 else 4 if max(height, width) > 16 else 1,

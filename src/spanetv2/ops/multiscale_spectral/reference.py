@@ -10,13 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from spanetv2.ops.heads import LARGEST_KERNEL
 from spanetv2.ops.spectral_rescale import spectral_rescale
 
-__all__ = ["LARGEST_KERNEL", "multiscale_spectral_reference", "pack_kernels"]
-
-HEADS = 4
-LARGEST_KERNEL = 9
-"""T: the kernel of the last head. Head i has 3 + 2i taps a side."""
+__all__ = ["multiscale_spectral_reference", "pack_kernels"]
 
 
 def pack_kernels(weights: Sequence[Tensor]) -> Tensor:

@@ -16,14 +16,19 @@ by itself. Cost: about 2W + 4H multiply-adds per value, forward and again backwa
 Shape suffixes: B batch, C channels, H and W the grid in tokens, K = W // 2 + 1.
 """
 
-import math
 from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from spanetv2.ops.fourier import column_multiplicity, waves
+
 __all__ = ["FourierBases", "fourier_bases", "spectral_rescale_products"]
+
+
+_HALF_SCALE = 2.0**-3
+"""Of both transforms in float16: together 1 / 64, about 1 / sqrt(H W) on the largest grids."""
 
 
 class FourierBases(NamedTuple):
@@ -39,37 +44,24 @@ class FourierBases(NamedTuple):
     """(W, 2K): the half spectrum to real columns."""
 
 
-def _waves(
-    length: int, count: int, dtype: torch.dtype, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of ``count`` frequencies, unit norm as complex waves; (count, length)."""
-    frequencies = torch.arange(count, device=device)
-    tokens = torch.arange(length, device=device)
-    # Whole turns are taken off as integers, so that the angle is exact at any length. The length is
-    # taken as a tensor, as it may be symbolic.
-    size = torch.ones_like(tokens).sum()
-    turns = torch.remainder(frequencies[:, None] * tokens, size)
-    exact = torch.promote_types(dtype, torch.float32)
-    angle = turns.to(exact) / size.to(exact) * (2 * math.pi)
-    scale = torch.rsqrt(size.to(exact))
-    return torch.cos(angle) * scale, torch.sin(angle) * scale
-
-
 def _make_bases(height: int, width: int, dtype: torch.dtype, device: torch.device) -> FourierBases:
     half = width // 2 + 1
-    cos, sin = _waves(width, half, dtype, device)
-    # Every column but the self-conjugate ones (0, and W / 2 for even W) stands for two.
-    column = torch.arange(half, device=device)
-    alone = (column == 0) | (2 * column == width)
-    times = torch.where(alone, 1.0, 2.0)[:, None]
+    cos, sin = waves(width, half, dtype, device)
+    times = column_multiplicity(half, width, device)[:, None]
     columns = torch.cat([cos, -sin])
     columns_back = torch.cat([times * cos, -times * sin]).t().contiguous()
-    cos, sin = _waves(height, height, dtype, device)
+    cos, sin = waves(height, height, dtype, device)
     to_real = torch.stack([cos, sin], dim=2)
     to_imaginary = torch.stack([-sin, cos], dim=2)
     rows = torch.stack([to_real, to_imaginary], dim=1).reshape(2 * height, 2 * height)
+    rows_back = rows.t().contiguous()
+    if dtype == torch.float16:
+        # The transform adds up a constant map to sqrt(H W) times its value, which would overflow
+        # early. A power of two is exact: it changes no digit of what does not overflow.
+        columns, rows = columns * _HALF_SCALE, rows * _HALF_SCALE
+        rows_back, columns_back = rows_back / _HALF_SCALE, columns_back / _HALF_SCALE
     return FourierBases(
-        columns.to(dtype), rows.to(dtype), rows.t().contiguous().to(dtype), columns_back.to(dtype)
+        columns.to(dtype), rows.to(dtype), rows_back.to(dtype), columns_back.to(dtype)
     )
 
 

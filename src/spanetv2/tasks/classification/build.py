@@ -1,13 +1,14 @@
 """The network of a run."""
 
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from spanetv2.errors import UserError
 from spanetv2.models.factory import create_model
+from spanetv2.models.features import set_grad_checkpointing
 from spanetv2.models.variants import VARIANTS
+from spanetv2.models.weights.compare import classifier_prefixes, compare_states
 from spanetv2.models.weights.read import Checkpoint, read_checkpoint
 from spanetv2.tasks.classification.config import ModelConfig
 from spanetv2.training.backbone import backbone_name, variant_options
@@ -33,8 +34,8 @@ def build_model(
     Raises:
         UserError: no such model or file, an option it does not take, weights that do not fit.
     """
-    told = None if config.name is not None or weights is None else read_checkpoint(weights)
-    name = backbone_name(config, told)
+    checkpoint = None if weights is None else read_checkpoint(weights)
+    name = backbone_name(config, checkpoint)
     ours = name in VARIANTS
     options: dict[str, Any] = {
         "num_classes": num_classes if config.num_classes is None else config.num_classes,
@@ -43,7 +44,7 @@ def build_model(
     if config.img_size is not None or ours:
         options["img_size"] = config.img_size or input_size[1:]
     options |= variant_options(config, name)
-    if config.pretrained and (ours or weights):
+    if config.pretrained and (ours or checkpoint):
         raise UserError(
             "model.pretrained downloads timm's weights for timm's models; use --weights FILE for "
             "others, and not both"
@@ -51,40 +52,31 @@ def build_model(
     if config.pretrained:
         options["pretrained"] = True
     try:
-        if weights is not None and ours:
-            model = create_model(name, weights, **options, **config.kwargs)
-        else:
-            model = create_model(name, **options, **config.kwargs)
+        start = checkpoint if ours else None
+        model = create_model(name, start, **options, **config.kwargs)
     except TypeError as error:
         raise UserError(f"model {name}: {error}") from error
-    if weights is not None and not ours:
-        _load_foreign(model, read_checkpoint(weights))
+    if checkpoint is not None and not ours:
+        _load_foreign(model, checkpoint)
     if config.grad_checkpointing:
-        if not hasattr(model, "set_grad_checkpointing"):
-            raise UserError(f"model.grad_checkpointing: {name} has no activation checkpointing")
-        model.set_grad_checkpointing(True)  # pyright: ignore[reportCallIssue]
+        set_grad_checkpointing(model, name)
     return model
 
 
 def _load_foreign(model: nn.Module, checkpoint: Checkpoint) -> None:
     """Load another timm model's weights; only a classifier of another size may be missing."""
     expected = model.state_dict()
-    prefix = tuple(_classifier_names(model))
+    classifier = classifier_prefixes(model)
     state = {
         key: value
         for key, value in checkpoint.state_dict.items()
-        if not (key.startswith(prefix) and key in expected and expected[key].shape != value.shape)
+        if not (
+            key.startswith(classifier) and key in expected and expected[key].shape != value.shape
+        )
     }
-    wrong = [k for k, v in state.items() if k not in expected or expected[k].shape != v.shape]
-    missing = [k for k in expected if k not in state and not k.startswith(prefix)]
-    if wrong or missing:
+    needed = {k: v for k, v in expected.items() if k in state or not k.startswith(classifier)}
+    if difference := compare_states(state, needed):
         raise UserError(
-            f"{Path(checkpoint.path)}: weights of another model (first differences: "
-            f"{', '.join([*wrong, *missing][:5])})"
+            f"{checkpoint.path}: weights of another model (first differences: {difference.first()})"
         )
     model.load_state_dict(state, strict=False)
-
-
-def _classifier_names(model: nn.Module) -> list[str]:
-    names = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
-    return [f"{name}." for name in ((names,) if isinstance(names, str) else names)]

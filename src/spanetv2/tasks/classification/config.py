@@ -54,9 +54,9 @@ class DataConfig(LoadingConfig):
         val_split: name of the validation split; null trains without validation.
         download: let the reader download the data set.
         classes: class names in order, where the data set does not tell them.
-        class_file: file with one class name a line, likewise.
+        class_file: file with one class name a line, where the data set does not tell them.
         num_samples: images in the training stream, where it does not tell.
-        val_num_samples: images in the validation stream, likewise.
+        val_num_samples: images in the validation stream, where it does not tell.
         input_key: name of the image field in a Hugging Face or WebDataset record.
         target_key: name of its label field.
         total_batch: images per optimiser update, over all devices.
@@ -124,6 +124,8 @@ class RunConfig(BaseRunConfig):
         freeze: `all` keeps everything but the classifier as it is, a number the stem and so many
             stages; null trains everything.
         log_every: updates between two lines of the log.
+        loggers: further logs: csv, tensorboard, wandb or mlflow, one or several, each a name or a
+            mapping with options.
         model: the network.
         data: the images.
         preprocessing: what every image goes through.

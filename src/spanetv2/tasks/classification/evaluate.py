@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from spanetv2.data.classes import class_titles
+from spanetv2.table import Table, percent
 from spanetv2.tasks.classification.metrics import ClassificationMeter, Metrics
 from spanetv2.tasks.evaluation import Measurement, run_evaluation
+from spanetv2.text import shorten
 
 __all__ = ["EvaluationResult", "evaluate"]
 
@@ -73,12 +75,13 @@ class EvaluationResult(Metrics, Measurement):
         """A table of the classes that occur, the most frequent mistakes, and a summary."""
         titles = class_titles(self.classes)
         present = [i for i, row in enumerate(self.per_class) if row.images]
-        width = min(32, max(len("class"), *(len(titles[i]) for i in present)))
-        lines = [f"{'class':{width}}  images   top-1   top-5  precision"]
+        rows = []
         for i in present[:_ROWS]:
             row = self.per_class[i]
-            cells = [_percent(row.top1), _percent(row.top5), f"   {_percent(row.precision)}"]
-            lines.append(f"{titles[i][:width]:{width}}  {row.images:6}  {'  '.join(cells)}")
+            figures = [percent(row.top1), percent(row.top5), percent(row.precision)]
+            rows.append([shorten(titles[i]), str(row.images), *figures])
+        header = ["class", "images", "top-1", "top-5", "precision"]
+        lines = [Table("", header, rows).text().rstrip()]
         if len(present) > _ROWS:
             lines.append(f"... and {len(present) - _ROWS} more classes (all in --json)")
         if confused := self.most_confused(_PAIRS):
@@ -135,7 +138,3 @@ def evaluate(
 
     done = run_evaluation(model, loader, measure, device=device, progress=progress)
     return EvaluationResult(**vars(meter.compute()), **vars(done), classes=list(classes))
-
-
-def _percent(value: float | None) -> str:
-    return "     -" if value is None else f"{100 * value:6.2f}"

@@ -1,7 +1,7 @@
 """Pictures of a classification run: curves, confusions and a sheet of predictions.
 
 Every function takes plain data, writes one PNG atomically and returns nothing. The picture of the
-learned filters lives in :mod:`spanetv2.tasks.classification.spectrum` and is offered here too.
+learned filters lives in :mod:`spanetv2.analysis.spam_filters` and is offered here too.
 """
 
 import csv
@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from spanetv2.errors import UserError
-from spanetv2.tasks.classification.canvas import (
+from spanetv2.analysis.spam_filters import spectral_filters
+from spanetv2.drawing import (
+    COLOURS,
     GREEN,
     GREY,
-    LINE_COLOURS,
     VERMILION,
     new_figure,
     save_figure,
 )
-from spanetv2.tasks.classification.spectrum import spectral_filters
+from spanetv2.errors import UserError
+from spanetv2.text import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,7 +99,7 @@ def training_curves(metrics_csv: str | os.PathLike[str], out_png: str | os.PathL
     for position, (curves, label) in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), position + 1)
         for colour, (name, (steps, values)) in zip(
-            itertools.cycle(LINE_COLOURS), curves.items(), strict=False
+            itertools.cycle(COLOURS), curves.items(), strict=False
         ):
             _draw_curve(axes, steps, values, name=name, colour=colour)
         axes.set_xlabel("optimiser step")
@@ -106,7 +107,7 @@ def training_curves(metrics_csv: str | os.PathLike[str], out_png: str | os.PathL
         axes.grid(alpha=0.3)
         if label == "accuracy (%)":
             _mark_best(axes, curves)
-        if len(axes.lines) and len(curves) <= len(LINE_COLOURS):
+        if len(axes.lines) and len(curves) <= len(COLOURS):
             axes.legend(fontsize=8, frameon=False)
     save_figure(figure, out_png)
 
@@ -152,7 +153,7 @@ def confusion_matrix(matrix: Any, classes: Sequence[str], out_png: str | os.Path
                 fontweight="normal" if row == column else "bold",
             )
     if len(classes) <= MAX_NAMED_CLASSES:
-        names = [_shorten(name, 18) for name in classes]
+        names = [shorten(name, 18) for name in classes]
         font = 9 if len(classes) <= MAX_CELLS_WITH_COUNTS else 6
         tilt = 0 if max(map(len, names), default=0) <= 3 else 90
         ticks = range(len(classes))
@@ -221,12 +222,12 @@ def _draw_cell(axes: "Axes", image: Image.Image | np.ndarray, row: SheetRow) -> 
     axes.set_yticks([])
     percent = f"{100 * row.probability:.0f} %"
     if row.wrong:
-        text = f"✗ {_shorten(row.predicted, 14)}  {percent}\ntrue: {_shorten(row.true or '', 14)}"
+        text = f"✗ {shorten(row.predicted, 14)}  {percent}\ntrue: {shorten(row.true or '', 14)}"
         colour, width = VERMILION, 3.0
     elif row.true is not None:
-        text, colour, width = f"✓ {_shorten(row.predicted, 14)}  {percent}", GREEN, 1.0
+        text, colour, width = f"✓ {shorten(row.predicted, 14)}  {percent}", GREEN, 1.0
     else:
-        text, colour, width = f"{_shorten(row.predicted, 16)}  {percent}", GREY, 0.8
+        text, colour, width = f"{shorten(row.predicted, 16)}  {percent}", GREY, 0.8
     for spine in axes.spines.values():
         spine.set_color(colour)
         spine.set_linewidth(width)
@@ -321,7 +322,3 @@ def _mark_best(axes: "Axes", curves: dict[str, _Curve]) -> None:
         fontsize=8,
         parse_math=False,
     )
-
-
-def _shorten(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"

@@ -24,7 +24,7 @@ class Prediction:
     indices: list[int]
     """the classes with the highest probability, best first"""
     probabilities: list[float]
-    """theirs, 0 to 1"""
+    """probabilities of these classes, 0 to 1"""
 
 
 def predict(

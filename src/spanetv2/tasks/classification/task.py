@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import nn
 
 from spanetv2.errors import UserError
+from spanetv2.tasks.classification.guide import GUIDE
 from spanetv2.tasks.task import ExportSubject, Option, Task
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class ClassificationTask(Task):
     name = "classification"
     figures = ("top1", "top5", "loss")
     headline = "top-1"
+    guide = GUIDE
     figure_titles: ClassVar[Mapping[str, str]] = {"top1": "top-1", "top5": "top-5", "loss": "loss"}
     evaluate_help = (
         "top-1, top-5, loss, per-class figures and confusions; the data's classes are "

@@ -85,6 +85,8 @@ class RunConfig(BaseRunConfig):
         seed: the run is a function of it (and of the hardware).
         weights: checkpoint to start from: a backbone (a classifier's) or a detector.
         log_every: updates between two lines of the log.
+        loggers: further logs: csv, tensorboard, wandb or mlflow, one or several, each a name or a
+            mapping with options.
         model: the backbone.
         detector: pyramid, heads, sampling and test settings.
         data: the images.

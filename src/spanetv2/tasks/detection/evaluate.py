@@ -7,13 +7,16 @@ from typing import Any
 import torch
 
 from spanetv2.errors import UserError
+from spanetv2.table import Table, percent
 from spanetv2.tasks.detection.metrics import DetectionMeter, Found, Metrics
 from spanetv2.tasks.detection.model import Detector
 from spanetv2.tasks.evaluation import Measurement, run_evaluation
+from spanetv2.text import shorten
 
 __all__ = ["EvaluationResult", "evaluate", "figures", "match_classes", "measure_batch"]
 
 _ROWS = 100
+_COCO = ("", "AP", "AP50", "AP75", "S", "M", "L", "AR1", "AR10", "AR100", "S", "M", "L")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,29 +48,26 @@ class EvaluationResult(Metrics, Measurement):
     def text(self) -> str:
         """A table of the classes that occur, COCO's twelve numbers, and a summary."""
         present = [i for i, row in enumerate(self.per_class) if row.objects]
-        width = min(32, max([len("class"), *(len(self.classes[i]) for i in present)]))
-        lines = [f"{'class':{width}}  objects  box AP  mask AP"]
+        rows = []
         for i in present[:_ROWS]:
             row = self.per_class[i]
-            cells = f"{row.objects:7}  {_percent(row.box_ap)}  {_percent(row.mask_ap):>7}"
-            lines.append(f"{self.classes[i][:width]:{width}}  {cells}")
+            figures = [percent(row.box_ap, 1), percent(row.mask_ap, 1)]
+            rows.append([shorten(self.classes[i]), str(row.objects), *figures])
+        header = ["class", "objects", "box AP", "mask AP"]
+        lines = [Table("", header, rows).text().rstrip()]
         if len(present) > _ROWS:
             lines.append(f"... and {len(present) - _ROWS} more classes (all in --json)")
-        head = "    AP  AP50  AP75     S     M     L   AR1  AR10 AR100     S     M     L"
-        lines.append(f"\n{'':5}{head}")
+        parts = []
         for name, part in (("box", self.box), ("mask", self.mask)):
             if part is not None:
                 numbers = [getattr(part, field.name) for field in dataclasses.fields(part)]
-                lines.append(f"{name:5}" + "".join(f"{_percent(number)}" for number in numbers))
+                parts.append([name, *(percent(number, 1) for number in numbers)])
+        lines.append("\n" + Table("", _COCO, parts).text().rstrip())
         lines.append(
             f"\n{self.images} images, {self.objects} objects, {self.detections} detections, "
             f"{self.images_per_second:.1f} images/s"
         )
         return "\n".join(lines)
-
-
-def _percent(value: float | None) -> str:
-    return f"{'-' if value is None else f'{100 * value:.1f}':>6}"
 
 
 def figures(metrics: Metrics) -> dict[str, float]:

@@ -9,12 +9,12 @@ from torch import Tensor
 from spanetv2.tasks.detection.build import build_detector
 from spanetv2.tasks.detection.config import RunConfig
 from spanetv2.tasks.detection.data.batch import DetectionBatch
-from spanetv2.tasks.detection.depth import layer_scale
 from spanetv2.tasks.detection.evaluate import figures, measure_batch
 from spanetv2.tasks.detection.metrics import DetectionMeter
 from spanetv2.tasks.detection.model import Detector
 from spanetv2.tasks.detection.run_data import DetectionData
 from spanetv2.tasks.detection.weights import detector_record
+from spanetv2.training.depth_decay import by_layers
 from spanetv2.training.module import TaskModule
 
 __all__ = ["Detection", "make_module"]
@@ -76,7 +76,7 @@ def make_module(config: RunConfig, data: DetectionData) -> Detection:
         UserError: no such model, or weights that do not fit.
     """
     net = build_detector(config, len(data.classes))
-    identity = detector_record(net, data.classes, category_ids=data.train.category_ids)
+    identity = detector_record(net, classes=data.classes, category_ids=data.train.category_ids)
     decay = config.optimizer.layer_decay
-    scale = None if decay is None else layer_scale(identity["model_name"], decay)
+    scale = None if decay is None else by_layers(net.pyramid.backbone.name).lr_scale(decay)
     return Detection(net, config=config, identity=identity, lr_scale=scale)

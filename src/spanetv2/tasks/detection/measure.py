@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from spanetv2.data.loader import eval_batches
+from spanetv2.drawing import save_picture
 from spanetv2.environment import describe_device
 from spanetv2.errors import UserError
 from spanetv2.files import json_rows
@@ -19,7 +20,7 @@ from spanetv2.tasks.detection.data.coco import CocoDetection
 from spanetv2.tasks.detection.data.layout import find_coco
 from spanetv2.tasks.detection.evaluate import evaluate, figures, match_classes
 from spanetv2.tasks.detection.masks import decode_mask
-from spanetv2.tasks.detection.picture import draw_objects, save_picture, sheet
+from spanetv2.tasks.detection.picture import draw_objects, sheet
 from spanetv2.tasks.detection.results import coco_results
 from spanetv2.tasks.detection.weights import load_detector
 from spanetv2.tasks.evaluation import Evaluation, EvaluationSettings

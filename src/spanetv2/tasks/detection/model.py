@@ -3,7 +3,6 @@
 Shape suffixes: B images, C channels, H and W rows and columns, N boxes, M side of a mask.
 """
 
-import os
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -13,6 +12,8 @@ from torchvision.models.detection.roi_heads import RoIHeads, paste_masks_in_imag
 from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
 
 from spanetv2.errors import UserError
+from spanetv2.models.features import FeatureBackbone, create_backbone
+from spanetv2.models.weights.read import CheckpointSource
 from spanetv2.tasks.detection.cascade import CascadeRoIHeads, stage_heads
 from spanetv2.tasks.detection.options import CascadeStage, DetectorOptions
 from spanetv2.tasks.detection.parts import (
@@ -23,7 +24,7 @@ from spanetv2.tasks.detection.parts import (
     mask_head,
     proposal_network,
 )
-from spanetv2.tasks.detection.pyramid import Pyramid, create_backbone
+from spanetv2.tasks.detection.pyramid import Pyramid
 
 __all__ = ["Detector", "create_detector"]
 
@@ -61,29 +62,25 @@ class Detector(nn.Module):
     """Mask R-CNN or Cascade Mask R-CNN on a feature pyramid.
 
     Args:
-        backbone: from ``create_backbone``.
+        backbone: four maps, each half as fine as the one before.
         num_classes: classes K; labels are 1 to K, and 0 is the background.
         options: everything else.
-        origin: what ``create_backbone`` needs to build such a backbone, to be saved with weights.
 
     Raises:
-        UserError: no class.
+        UserError: no class, or a backbone with other maps.
     """
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: FeatureBackbone,
         num_classes: int,
         options: DetectorOptions,
-        *,
-        origin: dict[str, Any] | None = None,
     ):
         super().__init__()
         if num_classes < 1:
             raise UserError(f"got num_classes={num_classes}, expected at least 1")
         self.num_classes = num_classes
         self.options = options
-        self.origin = origin or {}
         self.transform = Batcher(
             options.min_size,
             options.max_size,
@@ -286,7 +283,7 @@ def create_detector(
     num_classes: int,
     options: DetectorOptions | None = None,
     *,
-    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint: CheckpointSource | None = None,
     **backbone_options: Any,
 ) -> Detector:
     """Build a detector by the name of its backbone.
@@ -296,14 +293,14 @@ def create_detector(
         num_classes: classes, without the background.
         options: system, widths, sampling; the published Mask R-CNN by default.
         checkpoint: weights of the backbone, such as a classifier's.
-        **backbone_options: for ``create_model``: img_size, stem_stride, drop_path_rate,
+        **backbone_options: for ``create_backbone``: img_size, stem_stride, drop_path_rate,
             pretrained, ...
 
     Returns:
         The detector, in training mode.
 
     Raises:
-        UserError: unknown backbone, or weights that do not fit.
+        UserError: no such backbone, one without four levels, or weights that do not fit.
 
     Example:
         >>> import torch
@@ -313,6 +310,5 @@ def create_detector(
         >>> sorted(result)
         ['boxes', 'labels', 'masks', 'scores']
     """
-    options = options or DetectorOptions()
-    network, origin = create_backbone(backbone, checkpoint, **backbone_options)
-    return Detector(network, num_classes, options, origin=origin)
+    network = create_backbone(backbone, checkpoint, **backbone_options)
+    return Detector(network, num_classes, options or DetectorOptions())

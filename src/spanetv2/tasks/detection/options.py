@@ -1,7 +1,7 @@
 """What can be chosen about a detector, as one frozen record.
 
-The defaults are those of the published systems; ``light`` options make detectors that a CPU can
-train.
+The defaults are those of the published systems; smaller widths and fewer samples, as in the recipes
+``scenes/*``, make detectors that a CPU can train.
 """
 
 import dataclasses

@@ -5,7 +5,6 @@ images are enlarged until a name can be read.
 """
 
 import colorsys
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,10 +13,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from spanetv2.errors import UserError
-from spanetv2.files import atomic_path
 from spanetv2.tasks.detection.masks import mask_windows
 
-__all__ = ["class_colour", "draw_objects", "save_picture", "sheet"]
+__all__ = ["class_colour", "draw_objects", "sheet"]
 
 _LARGEST, _SMALLEST = 1600, 320
 _MASK_OPACITY = 0.45
@@ -119,12 +117,6 @@ def sheet(rows: Sequence[Sequence[Image.Image]], *, cell: int = 320) -> Image.Im
             offset = ((cell - small.width) // 2, (cell - small.height) // 2)
             page.paste(small, (left * step + _GAP + offset[0], top * step + _GAP + offset[1]))
     return page
-
-
-def save_picture(picture: Image.Image, path: str | os.PathLike[str]) -> None:
-    """Write a picture, atomically, in the format that the name's ending says."""
-    with atomic_path(path) as temporary:
-        picture.save(temporary)
 
 
 def _canvas(image: Image.Image | Tensor) -> tuple[Image.Image, Tensor]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import nn
 
 from spanetv2.errors import UserError
+from spanetv2.tasks.detection.guide import GUIDE
 from spanetv2.tasks.task import OUT, Option, SplitCheck, Task
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class DetectionTask(Task):
     name = "detection"
     figures = ("box_ap", "box_ap50", "mask_ap", "mask_ap50")
     headline = "box AP"
+    guide = GUIDE
     figure_titles: ClassVar[Mapping[str, str]] = {
         "box_ap": "box AP",
         "box_ap50": "box AP50",

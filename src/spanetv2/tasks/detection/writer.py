@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from spanetv2.data.images import Failure
+from spanetv2.drawing import save_picture
 from spanetv2.files import UniqueNames, json_rows
 from spanetv2.models.weights.read import Checkpoint
-from spanetv2.tasks.detection.picture import draw_objects, save_picture
+from spanetv2.tasks.detection.picture import draw_objects
 from spanetv2.tasks.detection.predict import Prediction, predict
 from spanetv2.tasks.detection.results import coco_results
 from spanetv2.tasks.detection.weights import load_detector

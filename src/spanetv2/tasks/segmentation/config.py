@@ -73,6 +73,8 @@ class RunConfig(BaseRunConfig):
         seed: the run is a function of it (and of the hardware).
         weights: checkpoint to start from: a classifier's (the backbone), or a segmentation model's.
         log_every: updates between two lines of the log.
+        loggers: further logs: csv, tensorboard, wandb or mlflow, one or several, each a name or a
+            mapping with options.
         auxiliary_weight: share of the auxiliary head's loss.
         class_weights: weights in the loss by class name, such as {background: 0.1}; classes left
             out weigh 1. For classes that cover most pixels or few of them. The scores stay those

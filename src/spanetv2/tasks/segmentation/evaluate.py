@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from spanetv2.errors import UserError
+from spanetv2.table import Table, percent
 from spanetv2.tasks.evaluation import Measurement, run_evaluation
 from spanetv2.tasks.segmentation.data.source import IGNORED
 from spanetv2.tasks.segmentation.data.transforms import Preprocessing, Views
 from spanetv2.tasks.segmentation.inference import Inference, segment
 from spanetv2.tasks.segmentation.metrics import Metrics, SegmentationMeter
+from spanetv2.text import shorten
 
 __all__ = ["EvaluationResult", "Example", "evaluate"]
 
@@ -58,14 +60,14 @@ class EvaluationResult(Metrics, Measurement):
 
     def text(self) -> str:
         """A table of the classes that occur or were predicted, and a summary."""
-        width = min(32, max(len("class"), *(len(name) for name in self.classes)))
-        lines = [f"{'class':{width}}     IoU  recall  precision      pixels"]
         rows = list(zip(self.classes, self.per_class, strict=True))
         shown = [(name, row) for name, row in rows if row.pixels or row.predicted]
+        table = []
         for name, row in shown[:_ROWS]:
-            cells = "  ".join(map(_percent, (row.iou, row.accuracy)))
-            precision = _percent(row.precision)
-            lines.append(f"{name[:width]:{width}}  {cells}     {precision}  {row.pixels:10}")
+            figures = [percent(row.iou), percent(row.accuracy), percent(row.precision)]
+            table.append([shorten(name), *figures, str(row.pixels)])
+        header = ["class", "IoU", "recall", "precision", "pixels"]
+        lines = [Table("", header, table).text().rstrip()]
         if len(shown) > _ROWS:
             lines.append(f"... and {len(shown) - _ROWS} more classes (all in --json)")
         missing = len(rows) - sum(row.pixels > 0 for _, row in rows)
@@ -77,10 +79,6 @@ class EvaluationResult(Metrics, Measurement):
             f"{self.images_per_second:.1f} images/s"
         )
         return "\n".join(lines)
-
-
-def _percent(value: float | None) -> str:
-    return "     -" if value is None else f"{100 * value:6.2f}"
 
 
 def evaluate(

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from spanetv2.errors import UserError
-from spanetv2.tasks.segmentation.build import build_segmenter, stage_scale
+from spanetv2.tasks.segmentation.build import build_segmenter
 from spanetv2.tasks.segmentation.config import RunConfig
 from spanetv2.tasks.segmentation.data.source import IGNORED
 from spanetv2.tasks.segmentation.data.transforms import Views
@@ -17,6 +17,7 @@ from spanetv2.tasks.segmentation.metrics import SegmentationMeter
 from spanetv2.tasks.segmentation.model import SegmentationModel
 from spanetv2.tasks.segmentation.run_data import SegmentationData
 from spanetv2.tasks.segmentation.weights import segmenter_record
+from spanetv2.training.depth_decay import by_stages
 from spanetv2.training.module import TaskModule
 
 __all__ = ["Segmentation", "make_module", "pixel_loss"]
@@ -134,7 +135,7 @@ def make_module(config: RunConfig, data: SegmentationData) -> Segmentation:
         extra={"dataset": config.data.dataset},
     )
     decay = config.optimizer.layer_decay
-    scale = None if decay is None else stage_scale(identity["model_name"], decay)
+    scale = None if decay is None else by_stages(net.backbone.name).lr_scale(decay)
     weights = _class_weights(config.class_weights, data.classes)
     return Segmentation(
         net, config=config, identity=identity, lr_scale=scale, class_weights=weights

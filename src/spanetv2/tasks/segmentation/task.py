@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import nn
 
 from spanetv2.errors import UserError
+from spanetv2.tasks.segmentation.guide import GUIDE
 from spanetv2.tasks.task import OUT, Option, SplitCheck, Task
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class SegmentationTask(Task):
     name = "segmentation"
     figures = ("miou", "pixel_accuracy", "mean_accuracy")
     headline = "mIoU"
+    guide = GUIDE
     figure_titles: ClassVar[Mapping[str, str]] = {
         "miou": "mIoU",
         "pixel_accuracy": "pixel accuracy",

@@ -1,4 +1,4 @@
-"""Segmentation checkpoints: safetensors files that say all that is needed to use them."""
+"""Segmentation models on disk: a safetensors file that says what it is."""
 
 import logging
 import os
@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from spanetv2.errors import UserError
-from spanetv2.models.weights.read import Checkpoint, read_checkpoint
+from spanetv2.models.weights.compare import compare_states
+from spanetv2.models.weights.read import Checkpoint, CheckpointSource, read_checkpoint
 from spanetv2.models.weights.save import save_state_dict
 from spanetv2.tasks.segmentation.model import HeadOptions, SegmentationModel, create_segmenter
 
 __all__ = ["load_segmenter", "save_segmenter", "segmenter_record", "start_from"]
 
+TASK = "segmentation"
 _logger = logging.getLogger("spanetv2")
 
 
@@ -27,7 +28,7 @@ def segmenter_record(
     inference: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What a checkpoint tells about a model.
+    """What a file tells about a segmentation model, as JSON values.
 
     Args:
         model: made by ``create_segmenter``.
@@ -35,53 +36,59 @@ def segmenter_record(
         palette: their colours, (red, green, blue) of 0 to 255.
         preprocessing: size, mean and std of images; see ``Preprocessing``.
         inference: how images are shown to it; see ``Inference``.
-        extra: further JSON facts, such as what it reached.
+        extra: further facts to record, such as what it reached; must be JSON.
 
     Raises:
-        UserError: not as many names as classes, or a model that ``create_segmenter`` did not make.
+        UserError: another number of names than classes.
     """
-    if model.head_options is None or "model_name" not in model.backbone_record:
-        raise UserError("got a model of unknown make, expected one of create_segmenter")
     if len(classes) != model.num_classes:
         raise UserError(f"got {len(classes)} class names, expected {model.num_classes}")
     facts = {
-        "head": model.head_options.to_dict(),
+        "head": model.options.to_dict(),
         "palette": None if palette is None else [list(map(int, colour)) for colour in palette],
         "inference": dict(inference or {}),
         **(extra or {}),
     }
     return {
-        "task": "segmentation",
-        **model.backbone_record,
+        "task": TASK,
+        **model.backbone.record,
         "classes": list(classes),
         "preprocessing": None if preprocessing is None else dict(preprocessing),
         "extra": facts,
     }
 
 
-def save_segmenter(model: SegmentationModel, path: str | os.PathLike[str], **facts: Any) -> None:
-    """Write a model's weights and its record.
+def save_segmenter(
+    model: SegmentationModel,
+    path: str | os.PathLike[str],
+    *,
+    classes: Sequence[str],
+    **facts: Any,
+) -> None:
+    """Write a segmentation model with all that is needed to use it again, atomically.
 
     Args:
         model: made by ``create_segmenter``.
         path: the file, ending in ``.safetensors``.
+        classes: class names by index.
         **facts: see ``segmenter_record``.
 
     Raises:
-        UserError: see ``segmenter_record``.
+        UserError: another number of names than classes.
         OSError: the file cannot be written.
     """
-    save_state_dict(model.state_dict(), path, segmenter_record(model, **facts))
+    record = segmenter_record(model, classes=classes, **facts)
+    save_state_dict(model.state_dict(), path, record)
 
 
 def load_segmenter(
-    source: str | os.PathLike[str] | Checkpoint, *, device: torch.device | str = "cpu"
+    source: CheckpointSource, *, device: torch.device | str = "cpu"
 ) -> tuple[SegmentationModel, Checkpoint]:
-    """Build the model that a checkpoint describes and load it, ready for inference.
+    """Build the segmentation model that a file describes and load it, ready for inference.
 
     Args:
-        source: a file or run folder, or what ``read_checkpoint`` gave.
-        device: where to put the model.
+        source: a file, a run folder, or what ``read_checkpoint`` gave.
+        device: where to put it.
 
     Returns:
         The model in evaluation mode, and the checkpoint with classes and preprocessing.
@@ -89,24 +96,21 @@ def load_segmenter(
     Raises:
         UserError: unreadable, of another task, or damaged.
     """
-    checkpoint = source if isinstance(source, Checkpoint) else read_checkpoint(source)
-    if checkpoint.task != "segmentation":
-        raise UserError(
-            f"{checkpoint.path}: weights of a {checkpoint.task} model, expected segmentation"
-        )
+    checkpoint = read_checkpoint(source)
+    if checkpoint.task != TASK:
+        raise UserError(f"{checkpoint.path}: weights of a {checkpoint.task} model, expected {TASK}")
     if checkpoint.model_name is None or checkpoint.classes is None:
         raise UserError(f"{checkpoint.path}: a record without model or classes; write it again")
     model = create_segmenter(
         checkpoint.model_name,
-        num_classes=len(checkpoint.classes),
-        head=HeadOptions(**checkpoint.extra.get("head", {})),
-        **_tuples(checkpoint.model_kwargs),
+        len(checkpoint.classes),
+        HeadOptions(**checkpoint.extra.get("head", {})),
+        **checkpoint.model_kwargs,
     )
-    missing, wrong = _fit(model, checkpoint.state_dict)
-    unexpected = sorted(set(checkpoint.state_dict) - set(model.state_dict()))
-    if missing or wrong or unexpected:
-        first = ", ".join([*missing, *wrong, *unexpected][:5])
-        raise UserError(f"{checkpoint.path}: damaged, its weights do not fit its record ({first})")
+    if difference := compare_states(checkpoint.state_dict, model.state_dict()):
+        raise UserError(
+            f"{checkpoint.path}: damaged, its weights do not fit its record ({difference.first()})"
+        )
     model.load_state_dict(checkpoint.state_dict)
     return model.to(device).eval(), checkpoint
 
@@ -124,17 +128,16 @@ def start_from(model: SegmentationModel, checkpoint: Checkpoint) -> list[str]:
     Raises:
         UserError: the backbones differ.
     """
-    missing, wrong = _fit(model, checkpoint.state_dict)
-    kept = [*missing, *wrong]
+    difference = compare_states(checkpoint.state_dict, model.state_dict())
+    kept = [*difference.missing, *difference.other_shapes]
     if inside := [name for name in kept if name.startswith("backbone.")]:
         raise UserError(
             f"{checkpoint.path}: a model on {checkpoint.model_name}, whose backbone does not fit "
-            f"{model.backbone_record.get('model_name')} (first difference: {inside[0]}); give the "
-            "same --model.backbone and image size"
+            f"{model.backbone.name} (first difference: {inside[0]}); give the "
+            "same --model.name and image size"
         )
-    fitting = {
-        k: v for k, v in checkpoint.state_dict.items() if k in model.state_dict() and k not in kept
-    }
+    left_out = {*difference.unexpected, *difference.other_shapes}
+    fitting = {k: v for k, v in checkpoint.state_dict.items() if k not in left_out}
     model.load_state_dict(fitting, strict=False)
     if kept:
         _logger.warning(
@@ -144,16 +147,3 @@ def start_from(model: SegmentationModel, checkpoint: Checkpoint) -> list[str]:
             kept[0],
         )
     return kept
-
-
-def _fit(model: SegmentationModel, state: Mapping[str, Tensor]) -> tuple[list[str], list[str]]:
-    """Names that the state lacks, and those of another shape."""
-    expected = model.state_dict()
-    missing = [name for name in expected if name not in state]
-    wrong = [n for n, v in expected.items() if n in state and state[n].shape != v.shape]
-    return missing, wrong
-
-
-def _tuples(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has no tuples."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in kwargs.items()}

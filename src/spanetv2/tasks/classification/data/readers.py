@@ -39,7 +39,7 @@ class ReaderSource(ImageSource):
     Args:
         reader: the reader.
         name: how messages call the data set.
-        own: class names of the reader, in its index order.
+        reader_classes: class names of the reader, in its index order.
         classes: class names in the wanted index order; by default the reader's.
         transform: applied to every Pillow image.
     """
@@ -49,12 +49,12 @@ class ReaderSource(ImageSource):
         reader: Any,
         *,
         name: str,
-        own: Sequence[str],
+        reader_classes: Sequence[str],
         classes: Sequence[str] | None,
         transform: Transform | None = None,
     ):
-        self._table = np.asarray(_table(own, classes, where=name))
-        super().__init__(classes=list(classes or own), labels=None, transform=transform)
+        self._table = np.asarray(_table(reader_classes, classes, where=name))
+        super().__init__(classes=list(classes or reader_classes), labels=None, transform=transform)
         self.reader = reader
         self.name = name
 
@@ -86,11 +86,11 @@ class TorchvisionSource(ImageSource):
         classes: Sequence[str] | None,
         transform: Transform | None = None,
     ):
-        own = [", ".join(c) if isinstance(c, tuple) else str(c) for c in dataset.classes]
-        self._table = np.asarray(_table(own, classes, where=name))
+        reader_classes = [", ".join(c) if isinstance(c, tuple) else str(c) for c in dataset.classes]
+        self._table = np.asarray(_table(reader_classes, classes, where=name))
         labels = getattr(dataset, "targets", None)
         super().__init__(
-            classes=list(classes or own),
+            classes=list(classes or reader_classes),
             labels=None if labels is None else self._table[np.asarray(labels)],
             transform=transform,
         )
@@ -121,7 +121,7 @@ class TimmStream(StreamSource):
     Args:
         reader: the reader, giving Pillow images as decoded and integer labels.
         name: how messages call the data set.
-        own: the reader's class names, None if it has none.
+        reader_classes: the reader's class names, None if it has none.
         classes: class names in the wanted index order.
         transform: applied to every Pillow image.
         on_error: raise on a damaged sample, or skip it, counted in ``skipped``.
@@ -135,17 +135,17 @@ class TimmStream(StreamSource):
         reader: Any,
         *,
         name: str,
-        own: Sequence[str] | None,
+        reader_classes: Sequence[str] | None,
         classes: Sequence[str] | None,
         transform: Transform | None = None,
         on_error: Literal["raise", "skip"] = "raise",
     ):
-        if not own and not classes:
+        if not reader_classes and not classes:
             raise UserError(
                 f"got {name}, which does not name its classes; give a file with one name per line"
             )
-        self._table = _table(own or classes or (), classes, where=name)
-        super().__init__(classes=list(classes or own or ()), transform=transform)
+        self._table = _table(reader_classes or classes or (), classes, where=name)
+        super().__init__(classes=list(classes or reader_classes or ()), transform=transform)
         self.reader = reader
         self.name = name
         self.on_error = on_error
@@ -250,11 +250,15 @@ def hfds(
     """
     _need("datasets")
     reader = _reader(*_hf_name(name, root), split=split, input_key=input_key, target_key=target_key)
-    own = list(reader.class_to_idx) or list(classes or ())
-    if not own:
+    reader_classes = list(reader.class_to_idx) or list(classes or ())
+    if not reader_classes:
         raise UserError(f"got {name} without class names; give a file with one name per line")
     return ReaderSource(
-        reader, name=f"{name}/{split}", own=own, classes=classes, transform=transform
+        reader,
+        name=f"{name}/{split}",
+        reader_classes=reader_classes,
+        classes=classes,
+        transform=transform,
     )
 
 
@@ -356,7 +360,7 @@ def stream(
     return TimmStream(
         reader,
         name=f"{name}:{root or ''}/{split}",
-        own=list(reader.class_to_idx) or None,
+        reader_classes=list(reader.class_to_idx) or None,
         classes=classes,
         transform=transform,
         on_error=on_error,
@@ -387,8 +391,8 @@ def _need(package: str) -> None:
         raise UserError(f"this data needs {package}: pip install 'spanetv2[datasets]'")
 
 
-def _table(own: Sequence[str], classes: Sequence[str] | None, *, where: str) -> list[int]:
-    return list(range(len(own))) if classes is None else label_table(own, classes, where=where)
+def _table(names: Sequence[str], classes: Sequence[str] | None, *, where: str) -> list[int]:
+    return list(range(len(names))) if classes is None else label_table(names, classes, where=where)
 
 
 def _checked_label(label: Any, table: Sequence[int] | np.ndarray, where: str) -> int:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from spanetv2.data.images import ImageError
 from spanetv2.errors import UserError
+from spanetv2.table import Table, percent
 from spanetv2.tasks.segmentation.data.folder import (
     DatasetSpec,
     open_dataset,
@@ -23,6 +24,7 @@ from spanetv2.tasks.segmentation.data.source import (
     check_label_mode,
 )
 from spanetv2.tasks.task import SplitCheck
+from spanetv2.text import shorten
 
 __all__ = ["Problem", "Survey", "check_headers", "check_splits", "survey"]
 
@@ -198,12 +200,12 @@ def _looks_like_ade20k(root: Path) -> bool:
 
 def _report(split: str | None, classes: Sequence[str], result: Survey) -> str:
     total = sum(result.pixels)
-    width = min(32, max(len("class"), *(len(name) for name in classes)))
-    lines = [f"{split or 'all'}: {result.samples} pairs"]
-    lines.append(f"{'class':{width}}  images  share of labelled pixels")
-    for name, pixels, images in zip(classes, result.pixels, result.images, strict=True):
-        share = f"{100 * pixels / total:6.2f} %" if total else "     -"
-        lines.append(f"{name[:width]:{width}}  {images:6}  {share}")
+    rows = [
+        [shorten(name), str(images), f"{percent(pixels / total if total else None)} %"]
+        for name, pixels, images in zip(classes, result.pixels, result.images, strict=True)
+    ]
+    table = Table("", ["class", "images", "share of labelled pixels"], rows).text().rstrip()
+    lines = [f"{split or 'all'}: {result.samples} pairs", table]
     if result.ignored:
         share = 100 * result.ignored / (total + result.ignored)
         lines.append(f"{share:.2f} % of all pixels are not labelled")

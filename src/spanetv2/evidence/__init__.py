@@ -1,1 +1,0 @@
-"""Controlled experiments: one skeleton, many token mixers, the same recipe, several seeds."""

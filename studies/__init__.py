@@ -1,0 +1,1 @@
+"""Experiments with their claims, goals and pages: they use the package and are no part of it."""

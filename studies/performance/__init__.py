@@ -1,0 +1,1 @@
+"""What the fast implementations are meant to reach, and the page that says how far they got."""
