@@ -17,7 +17,7 @@ from spanetv2.analysis.jacobian import jacobian_response
 from spanetv2.analysis.mixers import MixerCall, find_mixers, record_calls
 from spanetv2.analysis.spam_bank import gate_gain, kernel_gain
 from spanetv2.errors import UserError
-from spanetv2.mixers import SPAM, SpectralRescale
+from spanetv2.mixers import SPAM
 
 __all__ = ["BlockGain", "HeadGain", "find_calls", "measure_gains"]
 
@@ -111,10 +111,10 @@ def _heads(call: MixerCall) -> list[HeadGain]:
         return []
     channels = call.x.shape[1]
     gate_CHW = torch.ones(channels, *call.grid, dtype=torch.float64)
-    if isinstance(mixer.spectral, SpectralRescale):
-        gate_CHW = gate_gain(mixer.spectral, channels, call.grid)
+    if mixer.spectral_filter is not None:
+        gate_CHW = gate_gain(mixer.spectral_filter, channels, call.grid)
     heads = []
-    gates = gate_CHW.chunk(len(mixer.local_convs))
+    gates = gate_CHW.chunk(mixer.num_heads)
     for conv, gate in zip(mixer.local_convs, gates, strict=True):
         assert isinstance(conv, nn.Conv2d)
         kernel = kernel_gain(conv.weight[:, 0], call.grid)

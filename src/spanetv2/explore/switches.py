@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from spanetv2.analysis.mixers import MixerCall
-from spanetv2.deploy.fold import ConstantFilter, FoldedSPAM, optimize_for_inference
+from spanetv2.deploy.fold import FoldedSPAM, optimize_for_inference, with_constant_filter
 from spanetv2.errors import UserError
 from spanetv2.mixers import SPAM
+from spanetv2.mixers.local import LocalMixing
 from spanetv2.models.backbone import SPANetV2
+from spanetv2.ops.heads import HEADS
 from spanetv2.ops.spectral_rescale import spectral_rescale_products
 
 __all__ = ["SwitchedNetwork", "switch_off"]
@@ -61,10 +63,8 @@ class SwitchedNetwork(nn.Module):
             for name, module in list(self.net.named_modules()):
                 if isinstance(module, FoldedSPAM):
                     row = self.rows[name] = len(self.rows)
-                    parent, _, child = name.rpartition(".")
                     original = cast(SPAM, originals[name])
-                    switched = _SwitchedSPAM(module, original, values, row)
-                    setattr(self.net.get_submodule(parent), child, switched)
+                    module.local = cast(Any, _SwitchedMixing(original, values, row))
         else:
             self.net = copy.deepcopy(model).eval().requires_grad_(False)
         for call in calls:
@@ -74,7 +74,7 @@ class SwitchedNetwork(nn.Module):
 
     def all_on(self) -> Tensor:
         """Switches that leave the network as it is, (S, 2, A)."""
-        return torch.ones(len(self.rows), 2, 4)
+        return torch.ones(len(self.rows), 2, HEADS)
 
     def forward(self, images_BCHW: Tensor, switches_S2A: Tensor | None = None) -> Any:
         if self.rows and switches_S2A is None:
@@ -100,7 +100,9 @@ class SwitchedNetwork(nn.Module):
             UserError: a mixer or a part that the network has not.
         """
         switches_S2A = self.all_on()
-        parts = [f"{kind} {number}" for kind in ("head", "filter") for number in range(1, 5)]
+        parts = [
+            f"{kind} {number}" for kind in ("head", "filter") for number in range(1, HEADS + 1)
+        ]
         for name, wanted in off.items():
             for part in wanted:
                 if name not in self.rows or part not in parts:
@@ -109,7 +111,7 @@ class SwitchedNetwork(nn.Module):
                         f"{', '.join(parts)} of {', '.join(self.rows) or 'no mixer at all'}"
                     )
                 place = parts.index(part)
-                switches_S2A[self.rows[name], place // 4, place % 4] = 0
+                switches_S2A[self.rows[name], place // HEADS, place % HEADS] = 0
         return switches_S2A
 
 
@@ -131,22 +133,21 @@ def switch_off(
     return lambda images_BCHW: network(images_BCHW, switches_S2A)[0]
 
 
-class _SwitchedSPAM(FoldedSPAM):
-    """``FoldedSPAM`` whose heads and filters can be switched off."""
+class _SwitchedMixing(nn.Module):
+    """``LocalMixing`` on one grid, whose heads and filters can be switched off."""
 
-    def __init__(self, folded: FoldedSPAM, original: SPAM, values: _Values, row: int) -> None:
-        nn.Module.__init__(self)  # the layers are those of the other two
-        self.query, self.context, self.out = folded.query, folded.context, folded.out
-        self.proj, self.proj_drop = folded.proj, folded.proj_drop
-        self.interleaved, self.fusible = folded.interleaved, folded.fusible
-        self.local_convs = original.local_convs
-        self.spectral = cast(Any, ConstantFilter(original))
+    def __init__(self, mixer: LocalMixing, values: _Values, row: int) -> None:
+        super().__init__()
+        mixing = with_constant_filter(mixer)
+        self.local_convs = mixing.local_convs
+        self.spectral = mixing.spectral
         self._values, self._row = values, row
 
-    def _mix_tokens(self, x_BCHW: Tensor) -> Tensor:
+    def mix_tokens(self, x_BCHW: Tensor) -> Tensor:
+        """The same as ``LocalMixing.mix_tokens``, by the switches of the running pass."""
         assert self._values.switches_S2A is not None
         switch_2A = self._values.switches_S2A[self._row]
-        heads = x_BCHW.chunk(len(self.local_convs), dim=1)
+        heads = x_BCHW.chunk(HEADS, dim=1)
         local = [conv(head) for conv, head in zip(self.local_convs, heads, strict=True)]
         head_C, filter_C = switch_2A.repeat_interleave(heads[0].shape[1], dim=1).unbind(0)
         gain_HKC = 1 + filter_C * (cast(Tensor, self.spectral.gain_HKC) - 1)
