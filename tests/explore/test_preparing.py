@@ -118,6 +118,12 @@ def test_exported_network_gives_logits_and_maps(prepared: Any) -> None:
         assert all(block["heads"] for block in network.about["blocks"]) is (number == 0)
 
 
+def test_python_lines_name_shipped_weights(prepared: Any) -> None:
+    line = "load_model('spanetv2_pico_pure.fashion_mnist')"
+    assert line in prepared.subjects[0].python
+    assert "torch.manual_seed(0)" in prepared.subjects[1].python
+
+
 def test_samples_are_reduced_and_named_once() -> None:
     large = Sample(name="china", image=Image.new("RGB", (2000, 1000)))
     samples = choose_samples([large])

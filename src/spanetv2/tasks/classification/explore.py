@@ -15,6 +15,7 @@ from spanetv2.errors import UserError
 from spanetv2.explore.shipped import fashion_samples
 from spanetv2.explore.subject import ExploreSubject, Sample
 from spanetv2.models.weights.read import Checkpoint
+from spanetv2.models.weights.shipped import shipped_weights
 from spanetv2.tasks.classification.analysis import AnalysisImages, load_classifier
 from spanetv2.tasks.classification.data.arrays import FASHION_MNIST_CLASSES
 from spanetv2.tasks.classification.data.source import ImageSource
@@ -70,9 +71,11 @@ def _python(model: str | Checkpoint, pretrained: bool) -> str:
     """Lines that define ``model`` and ``preprocessing``."""
     head = "from spanetv2.data.preprocessing import Preprocessing\n"
     if isinstance(model, Checkpoint):
+        shipped = {weights.path: name for name, weights in shipped_weights().items()}
+        name = shipped.get(Path(model.path), str(model.path))
         return (
             f"{head}from spanetv2.models import load_model\n\n"
-            f"model, checkpoint = load_model({str(model.path)!r})\n"
+            f"model, checkpoint = load_model({name!r})\n"
             "preprocessing = Preprocessing.of_checkpoint(model, checkpoint.preprocessing)"
         )
     seed = "" if pretrained else f"torch.manual_seed({_SEED})  # the weights are random\n"
