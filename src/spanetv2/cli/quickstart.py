@@ -77,7 +77,7 @@ def show(result: "RunResult") -> dict[str, Path]:
                 f"spanetv2 predict {folder} IMAGE_OR_FOLDER",
             ),
             (
-                "Paint over the frequencies of an image and watch this network answer, in a browser:",
+                "Paint over the frequencies of an image, and watch this network answer:",
                 f"spanetv2 explore {folder} --out {folder / 'lab.html'}",
             ),
             (
