@@ -9,7 +9,7 @@ import spanetv2
 from spanetv2.analysis.arrays import Gap
 from spanetv2.analysis.attention_maps import attention_map_response
 from spanetv2.analysis.jacobian import jacobian_response
-from spanetv2.analysis.mixers import find_mixers, record_calls, sequence_grid
+from spanetv2.analysis.mixers import find_mixers, record_calls
 from spanetv2.errors import UserError
 
 # name, options, image size, layouts, kinds, grids from the first to the last block
@@ -150,18 +150,6 @@ def test_windows_without_an_adapter_are_a_gap() -> None:
 def test_find_mixers_refuses_a_network_without_maps() -> None:
     with pytest.raises(UserError, match="got a Sequential without a token mixer"):
         find_mixers(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)))
-
-
-def test_sequence_grid_knows_class_tokens() -> None:
-    model = nn.Module()
-    assert sequence_grid(model, 16) == (0, (4, 4))
-    assert sequence_grid(model, 17) is None
-    model.num_prefix_tokens = 1
-    assert sequence_grid(model, 17) == (1, (4, 4))
-    assert sequence_grid(model, 12, (3, 4)) == (0, (3, 4))
-    model.patch_embed = nn.Module()
-    model.patch_embed.grid_size = (2, 8)
-    assert sequence_grid(model, 17) == (1, (2, 8))
 
 
 def test_recording_leaves_no_hooks() -> None:

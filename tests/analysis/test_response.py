@@ -1,5 +1,7 @@
 """Responses from rows: exact with all of them, unbiased with a few, refused where wrong."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch import nn
 from spanetv2.analysis.attention_maps import attention_map_response, attention_maps, map_response
 from spanetv2.analysis.jacobian import jacobian_response, jacobian_rows
 from spanetv2.analysis.mixers import find_mixers, record_calls
-from spanetv2.analysis.response import response_of_rows
+from spanetv2.analysis.response import M_EFF, response_of_rows
 from spanetv2.errors import UserError
 from spanetv2.mixers import Attention
 from spanetv2.theory.grid import Grid
@@ -47,6 +49,27 @@ def test_m_eff_is_that_of_row_stochastic_matrices() -> None:
     # The law of connectivity: mean non-DC g^2 = (N / M_eff - 1) / (N - 1).
     law = np.mean([(36 / m - 1) / 35 for m in expected])
     assert found.frequency.rms_gain**2 == pytest.approx(law, abs=1e-10)
+
+
+def test_m_eff_is_described_as_it_is_computed() -> None:
+    """The rows of a channel together: one that averages 1 token and one that averages 4."""
+    rows = torch.zeros(2, 4, 2, 2)
+    rows[0, 0, 0, 0] = 1
+    rows[0, 1:] = -0.25
+    rows[1, :, 0, 0] = 3
+    found = response_of_rows(rows, torch.arange(4).expand(2, 4))
+    spread = rows.abs().sum(dim=(2, 3)).square().sum(1)
+    power = rows.square().sum(dim=(2, 3)).sum(1)
+    np.testing.assert_allclose(found.m_eff_groups, spread / power)
+    assert found.m_eff == pytest.approx((4 / 1.75 + 1) / 2)
+    assert M_EFF.startswith("M_eff is the number of tokens that count: the sum over the rows of")
+    docs = Path(__file__).parents[2] / "docs" / "model_analysis.md"
+    guide = " ".join(docs.read_text(encoding="utf-8").replace("`", "").split())
+    plain = M_EFF.replace("Σ", "sum ").replace("²", "^2").replace("M_eff is", "").rstrip(".")
+    for place, name in ((plain, "report"), (guide, "guide")):
+        for words in ("the sum over the rows of (sum |J|)^2", "divided by", "in each channel"):
+            assert words in place, name
+        assert "of a row is" not in place, name
 
 
 def test_a_few_rows_are_unbiased() -> None:

@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+import spanetv2
+from spanetv2.analysis import spam_filters
 from spanetv2.analysis.spam_filters import full_spectrum, radial_profile, spectral_filters
 from spanetv2.errors import UserError
 from spanetv2.mixers import SPAM, SpectralRescale
@@ -51,6 +53,38 @@ def test_radial_profile_recovers_a_radial_function(size: int) -> None:
     assert (np.diff(rings) > 0).all()
 
 
+@pytest.mark.parametrize(
+    "size", [(224, 288), (224, 192), (64, 72), (32, 36), (96, 64), (36, 36), (20, 36), (64, 64)]
+)
+def test_filters_are_drawn_on_the_grid_of_the_model(size: tuple[int, int]) -> None:
+    """Against the definition: the spectrum of each filter's answer to an impulse on its grid."""
+    torch.manual_seed(0)
+    model = spanetv2.create_model("pico_pure", num_classes=2, img_size=size)
+    grid = model.stem.output_grid(*size)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("theta"):
+                parameter.normal_(std=2)
+    for stage, drawn in zip(model.stages, spam_filters._collect(model), strict=True):
+        for block, gains in zip(stage.blocks, drawn.gains, strict=True):
+            spectral = block.token_mixer.spectral
+            impulse = torch.zeros(1, len(gains), *grid)
+            impulse[..., 0, 0] = 1
+            with torch.no_grad():
+                answer = np.fft.fft2(spectral(impulse)[0].double().numpy()).real
+            np.testing.assert_allclose(gains, np.fft.fftshift(answer, axes=(-2, -1)), atol=1e-5)
+        grid = ((grid[0] + 1) // 2, (grid[1] + 1) // 2)
+
+
+@pytest.mark.parametrize("grid", [(7, 14), (8, 32), (28, 7), (3, 12)])
+def test_radial_profile_of_a_long_grid_starts_with_the_constant(grid: tuple[int, int]) -> None:
+    values = np.zeros(grid)
+    values[grid[0] // 2, grid[1] // 2] = 1
+    rings, gain = radial_profile(values)
+    assert (rings[0], gain[0]) == (0, 1)
+    assert not gain[1:].any()
+
+
 def small_model() -> nn.Module:
     torch.manual_seed(0)
     coarse = nn.Sequential(SPAM(8, (4, 4)), SPAM(8, (4, 4)))
@@ -84,6 +118,8 @@ def test_spectral_filters_leaves_the_model_as_it_was(tmp_path: Path) -> None:
 
 
 def test_spectral_filters_refuses_a_model_without_spam(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="got a Linear without a SPAM mixer"):
+    with pytest.raises(
+        UserError, match="got a Linear without a SPAM mixer whose filter can be drawn"
+    ):
         spectral_filters(nn.Linear(2, 2), tmp_path / "filters.png")
     assert list(tmp_path.iterdir()) == []

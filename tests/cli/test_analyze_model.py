@@ -158,3 +158,38 @@ def test_weights_that_cannot_be_fetched_are_one_line(
     assert isinstance(result.exception, UserError)
     expected = "cannot fetch the weights of resnet18 (no route to host); give a checkpoint"
     assert str(result.exception).startswith(expected)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_networks_without_a_classifier_have_spectra(classes: Path, tmp_path: Path) -> None:
+    network = spanetv2.create_model("pico_pure", num_classes=0, img_size=24, stem_stride=1)
+    weights, out = tmp_path / "weights.safetensors", tmp_path / "out"
+    spanetv2.save_weights(network, weights, preprocessing=SETTINGS.to_dict())
+    result = run(weights, "--images", classes, "--out", out, "--max-images", 2)
+    assert result.exit_code == 0, result.output
+    assert "accuracy under filtered input: the network has no classifier" in result.stderr
+    (model,) = json.loads((out / "analysis.json").read_text())["models"]
+    assert model["jacobian"]
+    assert model["log_amplitude"]
+    assert model["top1"] is None
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_model_that_does_not_run_does_not_cost_the_others(
+    checkpoint: Path, classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A vision transformer whose patch embedding fails."""
+    import timm.layers
+
+    monkeypatch.setattr(timm.layers.PatchEmbed, "forward", lambda self, x: x.nothing)
+    arguments = ("--images", classes, "--max-images", 2, "--no-pretrained")
+    result = run(checkpoint, "--compare", "test_vit", *arguments, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "test_vit: not measured: it does not run on images of 3 x 160 x 160" in result.stderr
+    models = json.loads((tmp_path / "out" / "analysis.json").read_text())["models"]
+    assert models[0]["jacobian"]
+    assert not models[1]["jacobian"]
+    result = run("test_vit", *arguments, "--out", tmp_path / "none")
+    assert isinstance(result.exception, UserError)
+    assert "of which nothing can be measured: it does not run on images" in str(result.exception)
+    assert not (tmp_path / "none").exists()

@@ -207,7 +207,8 @@ PUBLISHED = {
 def test_detection_recipes_are_these() -> None:
     found = {name for name, path in list_recipes().items() if recipe_task(path) == "detection"}
     coco = {f"coco/{name}_3x" for name in PUBLISHED}
-    assert found == coco | {"scenes/mask_rcnn", "scenes/cascade_mask_rcnn"}
+    scenes = ("mask_rcnn", "cascade_mask_rcnn", "faster_rcnn", "cascade_rcnn")
+    assert found == coco | {f"scenes/{name}" for name in scenes}
 
 
 def recipe(name: str) -> tuple[Any, dict[str, Any]]:

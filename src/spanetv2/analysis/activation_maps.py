@@ -6,7 +6,8 @@ class answers to the image masked with each channel, one forward pass per channe
 Shape suffixes: B images, C channels, H and W the grid in tokens or the image in pixels.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from spanetv2.analysis.mixers import MixerCall
+from spanetv2.analysis.network import (
+    feed,
+    frozen,
+    logits_of,
+    measuring,
+    single_precision,
+    unwrapped,
+)
 from spanetv2.errors import UserError
 
 __all__ = ["METHODS", "class_activation_maps", "map_to_explain"]
@@ -54,7 +63,8 @@ def class_activation_maps(
     the output of most such networks.
 
     Args:
-        model: a classifier in evaluation mode.
+        model: a classifier; it is run in evaluation mode, and left in its own and without new
+            gradients. Frozen parameters do not matter.
         calls: its mixers, from ``record_calls``; the last one's block is read.
         images_BCHW: normalised images.
         targets_B: the output to explain for each image; by default the highest.
@@ -66,7 +76,8 @@ def class_activation_maps(
         Maps (B, H, W) in 0..1, as large as the images, and the outputs explained (B,).
 
     Raises:
-        UserError: grad-cam is not installed, an unknown method, no images, or no map to explain.
+        UserError: grad-cam is not installed, an unknown method, no images, no classifier, outputs
+            that it does not have, or no map to explain.
 
     Source: Selvaraju et al. 2017; Wang et al. 2020; SPANetV2, visualisations.
     """
@@ -82,22 +93,37 @@ def class_activation_maps(
             f"class activation maps need the grad-cam package ({error}); "
             'pip install "spanetv2[analysis]"'
         ) from None
-    device = next(model.parameters()).device
-    layer, reshape = _last_map(model, calls[-1])
+    model, images_BCHW = unwrapped(model), single_precision(images_BCHW)
+    with torch.inference_mode(), measuring(model):
+        # a given class needs no answers but their number
+        batches = images_BCHW.split(batch_size) if targets_B is None else [images_BCHW[:1]]
+        answers = torch.cat([logits_of(model, batch).cpu() for batch in batches])
     if targets_B is None:
-        with torch.inference_mode():
-            batches = images_BCHW.split(batch_size)
-            targets_B = torch.cat([model(batch.to(device)).argmax(1).cpu() for batch in batches])
+        targets_B = answers.argmax(1)
+    known = (targets_B >= 0) & (targets_B < answers.shape[1])
+    if len(targets_B) != len(images_BCHW) or not known.all():
+        raise UserError(
+            f"got outputs {targets_B.tolist()} to explain for {len(images_BCHW)} images, expected "
+            f"one per image from 0 to {answers.shape[1] - 1}"
+        )
+    layer, reshape = _last_map(model, calls[-1])
     kind = GradCAM if method == "grad_cam" else ScoreCAM
     found = []
-    with kind(model=model, target_layers=[layer], reshape_transform=reshape) as cam:
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        measuring(model),
+        frozen(model),
+        _gradients_from(layer),
+        kind(model=_Explained(model), target_layers=[layer], reshape_transform=reshape) as cam,
+    ):
         setattr(cam, "batch_size", batch_size)  # noqa: B010 - Score-CAM's masked images per pass
         for batch, target in zip(
             images_BCHW.split(batch_size), targets_B.split(batch_size), strict=True
         ):
-            with torch.enable_grad():
-                classes: Any = [ClassifierOutputTarget(i) for i in target.tolist()]
-                found.append(cam(input_tensor=batch.to(device), targets=classes))
+            classes: Any = [ClassifierOutputTarget(i) for i in target.tolist()]
+            batch = batch.to(feed(model, batch).device)
+            found.append(cam(input_tensor=batch, targets=classes))
             if advance is not None:
                 advance(len(batch))
     maps = np.concatenate(found)
@@ -106,24 +132,57 @@ def class_activation_maps(
     return maps, targets_B.numpy()
 
 
-def _last_map(
-    model: nn.Module, call: MixerCall
-) -> tuple[nn.Module, Callable[[Tensor], Tensor] | None]:
+def _last_map(model: nn.Module, call: MixerCall) -> tuple[nn.Module, Callable[[Any], Tensor]]:
     """The module to explain, and what turns its output into a map (B, C, H, W)."""
-    block = model.get_submodule(call.mixer.block)
+    block = unwrapped(model.get_submodule(call.mixer.block))
     if call.layout == "NSC" and call.prefix is not None:
         norm = getattr(block, "norm1", None)
         if not isinstance(norm, nn.Module):
             raise UserError(f"got {call.mixer.block} without norm1, where tokens could be read")
-        block = norm
-    extra = 0 if call.prefix is None else call.prefix.shape[1]
-    grid, layout = call.grid, call.layout
+        block = unwrapped(norm)
 
-    def as_map(x: Tensor) -> Tensor:
-        if x.ndim == 3:
-            return x[:, extra:].transpose(1, 2).unflatten(2, grid)
-        if layout == "NHWC" and x.shape[1:3] == grid:
-            return x.permute(0, 3, 1, 2)
-        return x
+    def as_map(x: Any) -> Tensor:
+        x_BCHW = call.map_of(x)
+        if x_BCHW is None:
+            shape = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise UserError(
+                f"got {shape} from {call.mixer.block or 'the network'}, expected a map on the "
+                f"mixer's grid of {call.grid[0]} x {call.grid[1]} tokens"
+            )
+        return single_precision(x_BCHW)
 
     return block, as_map
+
+
+class _Explained(nn.Module):
+    """What grad-cam may see of a network: its logits, and nothing that it would change."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return logits_of(self.network, x_BCHW)
+
+    def train(self, mode: bool = True) -> "_Explained":
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """The network's gradients are its owner's."""
+
+
+@contextlib.contextmanager
+def _gradients_from(layer: nn.Module) -> Iterator[None]:
+    """Let gradients begin at a layer's output, whatever is frozen before it."""
+
+    def begin(_: nn.Module, __: Any, output: Any) -> Any:
+        if not isinstance(output, Tensor):
+            return output
+        # a copy, as what follows may work in place
+        return output.detach().requires_grad_(True).clone()
+
+    handle = layer.register_forward_hook(begin)
+    try:
+        yield
+    finally:
+        handle.remove()

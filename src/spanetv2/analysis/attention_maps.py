@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from spanetv2.analysis.arrangement import window_of
 from spanetv2.analysis.mixers import MixerCall
+from spanetv2.analysis.network import single_precision
 from spanetv2.analysis.response import MixerResponse, response_of_rows
 from spanetv2.errors import UserError
 
@@ -132,8 +134,11 @@ def map_response(
             f"got attention maps of shape {tuple(maps_BANN.shape)}, expected (images, heads, N, N) "
             f"with at least the {tokens} tokens of a {height} x {width} grid"
         )
+    # Rows in half precision sum to 1 up to the rounding of their entries.
+    allowed = max(1e-3, 4 * torch.finfo(maps_BANN.dtype).eps)
+    maps_BANN = single_precision(maps_BANN)
     off = (maps_BANN.sum(-1) - 1).abs().max().item()
-    if not off < 1e-3 or maps_BANN.min() < 0:
+    if not off < allowed or maps_BANN.min() < 0:
         raise UserError(
             f"got attention maps whose rows do not sum to 1 (off by up to {off:.3g}) or that have "
             "negative values; expected row-stochastic maps, as a softmax makes them"
@@ -184,10 +189,10 @@ def attention_map_response(
     extra = 0 if call.prefix is None else call.prefix.shape[1]
     if maps.shape[2] == maps.shape[3] == extra + height * width:
         return map_response(maps, call.grid, rows=rows, seed=seed, **about)
-    side = round(maps.shape[2] ** 0.5)
+    window = window_of(mixer.module, maps.shape[2])
     windowed = mixer.function is not mixer.module
-    if windowed and maps.shape[2] == maps.shape[3] == side * side:
-        return map_response(maps, (side, side), rows=rows, seed=seed, **about)
+    if windowed and window is not None and maps.shape[2] == maps.shape[3]:
+        return map_response(maps, window, rows=rows, seed=seed, **about)
     raise UserError(
         f"got an attention map of {maps.shape[2]} queries and {maps.shape[3]} keys for a "
         f"{height} x {width} grid, expected every token as query and key"

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from spanetv2.analysis.arrays import NamedArray
+from spanetv2.analysis.network import logits_of, measuring
 from spanetv2.errors import UserError
 
 __all__ = [
@@ -225,7 +226,7 @@ def shape_bias(
     """Measure a classifier's shape bias.
 
     Args:
-        model: the classifier, in evaluation mode.
+        model: the classifier; it is run in evaluation mode and left in its own.
         images: from ``find_cue_images``.
         load: from a path to a normalised image (C, H, W).
         outputs: from ``category_map``.
@@ -249,13 +250,12 @@ def shape_bias(
         raise UserError(
             f"got images of {', '.join(sorted(missing))}, which the model does not have"
         )
-    device = next(model.parameters()).device
     names = sorted(outputs)
     counts = np.zeros((len(names), 3), dtype=np.int64)
-    with torch.inference_mode():
+    with torch.inference_mode(), measuring(model):
         for start in range(0, len(wanted), batch_size):
             part = wanted[start : start + batch_size]
-            logits = model(torch.stack([load(image.path) for image in part]).to(device))
+            logits = logits_of(model, torch.stack([load(image.path) for image in part]))
             if not torch.isfinite(logits).all():
                 raise UserError("the model's outputs are not finite; check the weights")
             for image, answer in zip(part, decide(logits.softmax(1), outputs), strict=True):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from spanetv2.analysis.arrays import NamedArray
+from spanetv2.analysis.network import feed, logits_of, measuring, single_precision
 from spanetv2.errors import UserError
 from spanetv2.theory.grid import frequencies
 
@@ -83,24 +84,23 @@ def top1(
     """Share of images whose highest output is their label.
 
     Args:
-        model: a classifier in evaluation mode.
+        model: a classifier; it is run in evaluation mode and left in its own.
         images_BCHW: normalised images.
         targets_B: their labels, as indices of outputs.
-        change: applied to each batch on the model's device.
+        change: applied to each batch on the model's device, in the images' precision.
         batch_size: images per forward pass.
 
     Raises:
-        UserError: labels that do not fit, or logits that are not finite.
+        UserError: labels that do not fit, no classifier, or logits that are not finite.
     """
     check_labels(targets_B, images_BCHW)
-    device = next(model.parameters()).device
     right = 0
-    with torch.inference_mode():
+    with torch.inference_mode(), measuring(model):
         for batch, target in zip(
             images_BCHW.split(batch_size), targets_B.split(batch_size), strict=True
         ):
-            batch = batch.to(device)
-            logits = model(batch if change is None else change(batch))
+            batch = batch.to(feed(model, batch).device)
+            logits = logits_of(model, batch if change is None else change(batch))
             if not torch.isfinite(logits).all():
                 raise UserError("the model's outputs are not finite; check the weights")
             if int(target.max()) >= logits.shape[1]:
@@ -121,7 +121,7 @@ def filtered_accuracy(
     """Top-1 accuracy under low- and high-pass filtered input against the radius.
 
     Args:
-        model: a classifier in evaluation mode.
+        model: see ``top1``.
         images_BCHW: normalised images.
         targets_B: their labels, as indices of outputs.
         radii: in radians per pixel, ascending.
@@ -137,6 +137,7 @@ def filtered_accuracy(
     """
     if not radii or list(radii) != sorted(radii):
         raise UserError(f"got radii {list(radii)}, expected ascending radians per pixel")
+    images_BCHW = single_precision(images_BCHW)
     mean = images_BCHW.mean(dim=(0, 2, 3))
     bands: tuple[Literal["low", "high"], ...] = ("low", "high")
     found = np.zeros((2, len(radii)))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from spanetv2.analysis.arrays import NamedArray
 from spanetv2.analysis.filtered import top1
+from spanetv2.analysis.network import single_precision
 from spanetv2.errors import UserError
 
 __all__ = ["DEFAULT_STRENGTH", "fourier_heat_map", "fourier_image"]
@@ -53,7 +54,7 @@ def fourier_heat_map(
     """Error rate under added waves, for the lowest ``size`` x ``size`` frequencies.
 
     Args:
-        model: a classifier in evaluation mode.
+        model: see ``spanetv2.analysis.filtered.top1``.
         images_BCHW: normalised images.
         targets_B: their labels, as indices of outputs.
         std: what the images' channels were divided by, to know what a pixel value is.
@@ -84,6 +85,7 @@ def fourier_heat_map(
         raise UserError(f"got strength {strength}, expected a positive root mean square")
     if len(std) != images_BCHW.shape[1]:
         raise UserError(f"got {len(std)} values of std for {images_BCHW.shape[1]} channels")
+    images_BCHW = single_precision(images_BCHW)
     half = size // 2
     found = np.full((size, size), np.nan)
     scale_C = strength * (height * width) ** 0.5 / torch.tensor(std)

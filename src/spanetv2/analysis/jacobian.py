@@ -21,6 +21,7 @@ from spanetv2.errors import UserError
 __all__ = ["jacobian_response", "jacobian_rows"]
 
 
+@torch.inference_mode(False)  # tensors of that mode take no part in backward passes
 def jacobian_rows(
     function: Callable[[Tensor], Tensor],
     x_BCHW: Tensor,

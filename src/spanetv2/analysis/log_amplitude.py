@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from spanetv2.analysis.arrays import Gap, NamedArray
 from spanetv2.analysis.mixers import MixerCall
+from spanetv2.analysis.network import feed, measuring, unwrapped
 from spanetv2.errors import UserError
 
 __all__ = ["BlockAmplitude", "half_diagonal", "log_amplitude", "relative_log_amplitude"]
@@ -86,7 +87,7 @@ def relative_log_amplitude(
     """Relative log-amplitude of the output of every block that holds a token mixer.
 
     Args:
-        model: the network, in evaluation mode.
+        model: the network; it is run in evaluation mode and left in its own.
         calls: its mixers, from ``record_calls``.
         images_BCHW: normalised images.
         batch_size: images per forward pass.
@@ -96,20 +97,20 @@ def relative_log_amplitude(
         One curve per block in the order of the network, and a gap for each block without a map.
 
     Raises:
-        UserError: no images, no mixers, or features that are not finite.
+        UserError: no images, no mixers, or no block with features that are finite.
 
     Source: Park and Kim 2022; SPANetV2, Fourier analysis of features.
     """
     if len(images_BCHW) == 0 or not calls:
         raise UserError(f"got {len(images_BCHW)} images and {len(calls)} mixers, expected some")
-    device = next(model.parameters()).device
+    model = unwrapped(model)
     blocks = {call.mixer.block: call for call in calls}
     sums: dict[str, Tensor] = {}
     reasons: dict[str, str] = {}
 
     def keep(name: str, output: Any) -> None:
         output = output[0] if isinstance(output, tuple | list) else output
-        features = _as_map(output, blocks[name])
+        features = blocks[name].map_of(output)
         if features is None:
             shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             reasons[name] = f"its output {shape} is no map on the mixer's grid"
@@ -119,18 +120,19 @@ def relative_log_amplitude(
 
     handles = []
     for name in blocks:
-        module = model.get_submodule(name)
+        module = unwrapped(model.get_submodule(name))
         handles.append(module.register_forward_hook(lambda _m, _i, out, name=name: keep(name, out)))
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), measuring(model):
             for batch in images_BCHW.split(batch_size):
-                model(batch.to(device))
+                model(feed(model, batch))
                 if advance is not None:
                     advance(len(batch))
     finally:
         for handle in handles:
             handle.remove()
     found, gaps = [], []
+    broken = ""
     for depth, (name, call) in enumerate(blocks.items()):
         if name in reasons or name not in sums:
             gaps.append(Gap(name or "network", reasons.get(name, "the block is not called")))
@@ -143,7 +145,9 @@ def relative_log_amplitude(
             continue
         frequency, values = half_diagonal((sums[name] / len(images_BCHW)).numpy())
         if not np.isfinite(values).all():
-            raise UserError(f"got features that are not finite in {name}; check the weights")
+            broken = broken or f"got features that are not finite in {name}; check the weights"
+            gaps.append(Gap(name or "network", "its features are not finite"))
+            continue
         relative = NamedArray(
             values - values[0], ("frequency",), {"frequency": frequency.tolist()}, "log amplitude"
         )
@@ -156,20 +160,6 @@ def relative_log_amplitude(
                 curve=relative,
             )
         )
+    if broken and not found:
+        raise UserError(broken)
     return found, gaps
-
-
-def _as_map(output: Any, call: MixerCall) -> Tensor | None:
-    """A block's output as (B, C, H, W); None where its shape is not that of the mixer's grid."""
-    if not isinstance(output, Tensor):
-        return None
-    height, width = call.grid
-    if output.ndim == 4:
-        first, last = output.shape[2:] == call.grid, output.shape[1:3] == call.grid
-        if first and (call.layout != "NHWC" or not last):
-            return output
-        return output.permute(0, 3, 1, 2) if last else None
-    extra = 0 if call.prefix is None else call.prefix.shape[1]
-    if output.ndim == 3 and output.shape[1] == extra + height * width:
-        return output[:, extra:].transpose(1, 2).unflatten(2, call.grid)
-    return None

@@ -16,7 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spanetv2.analysis.arrangement import MapLog, layout_of, owners, reordered, sequence_grid
 from spanetv2.analysis.arrays import Gap
+from spanetv2.analysis.network import feed, first_line, measuring, unwrapped
 from spanetv2.errors import UserError
 from spanetv2.mixers import SPAM, ChannelsFirst
 
@@ -29,8 +31,7 @@ _WINDOWED = ("_attn", "_partition_attn", "_shifted_window_attn")
 # Those that normalise after the attention, so that the block's input is the attention's.
 _POST_NORM = ("SwinTransformerV2Block", "SwinTransformerV2CrBlock")
 _TOKENS_LAST = ("mlp_tokens", "linear_tokens")
-# Networks whose sequences are not row by row: the index does not tell the place.
-_REORDERED = ("Hiera", "HieraDet", "Nest", "NaFlexVit")
+_COMPILED = "_orig_mod"  # torch.compile's addition to the names of what it wraps
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,9 +89,10 @@ class MixerCall:
         return x_BSC.transpose(1, 2) if self.mixer.tokens_last else x_BSC
 
     def __call__(self, x_BCHW: Tensor) -> Tensor:
-        """The mixer's output map, (B, C, H, W)."""
+        """The mixer's output map, (B, C, H, W), in evaluation mode."""
         args, kwargs = self.arguments
-        y = self.mixer.function(self.native(x_BCHW), *args, **kwargs)
+        with measuring(self.mixer.module):
+            y = self.mixer.function(self.native(x_BCHW), *args, **kwargs)
         y = y[0] if isinstance(y, tuple) else y
         if self.layout == "NCHW":
             return y
@@ -100,6 +102,21 @@ class MixerCall:
             y = y.transpose(1, 2)
         extra = 0 if self.prefix is None else self.prefix.shape[1]
         return y[:, extra:].transpose(1, 2).unflatten(2, self.grid)
+
+    def map_of(self, output: Any) -> Tensor | None:
+        """The output of a module on the same tokens as (B, C, H, W); None if it is no such map."""
+        if not isinstance(output, Tensor):
+            return None
+        height, width = self.grid
+        if output.ndim == 4:
+            first, last = output.shape[2:] == self.grid, output.shape[1:3] == self.grid
+            if first and (self.layout != "NHWC" or not last):
+                return output
+            return output.permute(0, 3, 1, 2) if last else None
+        extra = 0 if self.prefix is None else self.prefix.shape[1]
+        if output.ndim == 3 and output.shape[1] == extra + height * width:
+            return output[:, extra:].transpose(1, 2).unflatten(2, self.grid)
+        return None
 
 
 def stage_of(name: str) -> int:
@@ -137,7 +154,7 @@ def find_mixers(model: nn.Module) -> list[TokenMixer]:
     if not found:
         convs = [
             (name, module)
-            for name, module in model.named_modules()
+            for name, module in _plain_modules(model)
             if isinstance(module, nn.Conv2d)
             and max(module.kernel_size) > 1
             and module.stride == (1, 1)
@@ -154,14 +171,22 @@ def find_mixers(model: nn.Module) -> list[TokenMixer]:
     return found
 
 
+def _plain_modules(model: nn.Module) -> Iterable[tuple[str, nn.Module]]:
+    """Names and modules, without what compilation puts around some of them and into their names."""
+    for name, module in unwrapped(model).named_modules():
+        if unwrapped(module) is module:
+            yield ".".join(part for part in name.split(".") if part != _COMPILED), module
+
+
 def _named(model: nn.Module) -> Iterable[TokenMixer]:
     taken: list[str] = []
-    for name, module in model.named_modules():
+    for name, module in _plain_modules(model):
         if any(name.startswith(parent + ".") for parent in taken):
             continue
         method = next((m for m in _WINDOWED if callable(getattr(module, m, None))), None)
         norm = getattr(module, "norm1", None)
         if method is not None and isinstance(norm, nn.Module):
+            norm = unwrapped(norm)
             taken.append(name)
             before = type(module).__name__ in _POST_NORM
             yield TokenMixer(
@@ -180,6 +205,7 @@ def _named(model: nn.Module) -> Iterable[TokenMixer]:
             mixer = getattr(module, child, None)
             if not isinstance(mixer, nn.Module) or isinstance(mixer, nn.Identity):
                 continue
+            mixer = unwrapped(mixer)
             if child == "conv_dw" and not _spatial(mixer):
                 continue
             if child in ("attn", "mixer") and hasattr(module, "conv2"):
@@ -225,23 +251,30 @@ def _kind(name: str, module: nn.Module) -> str:
     return "other"
 
 
+@torch.inference_mode(False)  # tensors of that mode take no part in the backward passes of probes
 def record_calls(
     model: nn.Module, mixers: Iterable[TokenMixer], images_BCHW: Tensor
 ) -> tuple[list[MixerCall], list[Gap]]:
     """Run the network once and keep what every token mixer got.
 
     Args:
-        model: the network, in evaluation mode.
+        model: the network; it is run in evaluation mode and left in its own.
         mixers: from ``find_mixers``.
-        images_BCHW: normalised images on the model's device.
+        images_BCHW: normalised images; they are brought to the model's device and dtype.
 
     Returns:
         A call per mixer that maps a grid to the same grid, and a gap for each of the others.
     """
-    mixers = list(mixers)
+    model, mixers = unwrapped(model), list(mixers)
+    images_BCHW = feed(model, images_BCHW)
     inputs: dict[str, tuple[Tensor, tuple[Any, ...], dict[str, Any]]] = {}
+    maps: dict[str, tuple[tuple[int, int], ...]] = {}
+    log = MapLog(model, images_BCHW)
     handles = []
     for mixer in mixers:
+
+        def before(_: nn.Module, __: Any, mixer: TokenMixer = mixer) -> None:
+            maps.setdefault(mixer.name, log.latest())
 
         def keep(
             _: nn.Module,
@@ -251,16 +284,18 @@ def record_calls(
             mixer: TokenMixer = mixer,
         ) -> None:
             if mixer.capture == "output":
-                inputs.setdefault(mixer.name, (output.detach(), (), {}))
+                if isinstance(output, Tensor):
+                    inputs.setdefault(mixer.name, (output.detach(), (), {}))
             elif args and isinstance(args[0], Tensor):
                 own = mixer.source is mixer.module and mixer.function is mixer.module
                 first = args[0].detach()
                 call = (first, args[1:], kwargs) if own else (first, (), {})
                 inputs.setdefault(mixer.name, call)
 
+        handles.append(mixer.source.register_forward_pre_hook(before))
         handles.append(mixer.source.register_forward_hook(keep, with_kwargs=True))
     try:
-        with torch.no_grad():
+        with torch.no_grad(), measuring(model), log:
             model(images_BCHW)
     finally:
         for handle in handles:
@@ -271,7 +306,8 @@ def record_calls(
             gaps.append(Gap(mixer.name, "it is not called in a forward pass of its own"))
             continue
         x, args, kwargs = inputs[mixer.name]
-        outcome = _as_call(model, mixer, x, (args, kwargs), images_BCHW.shape[0])
+        batch, before_it = images_BCHW.shape[0], maps[mixer.name]
+        outcome = _as_call(model, mixer, x, (args, kwargs), batch, before_it)
         if isinstance(outcome, MixerCall):
             calls.append(outcome)
         else:
@@ -285,17 +321,19 @@ def _as_call(
     x: Tensor,
     arguments: tuple[tuple[Any, ...], dict[str, Any]],
     batch: int,
+    maps: tuple[tuple[int, int], ...],
 ) -> MixerCall | str:
     """The call as a function of maps, or the reason why there is none."""
-    if type(model).__name__ in _REORDERED:
-        return f"{type(model).__name__} keeps its tokens in an order of its own"
+    around = [mixer.module, *owners(model, mixer.block)]
+    if (kind := reordered(around)) is not None:
+        return f"{kind} keeps its tokens in an order of its own"
     if x.shape[0] != batch:
         return (
             f"it works on {x.shape[0]} parts of {batch} images, which no adapter here puts together"
         )
     prefix = None
     if x.ndim == 4:
-        layout = _layout(mixer.module, x)
+        layout = layout_of(mixer.module, x)
         if layout is None:
             return f"nothing tells which axis of its input {tuple(x.shape)} holds the channels"
         x_BCHW = x if layout == "NCHW" else x.permute(0, 3, 1, 2)
@@ -304,10 +342,10 @@ def _as_call(
         x_BSC = x.transpose(1, 2) if mixer.tokens_last else x
         args, kwargs = arguments
         hint = kwargs.get("feat_size", args[0] if args else None)
-        sized = isinstance(hint, list | tuple | torch.Size) and len(hint) == 2
-        found = sequence_grid(model, x_BSC.shape[1], hint if sized else None)
+        hint = hint if isinstance(hint, list | tuple) else None
+        found = sequence_grid(model, x_BSC.shape[1], hint, maps=maps, within=around)
         if found is None:
-            return f"its {x_BSC.shape[1]} tokens are no square grid"
+            return f"nothing tells how its {x_BSC.shape[1]} tokens lie in the image"
         extra, grid = found
         prefix = x_BSC[:, :extra] if extra else None
         x_BCHW = x_BSC[:, extra:].transpose(1, 2).unflatten(2, grid)
@@ -324,52 +362,8 @@ def _as_call(
         with torch.no_grad():
             y_BCHW = call(call.x)
     except Exception as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return f"it could not be called alone ({first})"
+        return f"it could not be called alone ({first_line(error)})"
     if y_BCHW.shape != call.x.shape:
         before, after = tuple(call.x.shape[1:]), tuple(y_BCHW.shape[1:])
         return f"it maps {before} (channels, rows, columns) to {after}, not to the same grid"
     return call
-
-
-def sequence_grid(
-    model: nn.Module, tokens: int, hint: Any = None
-) -> tuple[int, tuple[int, int]] | None:
-    """How many tokens stand before the grid's, and the grid (H, W); None where neither fits.
-
-    Args:
-        model: the network, asked for timm's ``num_prefix_tokens`` and ``patch_embed.grid_size``.
-        tokens: length of the sequence.
-        hint: (H, W) if the network passes it along.
-    """
-    known = getattr(getattr(model, "patch_embed", None), "grid_size", None)
-    for grid in (hint, known):
-        if grid is not None and tokens >= int(grid[0]) * int(grid[1]):
-            extra = tokens - int(grid[0]) * int(grid[1])
-            if extra in (0, getattr(model, "num_prefix_tokens", 0)):
-                return extra, (int(grid[0]), int(grid[1]))
-    for extra in dict.fromkeys((getattr(model, "num_prefix_tokens", 0), 0)):
-        side = round(max(tokens - extra, 0) ** 0.5)
-        if side and side * side == tokens - extra:
-            return extra, (side, side)
-    return None
-
-
-def _layout(module: nn.Module, x: Tensor) -> str | None:
-    """NCHW or NHWC, as the module says or by the first layer as wide as one of the axes."""
-    if isinstance(module, ChannelsFirst):
-        return module.layout
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d) and layer.in_channels == x.shape[1]:
-            return "NCHW"
-        if isinstance(layer, nn.BatchNorm2d) and layer.num_features == x.shape[1]:
-            return "NCHW"
-        if isinstance(layer, nn.Linear) and layer.in_features == x.shape[3]:
-            return "NHWC"
-        if isinstance(layer, nn.LayerNorm) and layer.normalized_shape[-1] == x.shape[3]:
-            return "NHWC"
-        if isinstance(layer, nn.AvgPool2d | nn.MaxPool2d):
-            return "NCHW"
-    # Convolutions of a part of the channels each, as in InceptionNeXt.
-    kinds = {type(layer) for layer in module.modules()}
-    return "NCHW" if nn.Conv2d in kinds and nn.Linear not in kinds else None

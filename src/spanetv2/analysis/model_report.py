@@ -10,6 +10,7 @@ from typing import Any
 from spanetv2.analysis import figures
 from spanetv2.analysis.arrays import NamedArray, write_csv
 from spanetv2.analysis.model_study import ModelAnalysis
+from spanetv2.analysis.response import M_EFF
 from spanetv2.drawing import save_figure
 from spanetv2.errors import UserError
 from spanetv2.files import write_json, write_text
@@ -157,9 +158,8 @@ def _responses(analyses: Sequence[ModelAnalysis], out: Path) -> list[str]:
         path = _save(figures.depth_figure(analyses), out / "mixers_by_depth.png")
         text = (
             "The same mixers as numbers. The centroid λc is the mean Laplacian eigenvalue of what "
-            "passes, from 0 (only the constant) over 1 (all alike) to 2. M_eff is the number of "
-            "tokens that count, (Σ|J|)² / ΣJ² of a row. Leakage is the share of the power that "
-            "leaves its frequency, 0 for a convolution on a torus."
+            f"passes, from 0 (only the constant) over 1 (all alike) to 2. {M_EFF} Leakage is the "
+            "share of the power that leaves its frequency, 0 for a convolution on a torus."
         )
         parts.append(figure(path, text, wide=True))
         parts.append(details("All mixers as a table", _mixer_table(analyses)))

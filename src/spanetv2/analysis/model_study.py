@@ -4,6 +4,8 @@ Shape suffixes: B images, C channels, H and W in pixels.
 """
 
 import contextlib
+import copy
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,12 +23,31 @@ from spanetv2.analysis.heat_map import fourier_heat_map
 from spanetv2.analysis.jacobian import jacobian_response
 from spanetv2.analysis.log_amplitude import BlockAmplitude, relative_log_amplitude
 from spanetv2.analysis.mixers import MixerCall, find_mixers, record_calls
+from spanetv2.analysis.network import (
+    feed,
+    first_line,
+    logits_of,
+    measuring,
+    single_precision,
+    unwrapped,
+)
 from spanetv2.analysis.response import MixerResponse
-from spanetv2.analysis.spam_bank import SpamBank, spam_bank
+from spanetv2.analysis.spam_bank import SpamBank, bank_of
 from spanetv2.errors import UserError
+from spanetv2.mixers import SPAM
 from spanetv2.models.costs import count_parameters
 
-__all__ = ["ActivationMaps", "ModelAnalysis", "ModelInput", "StudyOptions", "analyze_model"]
+__all__ = [
+    "NETWORK",
+    "ActivationMaps",
+    "ModelAnalysis",
+    "ModelInput",
+    "StudyOptions",
+    "analyze_model",
+]
+
+NETWORK = "the network"
+"""The part that is a gap where nothing could be measured."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,9 +57,9 @@ class ModelInput:
     title: str
     """What the report calls it."""
     model: nn.Module
-    """In evaluation mode, on its device."""
+    """On its device; it is measured in evaluation mode and left as it was."""
     images: Tensor
-    """(B, C, H, W), normalised."""
+    """(B, C, H, W), normalised; brought to the model's precision where they enter it."""
     mean: Sequence[float]
     """Subtracted from pixel values in 0..1, per channel."""
     std: Sequence[float]
@@ -130,12 +151,17 @@ def analyze_model(
         progress: show a bar per part.
 
     Returns:
-        The results; what could not be measured is listed in ``gaps`` with its reason.
+        The results; what could not be measured is listed in ``gaps`` with its reason. Frozen,
+        compiled and half precision networks and such in training mode are measured as they are,
+        uncompiled and in evaluation mode.
 
     Raises:
-        UserError: no images, images that the model does not take, or outputs that are not finite.
+        UserError: no images.
     """
     options = options or StudyOptions()
+    subject = dataclasses.replace(
+        subject, model=_plain(subject.model), images=single_precision(subject.images)
+    )
     model, images = subject.model, subject.images
     if images.ndim != 4 or len(images) == 0:
         raise UserError(f"got images of shape {tuple(images.shape)}, expected (B, C, H, W), B > 0")
@@ -146,10 +172,17 @@ def analyze_model(
         images=len(images),
     )
     parts = _Parts(found, progress=progress)
+    try:
+        with torch.inference_mode(), measuring(model):
+            model(feed(model, images[:1]))
+    except Exception as error:
+        shape = " x ".join(map(str, images.shape[1:]))
+        reason = f"it does not run on images of {shape} ({first_line(error)})"
+        found.gaps.append(Gap(NETWORK, reason))
+        return found
     calls: list[MixerCall] = []
     with parts.make("token mixers"):
-        device = next(model.parameters()).device
-        probes = images[: options.probe_images].to(device)
+        probes = images[: options.probe_images]
         recorded, gaps = record_calls(model, find_mixers(model), probes)
         calls = [call for call in recorded if min(call.grid) > 1]
         gaps += [
@@ -180,7 +213,7 @@ def analyze_model(
 
 
 class _Parts:
-    """Makes parts one after the other; one that is refused becomes a gap."""
+    """Makes parts one after the other; one that fails becomes a gap."""
 
     def __init__(self, found: ModelAnalysis, *, progress: bool) -> None:
         self.found, self.progress, self.name = found, progress, ""
@@ -191,8 +224,8 @@ class _Parts:
         self.name = name
         try:
             yield
-        except UserError as error:
-            self.found.gaps.append(Gap(name, str(error)))
+        except Exception as error:  # one part must not cost the others
+            self.found.gaps.append(Gap(name, first_line(error)))
         finally:
             if self._bar is not None:
                 self._bar.close()
@@ -238,8 +271,8 @@ def _spectra(
                     seed=options.seed,
                 )
                 found.responses.append(response)
-            except (UserError, RuntimeError) as error:
-                found.gaps.append(Gap(f"Jacobian of {call.mixer.name}", _line(error)))
+            except Exception as error:
+                found.gaps.append(Gap(f"Jacobian of {call.mixer.name}", first_line(error)))
             bar(1)
     attention = [call for call in calls if call.mixer.kind == "attention"]
     with parts.make("attention maps"):
@@ -250,11 +283,13 @@ def _spectra(
                     call, images=options.probe_images, seed=options.seed
                 )
                 found.attention.append(response)
-            except UserError as error:
-                found.gaps.append(Gap(f"attention map of {call.mixer.name}", _line(error)))
+            except Exception as error:
+                found.gaps.append(Gap(f"attention map of {call.mixer.name}", first_line(error)))
             bar(1)
-    with parts.make("filters of SPAM"):
-        found.bank = spam_bank(calls)
+    for call in calls:
+        if isinstance(call.mixer.module, SPAM):
+            with parts.make(f"filters of {call.mixer.name}"):
+                found.bank.append(bank_of(call))
 
 
 def _accuracies(
@@ -304,8 +339,8 @@ def _accuracies(
 
 
 def _outputs(model: nn.Module, images_BCHW: Tensor) -> int:
-    with torch.inference_mode():
-        return model(images_BCHW[:1].to(next(model.parameters()).device)).shape[1]
+    with torch.inference_mode(), measuring(model):
+        return logits_of(model, images_BCHW[:1]).shape[1]
 
 
 def _sheet(
@@ -315,7 +350,7 @@ def _sheet(
     images = subject.images[:number].float().cpu()
     std, mean = torch.tensor(subject.std), torch.tensor(subject.mean)
     pixels = (images * std[:, None, None] + mean[:, None, None]).clamp(0, 1)
-    pixels = pixels.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
+    pixels = _shown(pixels).permute(0, 2, 3, 1).numpy()
 
     def name(index: int) -> str:
         return str(index) if subject.classes is None else subject.classes[index]
@@ -332,5 +367,23 @@ def _sheet(
     )
 
 
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _shown(pixels_BCHW: Tensor) -> Tensor:
+    """Red, green and blue (B, 3, H, W) of images with any number of channels.
+
+    The first three channels of three or more; the mean of fewer as grey.
+    """
+    if pixels_BCHW.shape[1] >= 3:
+        return pixels_BCHW[:, :3]
+    return pixels_BCHW.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
+
+
+def _plain(model: nn.Module) -> nn.Module:
+    """The network itself, or a copy where its parameters belong to inference mode.
+
+    Such parameters take no part in the backward passes of the Jacobian and of Grad-CAM.
+    """
+    model = unwrapped(model)
+    if not any(p.is_inference() for p in model.parameters()):
+        return model
+    with torch.inference_mode(False):
+        return copy.deepcopy(model)

@@ -23,7 +23,13 @@ from spanetv2.errors import UserError
 from spanetv2.theory.grid import Grid
 from spanetv2.theory.response import FrequencyResponse, radial_profile
 
-__all__ = ["MixerResponse", "response_of_rows"]
+__all__ = ["M_EFF", "MixerResponse", "response_of_rows"]
+
+M_EFF = (
+    "M_eff is the number of tokens that count: the sum over the rows of (Σ|J|)², divided by the "
+    "sum over the rows of ΣJ², in each channel, then the mean over channels and images."
+)
+"""The figure in words, as reports give it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,7 +49,9 @@ class MixerResponse:
     phi: np.ndarray
     """(H, W), complex: mean over the groups of phi(w); signs of different channels may cancel."""
     m_eff_groups: np.ndarray
-    """(G,): effective number of neighbours, (sum |J|)^2 / sum J^2 per row."""
+    """(G,): effective number of neighbours of a group's rows taken together, the sum over the rows
+    of (sum |J|)^2 over the sum over the rows of sum J^2. Rows that sum to 1 give N / ||C||^2, the
+    harmonic mean of the single rows' numbers."""
     leakage_groups: np.ndarray
     """(G,): 1 - sum |phi|^2 / ||J||^2: 0 for a mixer that is the same everywhere."""
     rows: int
@@ -73,7 +81,7 @@ class MixerResponse:
 
     @property
     def m_eff(self) -> float:
-        """Mean effective number of neighbours."""
+        """Mean over the groups of their effective number of neighbours."""
         return _mean(self.m_eff_groups)
 
     @property

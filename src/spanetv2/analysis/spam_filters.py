@@ -17,6 +17,7 @@ from spanetv2.drawing import COLOURS, GREY, LINES, new_figure, save_figure
 from spanetv2.errors import UserError
 from spanetv2.mixers import SPAM, SpectralRescale
 from spanetv2.theory.grid import Grid
+from spanetv2.theory.rings import ring_masks
 from spanetv2.theory.spam import srf_gain
 
 if TYPE_CHECKING:
@@ -58,20 +59,16 @@ def radial_profile(spectrum: np.ndarray, *, bins: int | None = None) -> tuple[np
 
     Args:
         spectrum: (H, W), frequency 0 in the middle as :func:`full_spectrum` gives it.
-        bins: number of rings up to pi; by default half the shorter side, at least 2.
+        bins: number of rings up to pi; by default half the shorter side, at least 2. The constant
+            is a ring of its own, as in :func:`spanetv2.theory.rings.radial_profile`.
 
     Returns:
         Mean radius of each ring in radians per token, and its mean gain. Corners beyond pi, which
         only diagonal waves reach, and empty rings are left out.
     """
     height, width = spectrum.shape
-    vertical, horizontal = _frequencies(height), _frequencies(width)
-    radius = np.hypot(vertical[:, None], horizontal[None, :])
-    count = bins or max(2, min(height, width) // 2)
-    ring = np.rint(radius / np.pi * count).astype(int)
-    inside = radius <= np.pi * (1 + 1e-9)
-    rings = [inside & (ring == k) for k in range(count + 1)]
-    rings = [mask for mask in rings if mask.any()]
+    radius, masks = ring_masks(height, width, bins=bins or max(2, min(height, width) // 2))
+    radius, rings = np.fft.fftshift(radius), [np.fft.fftshift(mask) for mask in masks]
     return (
         np.array([radius[mask].mean() for mask in rings]),
         np.array([spectrum[mask].mean() for mask in rings]),
@@ -98,8 +95,8 @@ def spectral_filters(
     stages = _collect(model)
     if not stages:
         raise UserError(
-            f"got a {type(model).__name__} without a SPAM mixer, expected a SPANetV2 model: "
-            "there is no spectral filter to draw"
+            f"got a {type(model).__name__} without a SPAM mixer whose filter can be drawn, "
+            "expected a SPANetV2 model (an optimised copy has folded filters: draw the original)"
         )
     heads = len(stages[0].kernels)
     columns = heads + channels + 1
@@ -196,11 +193,6 @@ def _collect(model: nn.Module) -> list[_Stage]:
             )
         )
     return stages
-
-
-def _frequencies(count: int) -> np.ndarray:
-    """Give the shifted frequencies of ``count`` tokens, radians per token."""
-    return 2 * np.pi * np.fft.fftshift(np.fft.fftfreq(count))
 
 
 def _draw_map(axes: "Axes", spectrum: np.ndarray, *, span: float) -> "AxesImage":

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from spanetv2.cli.options import with_task_options
+from spanetv2.errors import UserError
 from spanetv2.tasks import Task, all_tasks
 
 __all__ = ["check_data_app"]
@@ -30,7 +31,9 @@ def check_data_app() -> typer.Typer:
 
 def _command(task: Task) -> Any:
     def check(
-        data: Annotated[Path, typer.Argument(help="Folder of the data, as for training.")],
+        data: Annotated[
+            Path | None, typer.Argument(help="Folder of the data, as for training.")
+        ] = None,
         *,
         split: Annotated[
             str | None, typer.Option(help="Part of the data; by default train and val.")
@@ -38,9 +41,13 @@ def _command(task: Task) -> Any:
         options: dict[str, Any],
     ) -> None:
         given = task.checked_options("check_data", options)
+        if data is None and "annotations" not in given:
+            raise UserError("got no data, expected their folder")
         errors = 0
         summary = ""
-        for part in task.check_data(data, split=split, progress=True, **given):
+        # A task with the option --annotations needs no folder.
+        parts = task.check_data(data, split=split, progress=True, **given)  # pyright: ignore
+        for part in parts:
             for problem in part.problems:
                 print(problem, file=sys.stderr)
             print(part.report)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from spanetv2.cli.messages import messages_on_stderr
 from spanetv2.cli.options import (
     CHECKPOINT,
     DEVICE,
@@ -70,20 +71,21 @@ def evaluate(
     from spanetv2 import api
     from spanetv2.models.weights.read import read_checkpoint
 
-    record = read_checkpoint(checkpoint)
-    done = api.evaluate(
-        record,
-        data,
-        dataset=dataset,
-        split=split,
-        batch_size=batch_size,
-        device=device,
-        workers=workers,
-        json=json,
-        picture=picture,
-        progress=True,
-        **own_options(find_task(record.task), "evaluate", options),
-    )
+    with messages_on_stderr():
+        record = read_checkpoint(checkpoint)
+        done = api.evaluate(
+            record,
+            data,
+            dataset=dataset,
+            split=split,
+            batch_size=batch_size,
+            device=device,
+            workers=workers,
+            json=json,
+            picture=picture,
+            progress=True,
+            **own_options(find_task(record.task), "evaluate", options),
+        )
     measured = done.measurement
     for failure in measured.failures:
         print(f"error: {failure.path}: {failure.reason}", file=sys.stderr)

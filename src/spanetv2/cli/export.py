@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from spanetv2.cli.messages import messages_on_stderr
 from spanetv2.cli.options import CHECKPOINT
 
 __all__ = ["export"]
@@ -33,7 +34,7 @@ def export(
 
     The file describes its classes and the pre-processing of images in its metadata.
     """
-    from spanetv2.deploy.export import FORMATS, export_model
+    from spanetv2.deploy.export import FORMATS, check_export, export_model
     from spanetv2.errors import UserError
     from spanetv2.models.weights.read import read_checkpoint
     from spanetv2.tasks import find_task
@@ -42,12 +43,14 @@ def export(
         raise UserError(f"got --format {format}, expected one of {', '.join(FORMATS)}")
     if img_size is not None and len(img_size) > 2:
         raise UserError(f"got --img-size {len(img_size)} times, expected once or twice")
-    record = read_checkpoint(checkpoint)
+    if out is not None and out.suffix != FORMATS[format]:
+        raise UserError(f"got --out {out}, expected a name that ends in {FORMATS[format]}")
+    check_export(format, dynamic_size=dynamic_size, opset=opset)
     size = None if img_size is None else (img_size[0], img_size[-1])
-    subject = find_task(record.task).export_subject(record, size)
+    with messages_on_stderr():
+        record = read_checkpoint(checkpoint)
+        subject = find_task(record.task).export_subject(record, size)
     target = out or Path(subject.name + FORMATS[format])
-    if target.suffix != FORMATS[format]:
-        raise UserError(f"got --out {target}, expected a name that ends in {FORMATS[format]}")
     written = export_model(
         subject.model,
         target,

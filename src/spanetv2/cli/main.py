@@ -11,9 +11,11 @@ from spanetv2.cli.analyze import app as analyze
 from spanetv2.cli.benchmark import benchmark
 from spanetv2.cli.check_data import check_data_app
 from spanetv2.cli.convert import convert
+from spanetv2.cli.convert_data import convert_data
 from spanetv2.cli.evaluate import evaluate_command
 from spanetv2.cli.explore import explore
 from spanetv2.cli.export import export
+from spanetv2.cli.messages import messages_on_stderr
 from spanetv2.cli.models import models
 from spanetv2.cli.predict import predict_command
 from spanetv2.cli.quickstart import quickstart
@@ -49,6 +51,7 @@ def make_app() -> typer.Typer:
     app.command()(benchmark)
     app.command()(scenes)
     app.add_typer(check_data_app(), name="check-data")
+    app.command("convert-data")(convert_data)
     app.command()(models)
     app.command()(recipes)
     app.add_typer(analyze, name="analyze")
@@ -81,7 +84,8 @@ def train(context: typer.Context) -> None:
 def main(app: Callable[[], object] | None = None) -> None:
     """Run a command line, by default ours; a failure is one line on stderr and exit status 1."""
     try:
-        (app or make_app())()
+        with messages_on_stderr():
+            (app or make_app())()
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from spanetv2.cli.messages import messages_on_stderr
 from spanetv2.cli.options import (
     CHECKPOINT,
     DEVICE,
@@ -55,8 +56,8 @@ def predict(
     from spanetv2 import api
     from spanetv2.models.weights.read import read_checkpoint
 
-    record = read_checkpoint(checkpoint)
-    with _Report() as report:
+    with messages_on_stderr(), _Report() as report:
+        record = read_checkpoint(checkpoint)
         done = api.predict(
             record,
             paths,

@@ -4,29 +4,44 @@ Every image becomes 8-bit ``L`` (grey) or ``RGB``, upright and opaque:
 
 - the content decides, not the file name's ending; only bitmap formats in ``FORMATS`` are tried
   (others in Pillow run external programs or accept anything);
-- 16-bit grey is scaled by 1/257 rather than clipped; float images must lie in 0..1 or 0..255;
+- 16-bit grey is scaled by the data set's white value, 65535 unless told, rather than clipped;
+  float images must lie in 0..1 or 0..255;
 - CMYK, YCbCr, palette and bilevel images are converted;
 - transparent pixels are laid over white;
 - of an animation, or a file of several pages, the first picture is taken;
 - the EXIF orientation is applied;
-- Pillow's decompression-bomb limit stays, and its warning is a refusal as much as its error.
+- Pillow's decompression-bomb limit stays unless another is given, and its warning is a refusal as
+  much as its error.
 """
 
 import contextlib
 import functools
 import os
+import re
 import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from spanetv2.errors import UserError
 
-__all__ = ["EXTENSIONS", "FORMATS", "Failure", "ImageError", "read_image", "to_eight_bit"]
+__all__ = [
+    "EXTENSIONS",
+    "FORMATS",
+    "WHITES",
+    "Failure",
+    "ImageError",
+    "check_file",
+    "is_deep",
+    "known_formats",
+    "opening",
+    "read_image",
+    "to_eight_bit",
+]
 
 FORMATS = (
     *("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "ICO"),
@@ -38,6 +53,9 @@ EXTENSIONS = frozenset(
     | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".ico"}
 )
 """Lower-case endings by which files in a folder are taken for images."""
+
+WHITES = (255, 1023, 4095, 16383, 65535)
+"""White values of grey images with more than 8 bits: those of 8, 10, 12, 14 and 16."""
 
 
 class Failure(NamedTuple):
@@ -66,13 +84,19 @@ class ImageError(UserError):
 
 
 def read_image(
-    source: str | os.PathLike[str] | IO[bytes], *, name: str | None = None
+    source: str | os.PathLike[str] | IO[bytes],
+    *,
+    name: str | None = None,
+    white: int | None = None,
+    max_pixels: int | None = None,
 ) -> Image.Image:
     """Read one image file.
 
     Args:
         source: a path, or a binary file object open at the image's first byte.
         name: what to call the image in messages; the path by default.
+        white: value of white in grey images of more than 8 bits; None is 65535.
+        max_pixels: most pixels of an image; None is Pillow's limit.
 
     Returns:
         A loaded Pillow image of mode ``L`` or ``RGB``, upright and opaque.
@@ -84,18 +108,37 @@ def read_image(
     if isinstance(source, str | os.PathLike):
         source = Path(source)
         name = name or str(source)
-        _check_file(source, name)
+        check_file(source, name)
     else:
         name = name or str(getattr(source, "name", "image"))
+    with (
+        opening(name, max_pixels=max_pixels),
+        Image.open(source, formats=known_formats()) as opened,
+    ):
+        opened.load()
+        return to_eight_bit(opened, white=white)
+
+
+@contextlib.contextmanager
+def opening(name: str, *, max_pixels: int | None = None, quiet: bool = True) -> Iterator[None]:
+    """Around opening or decoding an image: whatever goes wrong becomes an ``ImageError``.
+
+    Args:
+        name: what to call the image in messages.
+        max_pixels: most pixels of an image; None is Pillow's limit.
+        quiet: silence remarks about metadata, and make the bomb warning an error; not for use in
+            threads, as the filters are the whole process's.
+
+    Raises:
+        ImageError: what went wrong.
+    """
     try:
-        with _decoder_warnings(), Image.open(source, formats=_known_formats()) as opened:
-            opened.load()
-            return to_eight_bit(opened)
+        with _decoder_warnings(max_pixels) if quiet else contextlib.nullcontext():
+            yield
     except ImageError as error:
-        raise ImageError(name, error.reason) from None
+        raise ImageError(name if not error.path else error.path, error.reason) from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        reason = f"refused as a possible decompression bomb; shrink it first ({error})"
-        raise ImageError(name, reason) from None
+        raise ImageError(name, _too_large(str(error), max_pixels)) from None
     except Image.UnidentifiedImageError:
         known = ", ".join(FORMATS)
         raise ImageError(
@@ -108,11 +151,34 @@ def read_image(
         raise ImageError(name, f"damaged or truncated image ({detail})") from None
 
 
-def to_eight_bit(image: Image.Image) -> Image.Image:
+def _too_large(said: str, max_pixels: int | None) -> str:
+    found = re.search(r"\((\d+) pixels\)", said)
+    if found is None:
+        return f"refused as a possible decompression bomb; shrink it first ({said})"
+    limit = max_pixels or Image.MAX_IMAGE_PIXELS or 0
+    return (
+        f"refused as a possible decompression bomb: {int(found[1]):,} pixels, expected at most "
+        f"{limit:,}; shrink it, or if you trust the file raise the limit: --max-pixels {found[1]}, "
+        f"in training --data.max_pixels {found[1]}"
+    )
+
+
+def is_deep(mode: str) -> bool:
+    """Whether pixels of a Pillow mode are grey with more than 8 bits, so that white must be known.
+
+    Example:
+        >>> is_deep("I;16"), is_deep("RGB")
+        (True, False)
+    """
+    return mode.startswith("I")
+
+
+def to_eight_bit(image: Image.Image, *, white: int | None = None) -> Image.Image:
     """Turn any Pillow image into an upright, opaque, 8-bit ``L`` or ``RGB`` image.
 
     Args:
         image: a Pillow image of any mode.
+        white: value of white in grey images of more than 8 bits; None is 65535.
 
     Returns:
         A new image of mode ``L`` if the input has one grey channel, else ``RGB``.
@@ -122,15 +188,15 @@ def to_eight_bit(image: Image.Image) -> Image.Image:
         ValueError: Pillow cannot convert the mode.
     """
     image = _upright(image)
-    if image.mode.startswith("I") or image.mode == "F":
-        return _scaled_to_eight_bit(image)
+    if is_deep(image.mode) or image.mode == "F":
+        return _scaled_to_eight_bit(image, white or WHITES[-1])
     if image.mode == "1":
         return image.convert("L")
     if "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         grey = image.mode in ("1", "L", "LA", "La")
         over = image.convert("RGBA")
-        white = Image.new("RGBA", over.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, over).convert("L" if grey else "RGB")
+        paper = Image.new("RGBA", over.size, (255, 255, 255, 255))
+        return Image.alpha_composite(paper, over).convert("L" if grey else "RGB")
     if image.mode in ("L", "RGB"):
         return image.copy()
     return image.convert("RGB")
@@ -143,19 +209,27 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _scaled_to_eight_bit(image: Image.Image) -> Image.Image:
+def _scaled_to_eight_bit(image: Image.Image, deep_white: float) -> Image.Image:
     values = np.asarray(image).astype(np.float64)
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-    white = 65535.0
+    white = float(deep_white)
     if image.mode == "F":
         white = 1.0 if high <= 1 else 255.0
+    elif low >= 0 and white < high <= WHITES[-1]:
+        # Brighter than what the weights were trained on is white.
+        values, high = np.minimum(values, white), white
     if not (low >= 0 and high <= white):  # so written, not-a-number is refused too
         reason = f"{image.mode} pixels from {low:g} to {high:g}, expected 0 to {white:g}"
         raise ImageError("", f"{reason}; convert the file to 8 or 16 bits")
     return Image.fromarray(np.rint(values * (255.0 / white)).astype(np.uint8))
 
 
-def _check_file(path: Path, name: str) -> None:
+def check_file(path: Path, name: str) -> None:
+    """Refuse what is no file, or an empty one, without opening it.
+
+    Raises:
+        ImageError: saying what it is.
+    """
     try:
         status = path.stat()
     except OSError as error:
@@ -173,15 +247,24 @@ def _check_file(path: Path, name: str) -> None:
 
 
 @functools.cache
-def _known_formats() -> tuple[str, ...]:
+def known_formats() -> tuple[str, ...]:
+    """Those of ``FORMATS`` that this Pillow can open."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 @contextlib.contextmanager
-def _decoder_warnings() -> Iterator[Any]:
+def _decoder_warnings(max_pixels: int | None) -> Iterator[None]:
     """Silence remarks about metadata; make the bomb warning an error."""
+    usual = Image.MAX_IMAGE_PIXELS
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
+        if max_pixels is None:
+            yield
+            return
+        Image.MAX_IMAGE_PIXELS = max_pixels
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = usual

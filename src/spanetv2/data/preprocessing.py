@@ -44,7 +44,8 @@ class Preprocessing:
     """How an image becomes the network's input in evaluation.
 
     The field names are timm's, so ``timm.data.create_transform(**preprocessing.to_dict())`` gives
-    the same transform. Channel statistics of 3 values are averaged for a network with 1 channel.
+    the same transform. Channel statistics of 3 values are averaged for a network with 1 channel,
+    one value is repeated for a network with 3.
     """
 
     input_size: tuple[int, int, int] = (3, 224, 224)
@@ -74,6 +75,8 @@ class Preprocessing:
             values = tuple(float(value) for value in getattr(self, name))
             if size[0] == 1 and len(values) == 3:
                 values = (sum(values) / 3,)
+            elif size[0] == 3 and len(values) == 1:
+                values *= 3
             if len(values) != size[0]:
                 raise UserError(f"got {len(values)} values of {name} for {size[0]} channels")
             object.__setattr__(self, name, values)
@@ -105,33 +108,20 @@ class Preprocessing:
         return cls(**values)
 
     @classmethod
-    def of_model(cls, model: nn.Module) -> "Preprocessing":
-        """What timm records of a model (``pretrained_cfg``) about its input."""
+    def of_model(cls, model: nn.Module, *, size: tuple[int, int] | None = None) -> "Preprocessing":
+        """What timm records of a model (``pretrained_cfg``) about its input.
+
+        Args:
+            model: as timm makes them.
+            size: height and width in pixels, in place of those that timm records.
+        """
         from timm.data.config import resolve_model_data_config
 
         known = {field.name for field in dataclasses.fields(cls)}
         config = resolve_model_data_config(model)
         channels = getattr(model, "in_chans", None) or config["input_size"][0]
-        size = (channels, *config["input_size"][1:])
-        return cls(**{**{k: v for k, v in config.items() if k in known}, "input_size": size})
-
-    @classmethod
-    def of_checkpoint(cls, model: nn.Module, recorded: Mapping[str, Any] | None) -> "Preprocessing":
-        """What a checkpoint records, or else what timm records of the model.
-
-        Raises:
-            UserError: the record does not fit the model's input channels.
-        """
-        if recorded is None:
-            return cls.of_model(model)
-        settings = cls.from_dict(recorded)
-        channels = getattr(model, "in_chans", settings.input_size[0])
-        if channels != settings.input_size[0]:
-            raise UserError(
-                f"got preprocessing for {settings.input_size[0]} channels in a checkpoint of a "
-                f"model with {channels}; the checkpoint contradicts itself"
-            )
-        return settings
+        input_size = (channels, *(size or config["input_size"][1:]))
+        return cls(**{**{k: v for k, v in config.items() if k in known}, "input_size": input_size})
 
 
 def eval_transform(preprocessing: Preprocessing) -> Transform:

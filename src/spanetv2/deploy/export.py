@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +32,7 @@ __all__ = [
     "FORMATS",
     "OPSET",
     "Exported",
+    "check_export",
     "export_model",
     "need_onnx",
     "run_exported",
@@ -96,21 +98,13 @@ def export_model(
         ``Exported``, with the error measured on random images.
 
     Raises:
-        UserError: not a SPANetV2, an unknown format, a missing package, or an impossible
-            combination.
+        UserError: not a SPANetV2, an unknown format, a missing package, an impossible
+            combination, or a network in a precision that the format's programs do not run. No file
+            is left then, and an existing one stays.
     """
     if not isinstance(model, SPANetV2):
         raise UserError(f"got a {type(model).__name__}, expected a SPANetV2 to export")
-    if format not in FORMATS:
-        raise UserError(f"got format {format!r}, expected one of {', '.join(FORMATS)}")
-    if dynamic_size and format == "torchscript":
-        raise UserError(
-            "got a dynamic image size with torchscript, which traces one size; use onnx or torch"
-        )
-    if opset < 18:
-        raise UserError(f"got opset {opset}, expected 18 or later")
-    if format == "onnx":
-        need_onnx()
+    check_export(format, dynamic_size=dynamic_size, opset=opset)
     size = model.img_size if input_size is None else input_size
     height, width = (size, size) if isinstance(size, int) else size
     if dynamic_size and min(height, width) < _SMALLEST:
@@ -118,19 +112,40 @@ def export_model(
             f"got images of {height} x {width} pixels, expected at least {_SMALLEST} a side for a "
             "dynamic size"
         )
+    reference = next(model.parameters())
+    dtype = str(reference.dtype).removeprefix("torch.")
+    if format == "onnx" and reference.dtype not in (torch.float32, torch.float16):
+        raise UserError(
+            f"got a network in {dtype}, which ONNX Runtime does not run; expected float32 or "
+            "float16, as model.float() makes it (torch and torchscript files keep the precision)"
+        )
     ready = _any_size(model) if dynamic_size else optimize_for_inference(model, (height, width))
-    reference = next(ready.parameters())
     # Two images, as a batch of one would be taken for a constant.
     images = 2 if dynamic_batch else batch_size
     generator = torch.Generator().manual_seed(0)
     example = torch.randn(images, model.in_chans, height, width, generator=generator)
     example = example.to(reference.device, reference.dtype)
+    with torch.no_grad():
+        try:
+            expected = ready(example)
+        except RuntimeError as error:
+            reason = (str(error).splitlines() or [""])[0]
+            raise UserError(
+                f"got a network in {dtype} that does not run on images of {height} x {width} "
+                f"pixels ({reason}); expected one precision that this machine computes in"
+            ) from error
+    any_batch = dynamic_batch or format == "torchscript"
+    output = [*expected.shape]
+    if any_batch:
+        output[0] = "batch"
+    if dynamic_size and len(output) == 4:
+        output[2:] = ["rows", "columns"]
     about = {
         "input": ["batch", model.in_chans, "height", "width"]
         if dynamic_size
-        else ["batch" if dynamic_batch else images, model.in_chans, height, width],
-        "dtype": str(reference.dtype).removeprefix("torch."),
-        "output": ["batch" if dynamic_batch else images, model.num_classes],
+        else ["batch" if any_batch else images, model.in_chans, height, width],
+        "dtype": dtype,
+        "output": output,
         **(description or {}),
     }
     target = Path(path)
@@ -146,11 +161,29 @@ def export_model(
                 torch.export.save(program, partial, extra_files=extra)
             else:
                 _save_onnx(program, partial, opset, about)
-    error = _error(model, target, format, example)
-    batch = -1 if dynamic_batch or format == "torchscript" else images
+        error = _error(partial, example, expected)
+    batch = -1 if any_batch else images
     sides = (-1, -1) if dynamic_size else (height, width)
     shape = (batch, model.in_chans, sides[0], sides[1])
     return Exported(path=target, format=format, input_shape=shape, error=error)
+
+
+def check_export(format: str, *, dynamic_size: bool = False, opset: int = OPSET) -> None:
+    """Refuse what cannot be exported, whatever the network; see ``export_model``.
+
+    Raises:
+        UserError: an unknown format, a missing package, or an impossible combination.
+    """
+    if format not in FORMATS:
+        raise UserError(f"got format {format!r}, expected one of {', '.join(FORMATS)}")
+    if dynamic_size and format == "torchscript":
+        raise UserError(
+            "got a dynamic image size with torchscript, which traces one size; use onnx or torch"
+        )
+    if opset < 18:
+        raise UserError(f"got opset {opset}, expected 18 or later")
+    if format == "onnx":
+        need_onnx()
 
 
 def run_exported(path: str | os.PathLike[str], x_BCHW: Tensor) -> Tensor:
@@ -161,7 +194,8 @@ def run_exported(path: str | os.PathLike[str], x_BCHW: Tensor) -> Tensor:
         x_BCHW: images, (B, C, H, W), pre-processed.
 
     Returns:
-        Logits, (B, classes).
+        The network's output: logits (B, classes), features (B, C) of a network without classes,
+        or maps of either without pooling.
 
     Raises:
         UserError: an unknown suffix, or ONNX Runtime is missing.
@@ -266,16 +300,21 @@ def _save_onnx(
     exported.save(str(path), external_data=False)
 
 
-def _error(model: nn.Module, path: Path, format: str, example: Tensor) -> float | None:
+def _error(path: Path, example: Tensor, expected: Tensor) -> float | None:
+    """Difference of a file's output from the network's, of the largest; None if it cannot run."""
     if example.device.type != "cpu":
         return None
-    model = copy.deepcopy(model).eval()
-    with torch.no_grad():
-        expected = model(example).double()
+    if path.suffix == FORMATS["onnx"] and find_spec("onnxruntime") is None:
+        return None
     try:
         got = run_exported(path, example).double()
-    except UserError:
-        return None
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"got a file that does not run here ({reason}); nothing was written, expected a "
+            "network in float32 or another format"
+        ) from error
+    expected = expected.double()
     return float((got - expected).abs().max() / expected.abs().max())
 
 
@@ -289,8 +328,6 @@ def need_onnx() -> None:
 
 
 def _need(*packages: str) -> None:
-    from importlib.util import find_spec
-
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
         raise UserError(

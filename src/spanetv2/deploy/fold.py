@@ -135,6 +135,11 @@ class FoldedSPAM(SPAM):
     def spectral_filter(self) -> None:
         """None: its parameters are gone."""
 
+    @property
+    def token_mixing(self) -> LocalMixing | None:
+        """The convolutions and the constant filter; None where they are one matrix."""
+        return self.local if isinstance(self.local, LocalMixing) else None
+
     def forward(self, x_BHWC: Tensor) -> Tensor:
         if not torch.jit.is_tracing() and tuple(x_BHWC.shape[1:3]) != self.grid:
             got = f"{x_BHWC.shape[1]} x {x_BHWC.shape[2]}"

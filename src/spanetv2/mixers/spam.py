@@ -52,7 +52,11 @@ class SPAM(LocalMixing):
     Source: SPANetV2, spectral-adaptive modulation.
     """
 
-    __jit_unused_properties__ = ("head_order", *LocalMixing.__jit_unused_properties__)
+    __jit_unused_properties__ = (
+        "token_mixing",
+        "head_order",
+        *LocalMixing.__jit_unused_properties__,
+    )
 
     def __init__(
         self,
@@ -101,6 +105,11 @@ class SPAM(LocalMixing):
     def head_order(self) -> str:
         """Order of the heads at the grouped projection."""
         return HEAD_ORDERS[0] if self.interleaved else HEAD_ORDERS[1]
+
+    @property
+    def token_mixing(self) -> LocalMixing | None:
+        """The convolutions and the filter; None where they are folded into one matrix."""
+        return self
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         # Lists of tokens wherever the grid does not matter: see Block.

@@ -12,6 +12,7 @@ from spanetv2.errors import UserError
 from spanetv2.models import registry  # noqa: F401 - registers the variants
 from spanetv2.models.variants import PREFIX, VARIANTS
 from spanetv2.models.weights.describe import Description, describe
+from spanetv2.models.weights.images import describe_itself
 from spanetv2.models.weights.load import load_weights
 from spanetv2.models.weights.read import Checkpoint, CheckpointSource, read_checkpoint
 from spanetv2.models.weights.record import DEFAULT_TASK
@@ -152,11 +153,14 @@ def create_model(
         given = {**wanted, **given, **options}
         model = timm.create_model(name, **given)
         # features_only wraps the network
-        load_weights(getattr(model, "model", model), checkpoint, gate=gate)
+        network = getattr(model, "model", model)
+        load_weights(network, checkpoint, gate=gate)
+        describe_itself(network, checkpoint, resized=img_size is not None)
         return model
     model = timm.create_model(name, **given, **options)
     if checkpoint is not None:
         load_weights(model, checkpoint)
+        describe_itself(model, checkpoint, resized=img_size is not None)
     return model
 
 
@@ -175,7 +179,9 @@ def load_model(
         gate: "sigmoid" ignores the slopes of the spectral filters in the file.
 
     Returns:
-        The model in evaluation mode, and the checkpoint with class names and preprocessing.
+        The model in evaluation mode, and the checkpoint with class names and preprocessing. The
+        model describes itself to timm as the file does: ``timm.data.resolve_model_data_config``
+        and ``pretrained_cfg["label_names"]``.
 
     Raises:
         UserError: unreadable, or no known architecture.
@@ -208,4 +214,5 @@ def load_model(
             options["gate"] = gate
         model = timm.create_model(name, **options)
         load_weights(model, checkpoint, gate=gate)
+    describe_itself(model, checkpoint)
     return model.to(device).eval(), checkpoint

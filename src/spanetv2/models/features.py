@@ -14,6 +14,7 @@ from spanetv2.errors import UserError
 from spanetv2.models.factory import create_model, resolve_name
 from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights.compare import classifier_prefixes, compare_states, first_names
+from spanetv2.models.weights.convert import fit_prefix
 from spanetv2.models.weights.read import Checkpoint, CheckpointSource, read_checkpoint
 from spanetv2.models.weights.save import model_record
 
@@ -182,13 +183,14 @@ def _timm_network(
     # timm only remarks on what is missing
     prefixes = classifier_prefixes(whole)
     needed = {k: v for k, v in whole.state_dict().items() if not k.startswith(prefixes)}
-    difference = compare_states(checkpoint.state_dict, needed)
+    state = fit_prefix(checkpoint.state_dict, needed)
+    difference = compare_states(state, needed)
     if wrong := [*difference.missing, *difference.other_shapes]:
         raise UserError(
             f"{checkpoint.path}: not the weights of {name} (first differences: "
             f"{first_names(wrong)})"
         )
-    weights = {"state_dict": dict(checkpoint.state_dict)}  # timm takes parts out of it
+    weights = {"state_dict": state}  # timm takes parts out of it
     return timm.create_model(
         name,
         features_only=True,

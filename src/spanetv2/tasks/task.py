@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from spanetv2.tasks.evaluation import Evaluation, EvaluationSettings
     from spanetv2.tasks.prediction import PredictionSettings, Predictor
 
-__all__ = ["OUT", "ExportSubject", "Option", "SplitCheck", "Task"]
+__all__ = ["MAX_PIXELS", "OUT", "ExportSubject", "Option", "SplitCheck", "Task"]
 
 Command = Literal["evaluate", "predict", "check_data"]
 
@@ -54,6 +54,15 @@ OUT = Option(
     help="folder for label images, overlays and results (default: predictions)",
 )
 """Where tasks that answer with pictures write them."""
+
+MAX_PIXELS = Option(
+    name="max_pixels",
+    type=int,
+    flag="--max-pixels",
+    least=1,
+    help="most pixels of an image; larger ones are refused (default: Pillow's limit, 89,478,485)",
+)
+"""For trusted files beyond the limit against decompression bombs."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -156,7 +165,12 @@ class Task(TrainingTask):
         self._lacks("prediction for files", checkpoint)
 
     def check_data(
-        self, data: Path, *, split: str | None = None, progress: bool = False, **options: Any
+        self,
+        data: Path,
+        *,
+        split: str | None = None,
+        progress: bool = False,
+        **options: Any,
     ) -> Iterator[SplitCheck]:
         """Look through a data set and name every file that cannot be used.
 

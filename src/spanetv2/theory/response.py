@@ -88,9 +88,10 @@ class FrequencyResponse:
 
     @property
     def m_eff(self) -> float:
-        """Effective connectivity M_eff = N / ||C||^2: how many tokens a row really averages.
+        """Effective connectivity M_eff = N / ||C||^2: how many tokens rows really average.
 
-        The meaning holds for row-stochastic C; for any other it is only the inverse mean power.
+        That is the harmonic mean over the rows x of 1 / sum_y C[x, y]^2, each row's own number. The
+        meaning holds for row-stochastic C; for any other it is only the inverse mean power.
         """
         return _ratio(1.0, np.nanmean(self.power))
 

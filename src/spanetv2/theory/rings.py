@@ -16,8 +16,9 @@ def radial_profile(
     Args:
         values_HW: one value per frequency, (H, W), zero first; real or complex. Not-a-number is
             left out.
-        bins: rings up to pi; by default half the shorter side. The constant is a ring of its own
-            unless there are more rings than that.
+        bins: rings up to pi, each pi / bins wide; by default half the shorter
+            side. The constant is a ring of its own on any grid. Waves closer to it than half a
+            ring, which a grid twice as long as wide or longer has, are one ring more.
 
     Returns:
         Mean |w| of each ring in radians per token, the mean and the standard deviation of its
@@ -45,7 +46,16 @@ def ring_masks(
     """Say which waves belong to which ring of :func:`radial_profile`.
 
     Returns:
-        |w| of every wave, (H, W), in radians per token; and per ring a mask (H, W), none empty.
+        |w| of every wave, (H, W), in radians per token; and per ring a mask (H, W), none empty,
+        from the constant's outwards.
+
+    Raises:
+        ValueError: there are no bins.
+
+    Example:
+        >>> _, masks = ring_masks(8, 32)
+        >>> [int(mask.sum()) for mask in masks]
+        [1, 4, 24, 56, 72, 34]
     """
     if bins is None:
         bins = max(1, min(height, width) // 2)
@@ -54,4 +64,7 @@ def ring_masks(
     radius = np.hypot(*frequencies(height, width))
     ring = np.rint(radius / np.pi * bins).astype(int)
     ring[radius > np.pi * (1 + 1e-9)] = -1
-    return radius, [mask for number in range(bins + 1) if (mask := ring == number).any()]
+    constant = radius == 0
+    masks = [constant, (ring == 0) & ~constant]
+    masks += [ring == number for number in range(1, bins + 1)]
+    return radius, [mask for mask in masks if mask.any()]

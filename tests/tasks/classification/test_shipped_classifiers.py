@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 import spanetv2
-from spanetv2.data.preprocessing import Preprocessing, eval_transform
+from spanetv2.data.preprocessing import eval_transform
 from spanetv2.models.weights import shipped_weights
+from spanetv2.models.weights.images import image_preprocessing
 from spanetv2.tasks.classification.data.arrays import FASHION_MNIST_CLASSES
 
 SLICE = Path(__file__).parents[2] / "data" / "fashion_mnist" / "first_500_test_images.npz"
@@ -23,7 +24,7 @@ LEAST = 0.91
 def test_accuracy_on_the_first_500_test_images(name: str) -> None:
     model, checkpoint = spanetv2.load_model(name)
     assert checkpoint.classes == list(FASHION_MNIST_CLASSES)
-    transform = eval_transform(Preprocessing.of_checkpoint(model, checkpoint.preprocessing))
+    transform = eval_transform(image_preprocessing(model, checkpoint))
     with np.load(SLICE) as content:
         images, labels = content["images"], torch.from_numpy(content["labels"])
     assert len(images) == 500

@@ -64,7 +64,7 @@ def model(
     from spanetv2.analysis.activation_maps import METHODS
     from spanetv2.analysis.cue_conflict import find_cue_images
     from spanetv2.analysis.model_report import LAB, write_report
-    from spanetv2.analysis.model_study import StudyOptions, analyze_model
+    from spanetv2.analysis.model_study import NETWORK, StudyOptions, analyze_model
     from spanetv2.device import choose_device
     from spanetv2.models.weights.record import DEFAULT_TASK
     from spanetv2.tasks import find_task
@@ -93,14 +93,18 @@ def model(
         batch_size=batch_size,
         seed=seed,
     )
-    analyses = []
+    subjects = []
     for title, each in zip(titles, names, strict=True):
         checkpoint = find_checkpoint(each)
         task = usual if checkpoint is None else find_task(checkpoint.task)
         subject = task.analysis_input(
             checkpoint or each, title, data, cues, device=chosen, pretrained=pretrained
         )
-        analyses.append(analyze_model(subject, options, progress=True))
+        subjects.append(subject)
+    analyses = [analyze_model(subject, options, progress=True) for subject in subjects]
+    broken = [gap.reason for a in analyses for gap in a.gaps if gap.part == NETWORK]
+    if len(broken) == len(analyses):
+        raise UserError(f"got {', '.join(names)}, of which nothing can be measured: {broken[0]}")
     about = {
         "models": ", ".join(names),
         "images": images or dataset,
@@ -120,7 +124,8 @@ def model(
     page = write_report(analyses, out, about=about, explore=shlex.join(lab))
     for analysis in analyses:
         for gap in analysis.gaps:
-            print(f"{analysis.title}: no {gap.part}: {gap.reason}", file=sys.stderr)
+            missing = "not measured" if gap.part == NETWORK else f"no {gap.part}"
+            print(f"{analysis.title}: {missing}: {gap.reason}", file=sys.stderr)
     print(page)
     if data.failed:
         print(f"{data.failed} images could not be read", file=sys.stderr)

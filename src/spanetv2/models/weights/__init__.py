@@ -2,6 +2,7 @@
 
 from spanetv2.models.weights.convert import to_native
 from spanetv2.models.weights.describe import Description, describe
+from spanetv2.models.weights.images import image_preprocessing
 from spanetv2.models.weights.load import LoadReport, load_weights
 from spanetv2.models.weights.read import Checkpoint, CheckpointSource, read_checkpoint
 from spanetv2.models.weights.save import save_state_dict, save_weights
@@ -14,6 +15,7 @@ __all__ = [
     "LoadReport",
     "ShippedWeights",
     "describe",
+    "image_preprocessing",
     "load_weights",
     "read_checkpoint",
     "save_state_dict",

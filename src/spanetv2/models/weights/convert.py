@@ -6,7 +6,7 @@ and a slope ``scale.alpha`` that is exactly 1 where the plain sigmoid was traine
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,9 @@ from spanetv2.layers.downsampling import conv_output_size
 from spanetv2.ops.spectral_rescale import resize_theta
 
 __all__ = [
+    "averaged_part",
     "checkpoint_filter_fn",
+    "fit_prefix",
     "grid_to_image",
     "in_single_precision",
     "is_native",
@@ -27,11 +29,14 @@ __all__ = [
     "to_native",
 ]
 
-_WRAPPERS = ("state_dict", "model", "model_state_dict")
-# A training checkpoint of this package holds the averaged weights beside the last ones: take those.
+# Where a checkpoint holds averaged weights beside the last ones, those are taken, as timm does it.
+_AVERAGED = ("state_dict_ema", "model_ema")
+_WRAPPERS = (*_AVERAGED, "state_dict", "model", "model_state_dict")
+# The same for a training checkpoint of this package, by the names of its parts.
 _PREFIXES = ("ema.module.", "net.", "module.", "_orig_mod.", "model.", "backbone.")
 _AUTHORS_MARK = "downsample_layers.0.conv.weight"
 _NATIVE_MARK = "stem.conv.weight"
+_MARKS = (_AUTHORS_MARK, _NATIVE_MARK)
 
 # Applied in order; every authors' name matches exactly one rule.
 _RENAMES = [
@@ -56,15 +61,28 @@ _MIXER_RENAMES = {
 }
 
 
+def averaged_part(content: Mapping[str, Any]) -> str | None:
+    """The key under which a training checkpoint holds averaged weights beside the last ones.
+
+    Example:
+        >>> averaged_part({"state_dict": {"a": 1}, "state_dict_ema": {"a": 2}})
+        'state_dict_ema'
+        >>> averaged_part({"state_dict": {"a": 1}, "state_dict_ema": None}) is None
+        True
+    """
+    found = (key for key in _AVERAGED if isinstance(content.get(key), Mapping) and content[key])
+    return next(found, None)
+
+
 def strip_wrapping(
     content: Mapping[str, Any], prefixes: Sequence[str] | None = None
 ) -> dict[str, Tensor]:
     """Find the state dict inside a checkpoint and take common prefixes off its names.
 
     Args:
-        content: a state dict, or a dict that holds one (``state_dict``, ``model``) beside other
-            things; names may start with ``module.``, ``model.``, ``backbone.`` (then whatever
-            lies outside the backbone is left out).
+        content: a state dict, or a dict that holds one (``state_dict_ema`` and ``model_ema`` before
+            ``state_dict``, ``model``) beside other things; the names of the network may all start
+            alike (``module.``, ``encoder.model.``, ...), and whatever starts otherwise is left out.
         prefixes: take off the first of these that occurs, and no other; for models that are more
             than a backbone.
 
@@ -72,7 +90,7 @@ def strip_wrapping(
         A plain state dict.
 
     Raises:
-        UserError: there are no tensors.
+        UserError: there are no tensors, or several networks.
     """
     state: Mapping[str, Any] = content
     for wrapper in _WRAPPERS:
@@ -87,21 +105,75 @@ def strip_wrapping(
             f"got a file without model weights (it holds {found}), expected a state dict"
         )
     if prefixes is not None:
-        for prefix in prefixes:
-            inside = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-            if inside:
-                return inside
-        return tensors
-    marks = (_AUTHORS_MARK, _NATIVE_MARK)
-    while not any(mark in tensors for mark in marks):
-        for prefix in _PREFIXES:
-            inside = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-            if inside:
-                tensors = inside
-                break
-        else:
+        return _inside_first(tensors, prefixes) or tensors
+    if (prefix := _network_prefix(tensors)) is not None:
+        return _inside(tensors, prefix)
+    # Networks of other mixers, and others' altogether, do not show where they begin.
+    while not any(mark in tensors for mark in _MARKS):
+        inside = _inside_first(tensors, _PREFIXES)
+        if not inside:
             break
+        tensors = inside
     return tensors
+
+
+def _inside(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _inside_first(tensors: Mapping[str, Tensor], prefixes: Sequence[str]) -> dict[str, Tensor]:
+    for prefix in prefixes:
+        if inside := _inside(tensors, prefix):
+            return inside
+    return {}
+
+
+def _network_prefix(tensors: Mapping[str, Tensor]) -> str | None:
+    """What stands before the names of the SPANetV2 among others; None where there is none.
+
+    Raises:
+        UserError: there are several, none of which is the average of the others.
+    """
+    ends = [
+        name.removesuffix(mark)
+        for name in tensors
+        for mark in _MARKS
+        if name == mark or name.endswith(f".{mark}")
+    ]
+    found = [prefix for prefix in ends if is_spanetv2(_inside(tensors, prefix))]
+    if not found or "" in found:
+        return "" if found else None
+    averaged = [prefix for prefix in found if "ema" in prefix.replace(".", "_").split("_")]
+    found = averaged or found
+    if len(found) > 1:
+        raise UserError(
+            f"got {len(found)} networks (their names start with {', '.join(found)}), expected one; "
+            "save the state dict of the one that is meant"
+        )
+    return found[0]
+
+
+def fit_prefix(state: Mapping[str, Tensor], expected: Collection[str]) -> dict[str, Tensor]:
+    """Take what stands before a network's names off a state dict, if its names are there so.
+
+    Args:
+        state: name -> tensor, of any network.
+        expected: names that the network must have.
+
+    Returns:
+        The part of the state dict that the network is; all of it where no prefix fits.
+
+    Example:
+        >>> state = {"encoder.model.fc.bias": torch.zeros(1), "decoder.bias": torch.zeros(1)}
+        >>> list(fit_prefix(state, ["fc.bias"]))
+        ['fc.bias']
+    """
+    first = next(iter(expected), None)
+    if first is None or first in state:
+        return dict(state)
+    ends = (name.removesuffix(first) for name in state if name.endswith(f".{first}"))
+    whole = [prefix for prefix in ends if all(prefix + name in state for name in expected)]
+    return _inside(state, whole[0]) if len(whole) == 1 else dict(state)
 
 
 def in_single_precision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -230,16 +302,61 @@ def checkpoint_filter_fn(content: Mapping[str, Any], model: nn.Module) -> dict[s
 
 
 def grid_to_image(
-    rows: int, columns: int, kernel: int, stride: int, padding: int
+    halves: Mapping[int, tuple[int, int]], kernel: int, stride: int, padding: int
 ) -> tuple[int, int]:
-    """The image size, a multiple of the stride, whose stem output has the given grid.
+    """The image size, a multiple of the stride, whose stages have the given half spectra.
 
-    ``columns`` are those of the half spectrum; the square grid is taken where it fits.
+    K columns of a half spectrum belong to 2K - 2 tokens and to 2K - 1 alike. The other stages
+    often tell which, as each has half the tokens of the one before, rounded up; where all of them
+    leave it open, the filters are the same for both. The square grid is taken where it fits, then
+    the even one.
+
+    Args:
+        halves: rows and columns of the half spectrum by stage, from 0, of the stages with filters.
+        kernel: side of the stem's kernel in pixels.
+        stride: of the stem, in pixels.
+        padding: of the stem, in pixels.
+
+    Example: the last stage of (32, 36) has 1 x 2 tokens, that of (32, 32) one.
+        >>> grid_to_image({0: (8, 5), 1: (4, 3), 2: (2, 2), 3: (1, 2)}, 7, 4, 2)
+        (32, 36)
+        >>> grid_to_image({0: (8, 5), 1: (4, 3), 2: (2, 2), 3: (1, 1)}, 7, 4, 2)
+        (32, 32)
     """
-    width = rows if rows // 2 + 1 == columns else 2 * columns - 2 or 1
+    first = min(halves)
+    known = halves[first]
+    rows = _tokens_before(known[0], first)
+    columns = [n for last in _widths(known[1]) for n in _tokens_before(last, first)]
+    rows = [n for n in rows if all(_tokens_after(n, i) == half[0] for i, half in halves.items())]
+    fitting = [
+        n
+        for n in columns
+        if all(_tokens_after(n, i) // 2 + 1 == half[1] for i, half in halves.items())
+    ]
+    # Filters that no image fits were resized by hand: the first of them counts.
+    rows, columns = rows or _tokens_before(known[0], first), fitting or columns
+    grid = next(((n, n) for n in rows if n in columns), (rows[0], columns[0]))
     sizes = []
-    for tokens in (rows, width):
+    for tokens in grid:
         size = tokens * stride
         assert conv_output_size(size, kernel, stride, padding) == tokens
         sizes.append(size)
     return sizes[0], sizes[1]
+
+
+def _widths(columns: int) -> list[int]:
+    """Tokens a side whose half spectrum has so many columns, the even number first."""
+    return [n for n in (2 * columns - 2, 2 * columns - 1) if n > 0]
+
+
+def _tokens_after(tokens: int, stages: int) -> int:
+    """Tokens a side that are left of so many after a number of stages' downsampling."""
+    for _ in range(stages):
+        tokens = conv_output_size(tokens, 3, 2, 1)
+    return tokens
+
+
+def _tokens_before(tokens: int, stages: int) -> list[int]:
+    """Tokens a side of the first stage that leave so many after others, the most first."""
+    most = tokens * 2**stages
+    return [n for n in range(most, 0, -1) if _tokens_after(n, stages) == tokens]

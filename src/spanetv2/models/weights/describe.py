@@ -93,12 +93,16 @@ def describe(state: Mapping[str, Tensor]) -> Description:
         inside = {k.removeprefix(base): v for k, v in state.items() if k.startswith(base)}
         return _mixer(inside)
 
-    theta = state.get("stages.0.blocks.0.token_mixer.spectral.theta")
     kernel = stem.shape[-1]
     stride, padding = _STRIDES[kernel]
     image = (224, 224)
-    if theta is not None and theta.ndim == 3:
-        image = grid_to_image(theta.shape[1], theta.shape[2], kernel, stride, padding)
+    halves = {}
+    for stage in range(len(depths)):
+        theta = state.get(f"stages.{stage}.blocks.0.token_mixer.spectral.theta")
+        if theta is not None and theta.ndim == 3:
+            halves[stage] = (theta.shape[1], theta.shape[2])
+    if halves:
+        image = grid_to_image(halves, kernel, stride, padding)
     classifier = state.get("head.fc.fc2.weight")
     stages = range(len(depths))
     return Description(

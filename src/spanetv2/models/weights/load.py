@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from spanetv2.errors import UserError
 from spanetv2.models.backbone import SPANetV2
-from spanetv2.models.weights.compare import compare_states
-from spanetv2.models.weights.convert import resize_filters, to_native
+from spanetv2.models.weights.compare import classifier_prefixes, compare_states
+from spanetv2.models.weights.convert import averaged_part, fit_prefix, resize_filters, to_native
 from spanetv2.models.weights.describe import describe
 from spanetv2.models.weights.read import CheckpointSource, read_checkpoint
 
@@ -144,9 +144,11 @@ def load_weights(
         UserError: unreadable file, other variant, other head order or gate, missing or unexpected
             weights; the message names the first differences.
     """
+    averaged = None
     if isinstance(source, Mapping):
         where, state = "state dict", dict(source)
         if isinstance(model, SPANetV2):
+            averaged = averaged_part(source)
             state = to_native(source)
     else:
         checkpoint = read_checkpoint(source)
@@ -157,10 +159,15 @@ def load_weights(
                 f"(first name: {next(iter(state))}), expected a SPANetV2"
             )
     expected = model.state_dict()
+    if not isinstance(model, SPANetV2):
+        heads = classifier_prefixes(model)
+        state = fit_prefix(state, [name for name in expected if not name.startswith(heads)])
     if not any(name.endswith("spectral.alpha") for name in state):
         # A slope of 1 is the plain sigmoid: such weights fit a scaled gate as they are.
         state |= {k: torch.ones(1) for k in expected if k.endswith("spectral.alpha")}
     report = LoadReport()
+    if averaged is not None:
+        report.messages.append(f"the averaged weights ({averaged}) are taken, as timm does")
     if gate == "sigmoid":
         slopes = [name for name in state if name.endswith("spectral.alpha")]
         if slopes:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import os
 import pickle
 import struct
@@ -17,6 +18,7 @@ from torch import Tensor
 from spanetv2.errors import UserError
 from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights.convert import (
+    averaged_part,
     in_single_precision,
     is_native,
     is_spanetv2,
@@ -24,9 +26,11 @@ from spanetv2.models.weights.convert import (
     to_native,
 )
 from spanetv2.models.weights.record import DEFAULT_TASK, METADATA_KEY, record_of
-from spanetv2.models.weights.shipped import find_shipped
+from spanetv2.models.weights.shipped import find_shipped, shipped_with
 
 __all__ = ["RUN_WEIGHTS", "Checkpoint", "CheckpointSource", "read_checkpoint"]
+
+_logger = logging.getLogger("spanetv2")
 
 # What PyTorch's reader raises on bytes that are not, or no longer, a checkpoint.
 _DAMAGED = (
@@ -152,6 +156,8 @@ def read_checkpoint(source: CheckpointSource) -> Checkpoint:
         state = strip_wrapping(content, _TRAINING_PREFIXES if of_task else None)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+    if (averaged := averaged_part(content)) is not None:
+        _logger.warning("%s: the averaged weights (%s) are taken, as timm does", path, averaged)
     state = in_single_precision(state)
     if of_task:
         return Checkpoint(path=path, state_dict=state, source="spanetv2", **recorded)
@@ -166,4 +172,8 @@ def read_checkpoint(source: CheckpointSource) -> Checkpoint:
             state = to_native(state)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
+    silent = source == "spanetv2" and not recorded.get("preprocessing")
+    if silent and (shipped := shipped_with(state)) is not None:
+        for key in ("classes", "preprocessing"):
+            recorded[key] = recorded.get(key) or shipped.record[key]
     return Checkpoint(path=path, state_dict=state, source=source, **recorded)

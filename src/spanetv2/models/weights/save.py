@@ -12,6 +12,7 @@ from spanetv2.errors import UserError
 from spanetv2.files import atomic_path
 from spanetv2.models.backbone import SPANetV2
 from spanetv2.models.variants import VARIANTS
+from spanetv2.models.weights.images import own_record
 from spanetv2.models.weights.record import METADATA_KEY
 
 __all__ = ["model_record", "save_state_dict", "save_weights"]
@@ -50,6 +51,8 @@ def model_record(model: nn.Module) -> dict[str, Any]:
     else:
         made_with = getattr(model, "_model_args", {})
         kwargs = {k: v for k, v in made_with.items() if isinstance(v, int | float | str | bool)}
+        if isinstance(side := made_with.get("img_size"), list | tuple):
+            kwargs["img_size"] = list(side)
         kwargs |= {"num_classes": model.num_classes}
         if hasattr(model, "in_chans"):
             kwargs["in_chans"] = model.in_chans
@@ -81,6 +84,8 @@ def save_weights(
         path: the file, ending in ``.safetensors``.
         classes: class names by index.
         preprocessing: input_size, mean, std, interpolation, crop_pct, crop_mode (timm's names).
+            None records what the model carries: that of the weights in the package, or of the file,
+            that it came from.
         extra: further facts to record; must be JSON.
 
     Raises:
@@ -95,8 +100,9 @@ def save_weights(
                 f"{record['model_kwargs']['num_classes']} as the model has"
             )
         record["classes"] = list(classes)
-    if preprocessing is not None:
-        record["preprocessing"] = dict(preprocessing)
+    known = own_record(model) if preprocessing is None else dict(preprocessing)
+    if known is not None:
+        record["preprocessing"] = known
     if extra is not None:
         record["extra"] = dict(extra)
     save_state_dict(model.state_dict(), path, record)

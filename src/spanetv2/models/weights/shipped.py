@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from safetensors import SafetensorError
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from spanetv2.errors import UserError
 from spanetv2.models.variants import PREFIX, VARIANTS
 from spanetv2.models.weights.record import DEFAULT_TASK, read_record
 
-__all__ = ["ShippedWeights", "find_shipped", "shipped_weights"]
+__all__ = ["ShippedWeights", "find_shipped", "shipped_weights", "shipped_with"]
 
 _FOLDER = Path(__file__).resolve().parents[2] / "weights"
 # What follows the last dot of a file of weights; no tag has these names.
@@ -105,3 +107,27 @@ def find_shipped(name: str | os.PathLike[str]) -> ShippedWeights | None:
             f"got {text}, expected a file or weights in the package: {', '.join(shipped_weights())}"
         )
     return found
+
+
+def shipped_with(state: Mapping[str, Tensor]) -> ShippedWeights | None:
+    """The classifier in the package that has exactly these weights: its record is theirs too.
+
+    Files are compared by their headers first, so that other networks cost nothing.
+
+    Args:
+        state: name -> tensor, on the CPU, with this package's names.
+    """
+    shapes = {name: list(value.shape) for name, value in state.items()}
+    for weights in shipped_weights().values():
+        if weights.task != DEFAULT_TASK:
+            continue
+        with safe_open(weights.path, framework="pt", device="cpu") as file:
+            names = list(file.keys())
+            if len(names) != len(shapes) or any(
+                name not in shapes or file.get_slice(name).get_shape() != shapes[name]
+                for name in names
+            ):
+                continue
+            if all(torch.equal(file.get_tensor(n).to(state[n].dtype), state[n]) for n in names):
+                return weights
+    return None

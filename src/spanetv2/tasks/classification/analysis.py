@@ -22,7 +22,7 @@ from spanetv2.models.weights.read import Checkpoint
 from spanetv2.tasks.classification.data.source import ImageSource
 from spanetv2.tasks.classification.data.sources import DatasetSpec, open_dataset
 
-__all__ = ["AnalysisImages", "analysis_input", "load_classifier", "read_images"]
+__all__ = ["AnalysisImages", "analysis_input", "load_network", "read_images"]
 
 _DATASETS = ("folder", "digits", "fashion_mnist")
 
@@ -105,15 +105,16 @@ def analysis_input(
         pretrained: fetch timm's weights for a model given by name.
 
     Raises:
-        UserError: no such model, weights that cannot be fetched, or no classifier.
+        UserError: no such model, or weights that cannot be fetched. A network without a classifier
+            has spectra and no accuracy.
     """
-    network, names, preprocessing = load_classifier(model, device=device, pretrained=pretrained)
+    network, names, preprocessing = load_network(model, device=device, pretrained=pretrained)
     transform = eval_transform(preprocessing)
     outputs = cast(int, getattr(network, "num_classes", 0))
-    if outputs < 1:
-        raise UserError(f"got {title}, which has no classifier; expected a classification model")
     targets, reason = None, ModelInput.no_labels
-    if images.labels is not None:
+    if outputs < 1:
+        names, reason = None, "the network has no classifier"
+    elif images.labels is not None:
         try:
             names, mapping = match_classes(images.classes, names, outputs)
             targets = torch.tensor([mapping[label] for label in images.labels])
@@ -127,14 +128,14 @@ def analysis_input(
         std=preprocessing.std,
         targets=targets,
         no_labels=reason,
-        classes=class_titles(model_classes(names, outputs)),
+        classes=class_titles(model_classes(names, outputs)) if outputs else None,
         cue_images=cues,
         load=lambda path: transform(read_image(path)),
         class_names=names,
     )
 
 
-def load_classifier(
+def load_network(
     model: str | Checkpoint, *, device: torch.device, pretrained: bool
 ) -> tuple[nn.Module, list[str] | None, Preprocessing]:
     """A network in evaluation mode, its class names and how its images are made.
@@ -148,10 +149,11 @@ def load_classifier(
         UserError: no such model, or weights that cannot be fetched.
     """
     from spanetv2.models import create_model, load_model
+    from spanetv2.models.weights.images import image_preprocessing
 
     if isinstance(model, Checkpoint):
         network, record = load_model(model, device=device)
-        return network, record.classes, Preprocessing.of_checkpoint(network, record.preprocessing)
+        return network, record.classes, image_preprocessing(network, record)
     name = resolve_name(model)
     if pretrained:
         from timm.models import get_pretrained_cfg

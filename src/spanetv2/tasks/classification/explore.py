@@ -16,7 +16,7 @@ from spanetv2.explore.shipped import fashion_samples
 from spanetv2.explore.subject import ExploreSubject, Sample
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.models.weights.shipped import shipped_weights
-from spanetv2.tasks.classification.analysis import AnalysisImages, load_classifier
+from spanetv2.tasks.classification.analysis import AnalysisImages, load_network
 from spanetv2.tasks.classification.data.arrays import FASHION_MNIST_CLASSES
 from spanetv2.tasks.classification.data.source import ImageSource
 from spanetv2.tasks.classification.data.sources import DatasetSpec, open_dataset
@@ -49,7 +49,7 @@ def explore_subject(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
-        network, names, preprocessing = load_classifier(
+        network, names, preprocessing = load_network(
             model, device=torch.device("cpu"), pretrained=pretrained
         )
     outputs = getattr(network, "num_classes", 0)
@@ -69,18 +69,19 @@ def explore_subject(
 
 def _python(model: str | Checkpoint, pretrained: bool) -> str:
     """Lines that define ``model`` and ``preprocessing``."""
-    head = "from spanetv2.data.preprocessing import Preprocessing\n"
     if isinstance(model, Checkpoint):
         shipped = {weights.path: name for name, weights in shipped_weights().items()}
         name = shipped.get(Path(model.path), str(model.path))
         return (
-            f"{head}from spanetv2.models import load_model\n\n"
+            "from spanetv2.models import load_model\n"
+            "from spanetv2.models.weights.images import image_preprocessing\n\n"
             f"model, checkpoint = load_model({name!r})\n"
-            "preprocessing = Preprocessing.of_checkpoint(model, checkpoint.preprocessing)"
+            "preprocessing = image_preprocessing(model, checkpoint)"
         )
     seed = "" if pretrained else f"torch.manual_seed({_SEED})  # the weights are random\n"
     return (
-        f"{head}from spanetv2.models import create_model\n\n"
+        "from spanetv2.data.preprocessing import Preprocessing\n"
+        "from spanetv2.models import create_model\n\n"
         f"{seed}model = create_model({model!r}, pretrained={pretrained}).eval()\n"
         "preprocessing = Preprocessing.of_model(model)"
     )

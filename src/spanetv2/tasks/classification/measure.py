@@ -2,12 +2,10 @@
 
 import dataclasses
 from pathlib import Path
-from typing import cast
 
 from spanetv2.data.classes import class_titles, match_classes, model_classes
-from spanetv2.data.preprocessing import Preprocessing, eval_transform
+from spanetv2.data.preprocessing import eval_transform
 from spanetv2.environment import describe_device
-from spanetv2.models import load_model
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.tasks.classification import evaluate as measuring
 from spanetv2.tasks.classification.data.loader import eval_loader
@@ -17,6 +15,7 @@ from spanetv2.tasks.classification.data.sources import (
     StreamSource,
     open_dataset,
 )
+from spanetv2.tasks.classification.weights import load_classifier
 from spanetv2.tasks.evaluation import Evaluation, EvaluationSettings
 
 __all__ = ["draw_confusions", "measure_checkpoint"]
@@ -32,15 +31,13 @@ def measure_checkpoint(
     Raises:
         UserError: no such data, or classes that the model does not know.
     """
-    model, checkpoint = load_model(checkpoint, device=settings.device)
-    preprocessing = Preprocessing.of_checkpoint(model, checkpoint.preprocessing)
+    model, outputs, preprocessing = load_classifier(checkpoint, device=settings.device)
     spec = DatasetSpec(
         name=settings.dataset or "folder",
         root=settings.data,
         split=settings.split or "val",
         **settings.options,
     )
-    outputs = cast(int, model.num_classes)
     source, names, mapping = _open(spec, checkpoint.classes, outputs)
     source.transform = eval_transform(preprocessing)
     loader = eval_loader(

@@ -1,6 +1,6 @@
 """Image classification: what the engine and the commands call of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -8,7 +8,7 @@ from torch import nn
 
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.guide import GUIDE
-from spanetv2.tasks.task import ExportSubject, Option, Task
+from spanetv2.tasks.task import ExportSubject, Option, SplitCheck, Task
 
 if TYPE_CHECKING:
     import torch
@@ -74,6 +74,10 @@ class ClassificationTask(Task):
             type=Path,
             help="draw the first 48 images with their classes into this PNG",
         ),
+    )
+
+    check_data_options = (
+        Option(name="workers", type=int, least=1, help="threads that read (default 2)"),
     )
 
     # training ------------------------------------------------------------------------------------
@@ -154,27 +158,38 @@ class ClassificationTask(Task):
         size = settings.batch_size or self.predict_batch_size
         return ClassificationPredictor(checkpoint, settings, batch_size=size)
 
+    def check_data(
+        self, data: Path, *, split: str | None = None, progress: bool = False, workers: int = 2
+    ) -> Iterator[SplitCheck]:
+        """Read every image of a folder of class folders, and count images per class.
+
+        Named are damaged files, files left out by their endings, the same file in both splits,
+        classes in one split only, and what training would stop at; the exit status is then 1.
+        """
+        from spanetv2.tasks.classification.data.check import check_splits
+
+        return check_splits(data, split=split, workers=workers, progress=progress)
+
     def export_subject(
         self, checkpoint: "Checkpoint", img_size: tuple[int, int] | None = None
     ) -> ExportSubject:
-        from spanetv2.data.preprocessing import Preprocessing
         from spanetv2.models import SPANetV2, load_model
+        from spanetv2.models.weights.images import image_preprocessing
 
         model, checkpoint = load_model(checkpoint)
         if not isinstance(model, SPANetV2):
             raise UserError(
                 f"got {checkpoint.path}, a {checkpoint.model_name}, expected a SPANetV2 to export"
             )
-        size = model.img_size if img_size is None else img_size
-        images = Preprocessing.of_checkpoint(model, checkpoint.preprocessing).to_dict()
+        images = image_preprocessing(model, checkpoint, size=img_size)
         return ExportSubject(
             model=model,
-            img_size=size,
+            img_size=images.input_size[1:],
             name=checkpoint.model_name or "spanetv2",
             description={
                 "model": checkpoint.model_name,
                 "classes": checkpoint.classes,
-                "preprocessing": {**images, "input_size": [model.in_chans, *size]},
+                "preprocessing": images.to_dict(),
             },
         )
 

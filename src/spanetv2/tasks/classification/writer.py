@@ -5,16 +5,16 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from spanetv2.data.classes import class_titles, model_classes
 from spanetv2.data.images import Failure, read_image
-from spanetv2.data.preprocessing import Preprocessing, eval_transform
+from spanetv2.data.preprocessing import eval_transform
 from spanetv2.files import json_rows
-from spanetv2.models import load_model
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.tasks.classification import predict as predicting
 from spanetv2.tasks.classification.predict import Prediction
+from spanetv2.tasks.classification.weights import load_classifier
 from spanetv2.tasks.prediction import Answer, PredictionSettings, PredictionWriter, Predictor
 from spanetv2.text import printable
 
@@ -36,9 +36,10 @@ class ClassificationPredictor(Predictor):
     def __init__(self, checkpoint: Checkpoint, settings: PredictionSettings, *, batch_size: int):
         self.settings = settings
         self.batch_size = batch_size
-        self.model, checkpoint = load_model(checkpoint, device=settings.device)
-        self.preprocessing = Preprocessing.of_checkpoint(self.model, checkpoint.preprocessing)
-        self.names = model_classes(checkpoint.classes, cast(int, self.model.num_classes))
+        self.model, outputs, self.preprocessing = load_classifier(
+            checkpoint, device=settings.device
+        )
+        self.names = model_classes(checkpoint.classes, outputs)
 
     def predict(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[Prediction | Failure]:
         return predicting.predict(

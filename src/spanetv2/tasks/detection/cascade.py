@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_loss
+from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss, maskrcnn_loss
 from torchvision.ops import (
     clip_boxes_to_image,
     generalized_box_iou_loss,
@@ -116,7 +116,13 @@ class CascadeRoIHeads(nn.Module):
             losses[f"stage{i}_box"] = weight * self._box_loss(stage, deltas, samples)
             if stage.has_mask():
                 losses[f"stage{i}_mask"] = weight * _mask_loss(
-                    stage, features, samples, image_shapes, targets
+                    stage,
+                    features,
+                    samples.boxes,
+                    samples.labels,
+                    samples.matched,
+                    image_shapes,
+                    targets,
                 )
             if i + 1 < len(self.stages):
                 proposals = samples.refined(logits, deltas, image_shapes)
@@ -212,7 +218,7 @@ def stage_heads(
         detections: boxes per image at most.
     """
     dx, dy, dw, dh = config.stds
-    return RoIHeads(
+    return ObjectHeads(
         pools[0],
         *box,
         fg_iou_thresh=config.iou,
@@ -227,6 +233,29 @@ def stage_heads(
         mask_head=mask[0] if mask else None,
         mask_predictor=mask[1] if mask else None,
     )
+
+
+class ObjectHeads(RoIHeads):
+    """torchvision's RoI heads; objects without a mask teach them class and box alone."""
+
+    def forward(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        image_shapes: list[tuple[int, int]],
+        targets: list[dict[str, Tensor]] | None = None,
+    ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
+        mixed = targets is not None and any("has_mask" in target for target in targets)
+        if not (self.training and self.has_mask() and mixed):
+            return super().forward(features, proposals, image_shapes, targets)
+        assert targets is not None
+        boxes, matched, labels, deltas = self.select_training_samples(proposals, targets)
+        class_loss, box_loss = fastrcnn_loss(
+            *_boxes(self, features, boxes, image_shapes), labels, deltas
+        )
+        mask_loss = _mask_loss(self, features, boxes, labels, matched, image_shapes, targets)
+        losses = {"loss_classifier": class_loss, "loss_box_reg": box_loss, "loss_mask": mask_loss}
+        return [], losses
 
 
 class _Samples:
@@ -310,13 +339,20 @@ def _moved(
 def _mask_loss(
     stage: RoIHeads,
     features: dict[str, Tensor],
-    samples: _Samples,
+    sampled: list[Tensor],
+    labels: list[Tensor],
+    sampled_matched: list[Tensor],
     image_shapes: list[tuple[int, int]],
     targets: list[dict[str, Tensor]],
 ) -> Tensor:
-    objects = [torch.where(labels > 0)[0] for labels in samples.labels]
-    boxes = [b[i] for b, i in zip(samples.boxes, objects, strict=True)]
-    matched = [m[i] for m, i in zip(samples.matched, objects, strict=True)]
+    """Of the sampled boxes that are objects with a mask."""
+    objects = [torch.where(k > 0)[0] for k in labels]
+    objects = [
+        i[target["has_mask"][m[i]]] if "has_mask" in target else i
+        for i, m, target in zip(objects, sampled_matched, targets, strict=True)
+    ]
+    boxes = [b[i] for b, i in zip(sampled, objects, strict=True)]
+    matched = [m[i] for m, i in zip(sampled_matched, objects, strict=True)]
     pooled = _module(stage.mask_roi_pool)(features, boxes, image_shapes)
     logits = _module(stage.mask_predictor)(_module(stage.mask_head)(pooled))
     return maskrcnn_loss(

@@ -128,7 +128,7 @@ def evaluate(
         UserError: no image could be read, or an output is not finite.
         ImageError: an image cannot be read and the loader does not skip it.
     """
-    meter = DetectionMeter(len(classes), masks=detector.options.masks)
+    meter = DetectionMeter(len(classes), masks=bool(detector.options.masks))
 
     def measure(batch: tuple[Sequence[torch.Tensor], Sequence[dict[str, torch.Tensor]]]) -> int:
         images, targets = batch

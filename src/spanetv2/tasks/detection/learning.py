@@ -1,5 +1,6 @@
 """The training step of a detector."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -45,14 +46,15 @@ class Detection(TaskModule):
         self.meter: DetectionMeter | None = None
 
     def describe(self) -> str:
-        return f"{self.config.detector.system} on {super().describe()}, {self.num_classes} classes"
+        system = self.config.detector.system_name
+        return f"{system} on {super().describe()}, {self.num_classes} classes"
 
     def training_step(self, batch: DetectionBatch, batch_idx: int) -> Tensor:
         losses: dict[str, Tensor] = self.net(batch.images, batch.targets)
         return torch.stack([loss.float() for loss in losses.values()]).sum()
 
     def begin_validation(self) -> None:
-        self.meter = DetectionMeter(self.num_classes, masks=self.config.detector.masks)
+        self.meter = DetectionMeter(self.num_classes, masks=bool(self.config.detector.masks))
 
     def validation_step(self, batch: DetectionBatch, batch_idx: int) -> None:
         assert self.meter is not None
@@ -75,6 +77,8 @@ def make_module(config: RunConfig, data: DetectionData) -> Detection:
     Raises:
         UserError: no such model, or weights that do not fit.
     """
+    # What the data decided: whether there are masks.
+    config = dataclasses.replace(config, detector=data.detector)
     net = build_detector(config, len(data.classes))
     identity = detector_record(net, classes=data.classes, category_ids=data.train.category_ids)
     decay = config.optimizer.layer_decay

@@ -18,6 +18,8 @@ from spanetv2.models.weights.read import Checkpoint
 from spanetv2.tasks.detection.data.batch import collate
 from spanetv2.tasks.detection.data.coco import CocoDetection
 from spanetv2.tasks.detection.data.layout import find_coco
+from spanetv2.tasks.detection.data.reading import Reading, reading_of
+from spanetv2.tasks.detection.data.record import Categories, read_record, references
 from spanetv2.tasks.detection.evaluate import evaluate, figures, match_classes
 from spanetv2.tasks.detection.masks import decode_mask
 from spanetv2.tasks.detection.picture import draw_objects, sheet
@@ -70,7 +72,14 @@ def measure_checkpoint(
         )
     detector, checkpoint = load_detector(checkpoint, device=settings.device)
     names = checkpoint.classes or []
-    source = open_coco(settings.data, settings.split, classes=names)
+    source = open_coco(
+        settings.data,
+        settings.split,
+        classes=names,
+        reading=reading_of(
+            settings.options, masks=bool(detector.options.masks), white=detector.options.white
+        ),
+    )
     loader = eval_batches(
         source,
         batch_size=batch_size,
@@ -84,7 +93,7 @@ def measure_checkpoint(
 
     def keep(image: Any, target: Any, detected: Any) -> None:
         if settings.keep_details:
-            image_id = int(target["image_id"])
+            image_id = source.own_image_id(int(target["image_id"]))
             detections.extend(coco_results(detected, image_id, source.category_ids))
         if settings.keep_picture and len(pairs) < _SHEET:
             pairs.append(_pair(image, target, detected, names))
@@ -100,7 +109,7 @@ def measure_checkpoint(
     about = {
         "checkpoint": str(checkpoint.path),
         "model": checkpoint.model_name,
-        "system": detector.options.system,
+        "system": detector.options.system_name,
         "annotations": str(source.annotations),
         "min_size": detector.options.min_size,
         "max_size": detector.options.max_size,
@@ -113,11 +122,20 @@ def measure_checkpoint(
         about=about,
         draw=(lambda path: _draw(pairs, path)) if pairs else None,
         detections=detections if settings.keep_details else None,
+        notes=tuple(source.notes),
     )
 
 
-def open_coco(data: str | None, split: str | None, *, classes: list[str]) -> CocoDetection:
+def open_coco(
+    data: str | None, split: str | None, *, classes: list[str], reading: Reading | None = None
+) -> CocoDetection:
     """Open data to evaluate on, labelled by the classes of a detector.
+
+    Args:
+        data: folder, or annotation file.
+        split: part of the data, or the folder of the images.
+        classes: of the detector.
+        reading: what the user says about the data.
 
     Raises:
         UserError: no data, or classes that the detector does not know.
@@ -128,8 +146,10 @@ def open_coco(data: str | None, split: str | None, *, classes: list[str]) -> Coc
         annotations, images = Path(data), Path(split) if split else Path(data).parent
     else:
         annotations, images = find_coco(data, split or "val")
-    match_classes(CocoDetection(annotations, images).classes, classes)
-    return CocoDetection(annotations, images, classes=classes)
+    record = read_record(annotations)
+    used = set(references(record["annotations"], "category_id"))
+    match_classes(Categories(record["categories"], used).names(), classes)
+    return CocoDetection(annotations, images, classes=classes, reading=reading)
 
 
 def _pair(image: Any, target: Any, detected: Any, names: list[str]) -> list[Any]:
@@ -141,7 +161,9 @@ def _pair(image: Any, target: Any, detected: Any, names: list[str]) -> list[Any]
         chosen = [decode_mask(detected.masks[i]) for i in torch.where(good)[0].tolist()]
         masks = torch.from_numpy(np.stack(chosen))
     return [
-        draw_objects(pixels, target["boxes"], target["labels"], names, pixels_NHW=target["masks"]),
+        draw_objects(
+            pixels, target["boxes"], target["labels"], names, pixels_NHW=target.get("masks")
+        ),
         draw_objects(
             pixels,
             detected.boxes[good],

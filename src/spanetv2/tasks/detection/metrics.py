@@ -100,7 +100,12 @@ class Annotated(NamedTuple):
     crowd: Tensor
     area: Tensor
     masks: list[RunLengths] | None
+    masked: Tensor
+    """which of them have a mask; those of the others are the places of detections to ignore"""
 
+
+_MARGIN = 0.25
+"""Shares of a box's sides by which a detection's mask may reach over it and still be ignored."""
 
 _NUMBERS = {
     "ap": "map",
@@ -123,7 +128,8 @@ class DetectionMeter:
 
     Args:
         num_classes: classes; labels are 1 to this.
-        masks: measure masks, too.
+        masks: measure masks, too: of the objects that have one. An object without is to the figures
+            of masks what a crowd is: detections at its box count neither way.
     """
 
     def __init__(self, num_classes: int, *, masks: bool = True):
@@ -144,7 +150,8 @@ class DetectionMeter:
         Args:
             results: what ``Detector.detect`` gave for them.
             targets: ``boxes`` (N, 4) as (x1, y1, x2, y2), ``labels`` (N,), and, where there are
-                any, ``masks`` (N, H, W), ``iscrowd`` (N,) and ``area`` (N,) in square pixels.
+                any, ``masks`` (N, H, W), ``has_mask`` (N,), ``iscrowd`` (N,) and ``area`` (N,) in
+                square pixels.
             sizes: rows and columns of the images.
 
         Returns:
@@ -160,7 +167,7 @@ class DetectionMeter:
                 encode_masks(result["masks"], boxes, size) if self.masks else None,
             )
             self.found.append(found)
-            self.true.append(_objects(target, masks=self.masks))
+            self.true.append(_objects(target, size, masks=self.masks))
             added.append(found)
         return added
 
@@ -197,7 +204,7 @@ class DetectionMeter:
             objects=sum(objects),
             detections=sum(len(found.labels) for found in self.found),
             box=_precision(values, "bbox_"),
-            mask=_precision(values, "segm_") if self.masks else None,
+            mask=_precision(values, "segm_") if "segm_map" in values else None,
             per_class=[
                 ClassPrecision(
                     objects=objects[label],
@@ -211,8 +218,24 @@ class DetectionMeter:
         )
 
     def _values(self) -> dict[str, Tensor]:
+        if not self.masks:
+            return self._boxes()
+        if all(bool(true.masked.all()) for true in self.true):
+            return self._measure(self.true, ("bbox", "segm"))
+        values = self._boxes()
+        if any(bool((true.masked & (true.crowd == 0)).any()) for true in self.true):
+            ignoring = [t._replace(crowd=t.crowd | (~t.masked).long()) for t in self.true]
+            both = self._measure(ignoring, ("bbox", "segm"))
+            values |= {name: value for name, value in both.items() if name.startswith("segm_")}
+        return values
+
+    def _boxes(self) -> dict[str, Tensor]:
+        values = self._measure(self.true, ("bbox",))
+        return {k if k == "classes" else f"bbox_{k}": v for k, v in values.items()}
+
+    def _measure(self, true: Sequence[Annotated], kinds: tuple[str, ...]) -> dict[str, Tensor]:
         metric = _run_length_metric()(
-            iou_type=("bbox", "segm") if self.masks else ("bbox",),
+            iou_type=kinds,
             # COCO's own, in float64; the defaults are rounded to float32 and move ties
             iou_thresholds=np.linspace(0.5, 0.95, 10).tolist(),
             rec_thresholds=np.linspace(0.0, 1.0, 101).tolist(),
@@ -220,11 +243,8 @@ class DetectionMeter:
             backend="faster_coco_eval",
             sync_on_compute=False,  # ``gather`` has joined what the processes hold
         )
-        metric.update(self.found, self.true)
-        values = metric.compute()
-        if not self.masks:
-            values = {k if k == "classes" else f"bbox_{k}": v for k, v in values.items()}
-        return values
+        metric.update(self.found, true)
+        return metric.compute()
 
 
 @functools.cache
@@ -252,19 +272,38 @@ def _run_length_metric() -> Any:
     return RunLengthPrecision
 
 
-def _objects(target: dict[str, Tensor], *, masks: bool) -> Annotated:
+def _objects(target: dict[str, Tensor], size: tuple[int, int], *, masks: bool) -> Annotated:
     boxes, labels = target["boxes"].float().cpu(), target["labels"].cpu()
     pixels = target.get("masks")
-    if masks and pixels is None:
-        raise UserError("got objects without masks, expected some: the detector predicts masks")
+    masked = torch.full_like(labels, pixels is not None, dtype=torch.bool)
+    if pixels is not None and "has_mask" in target:
+        masked = target["has_mask"].cpu()
     sides = boxes[:, 2:] - boxes[:, :2]
     return Annotated(
         boxes,
         labels,
         target.get("iscrowd", torch.zeros_like(labels)).long().cpu(),
         target.get("area", sides.prod(dim=1)).float().cpu(),
-        encode_pixels(pixels) if masks and pixels is not None else None,
+        _codes(boxes, pixels, masked, size) if masks else None,
+        masked,
     )
+
+
+def _codes(
+    boxes: Tensor, pixels: Tensor | None, masked: Tensor, size: tuple[int, int]
+) -> list[RunLengths]:
+    """Masks as run lengths; those of objects without one are their boxes, with a margin."""
+    if pixels is None:
+        pixels = torch.zeros(len(boxes), *size, dtype=torch.uint8)
+    if not bool(masked.all()):
+        pixels = pixels.clone()
+        for i in torch.where(~masked)[0].tolist():
+            left, top, right, bottom = boxes[i].tolist()
+            across, down = _MARGIN * (right - left), _MARGIN * (bottom - top)
+            rows = slice(max(0, round(top - down)), max(0, round(bottom + down)))
+            columns = slice(max(0, round(left - across)), max(0, round(right + across)))
+            pixels[i, rows, columns] = 1
+    return encode_pixels(pixels)
 
 
 def _tuples(masks: list[RunLengths] | None) -> Any:

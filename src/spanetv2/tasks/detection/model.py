@@ -79,6 +79,7 @@ class Detector(nn.Module):
         super().__init__()
         if num_classes < 1:
             raise UserError(f"got num_classes={num_classes}, expected at least 1")
+        options = options.decided()
         self.num_classes = num_classes
         self.options = options
         self.transform = Batcher(
@@ -104,7 +105,8 @@ class Detector(nn.Module):
             images: (3, H, W) each, values 0 to 1, of any sizes; or one batch (B, 3, H, W).
             targets: in training, one dict per image: ``boxes`` (N, 4) as (x1, y1, x2, y2) in
                 pixels, ``labels`` (N,) from 1, ``masks`` (N, H, W) of 0 and 1 if the detector
-                predicts masks, and ``iscrowd`` (N,) if there are crowds, which are left out.
+                predicts masks, ``has_mask`` (N,) if not all objects have one, and ``iscrowd`` (N,)
+                if there are crowds, which are left out.
 
         Returns:
             In training name -> loss, to be added up. Otherwise one dict per image, best first:
@@ -154,7 +156,7 @@ class Detector(nn.Module):
             count = "none" if targets is None else len(targets)
             raise UserError(f"got targets for {count} of {len(images)} images, expected one each")
         usable = [
-            _check_target(target, image, self.num_classes, self.options.masks)
+            _check_target(target, image, self.num_classes, bool(self.options.masks))
             for target, image in zip(targets, images, strict=True)
         ]
         batch, usable = self.transform(list(images), usable)
@@ -216,7 +218,7 @@ def _check_target(
     if masks and "masks" not in target:
         raise UserError(
             "got objects without masks, expected some: annotations that have none need "
-            "a detector with masks=False"
+            "a detector with masks=False, or has_mask"
         )
     if "iscrowd" in target:
         single = target["iscrowd"] == 0
@@ -234,6 +236,8 @@ def _check_target(
     usable = {"boxes": boxes.float(), "labels": labels}
     if masks:
         usable["masks"] = target["masks"][single]
+        if "has_mask" in target:
+            usable["has_mask"] = target["has_mask"][single]
         if usable["masks"].shape[1:] != image.shape[-2:]:
             raise UserError(
                 f"got masks of {tuple(usable['masks'].shape[1:])} pixels for an image of "

@@ -16,6 +16,8 @@ __all__ = ["SYSTEMS", "CascadeStage", "DetectorOptions"]
 
 SYSTEMS = ("mask_rcnn", "cascade_mask_rcnn")
 
+_WITHOUT_MASKS = {"mask_rcnn": "faster_rcnn", "cascade_mask_rcnn": "cascade_rcnn"}
+
 
 def _check(condition: bool, name: str, value: object, expected: str) -> None:
     if not condition:
@@ -54,7 +56,8 @@ class DetectorOptions:
 
     Args:
         system: mask_rcnn or cascade_mask_rcnn.
-        masks: predict masks; without, the detector learns from boxes alone.
+        masks: whether masks are predicted: yes, no (the detector learns from boxes alone: Faster
+            R-CNN and Cascade R-CNN), or auto: where an object of the training data has one.
         fpn_channels: channels of the feature pyramid.
         box_channels: units of the box head's linear layers (two in Mask R-CNN, one in the cascade).
         box_convs: 3x3 convolutions of the cascade's box heads.
@@ -88,12 +91,14 @@ class DetectorOptions:
         detections: boxes per image at most.
         min_size: in test, images are resized so that their short side has this length ...
         max_size: ... and their long side is no longer than this.
+        white: value of white in grey images of more than 8 bits; null is the smallest of 255, 1023,
+            4095, 16383 and 65535 that holds the training images.
         mean: of the three colours, 0 to 1.
         std: of the three colours.
     """
 
     system: Literal["mask_rcnn", "cascade_mask_rcnn"] = "mask_rcnn"
-    masks: bool = True
+    masks: bool | Literal["auto", "yes", "no"] = "auto"
     fpn_channels: int = 256
     box_channels: int = 1024
     box_convs: int = 4
@@ -129,6 +134,7 @@ class DetectorOptions:
     detections: int = 100
     min_size: int = 800
     max_size: int = 1333
+    white: int | None = None
     mean: tuple[float, float, float] = IMAGENET_DEFAULT_MEAN
     std: tuple[float, float, float] = IMAGENET_DEFAULT_STD
 
@@ -137,6 +143,7 @@ class DetectorOptions:
             if isinstance(getattr(self, field.name), list):
                 object.__setattr__(self, field.name, tuple(getattr(self, field.name)))
         object.__setattr__(self, "cascade_stds", tuple(map(tuple, self.cascade_stds)))
+        object.__setattr__(self, "masks", {"yes": True, "no": False}.get(self.masks, self.masks))  # pyright: ignore
         for name, allowed in (
             ("system", SYSTEMS),
             ("box_norm", ("batch", "group")),
@@ -145,6 +152,12 @@ class DetectorOptions:
         ):
             value = getattr(self, name)
             _check(value in allowed, name, value, f"one of {', '.join(allowed)}")
+        _check(
+            isinstance(self.masks, bool) or self.masks == "auto",
+            "masks",
+            self.masks,
+            "auto, yes or no",
+        )
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if isinstance(value, int) and not isinstance(value, bool):
@@ -167,6 +180,16 @@ class DetectorOptions:
         _check(min(self.std) > 0, "std", self.std, "positive numbers")
 
     @property
+    def system_name(self) -> str:
+        """The system, by the name that it has without masks where it predicts none."""
+        return self.system if self.masks else _WITHOUT_MASKS[self.system]
+
+    def decided(self, *, has_masks: bool = True) -> "DetectorOptions":
+        """The same with a decision about masks, for data that have some or none."""
+        masks = has_masks if self.masks == "auto" else self.masks
+        return dataclasses.replace(self, masks=masks)
+
+    @property
     def stages(self) -> list[CascadeStage]:
         """The stages of a cascade."""
         rows = zip(self.cascade_ious, self.cascade_stds, self.cascade_weights, strict=True)
@@ -174,4 +197,7 @@ class DetectorOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, from which ``DetectorOptions(**values)`` makes the same options."""
-        return dataclasses.asdict(self)
+        plain = dataclasses.asdict(self)
+        if self.white is None:  # as in files from before there was one, which means 65535
+            del plain["white"]
+        return plain

@@ -1,5 +1,6 @@
 """Finding objects in image files, however many and whatever size they have."""
 
+import functools
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -51,13 +52,18 @@ class Prediction:
         return Found(self.boxes, self.labels, self.scores, masks)
 
 
-def read_pixels(path: str) -> Tensor:
+def read_pixels(path: str, *, white: int | None = None, max_pixels: int | None = None) -> Tensor:
     """An image file as (3, H, W) uint8.
+
+    Args:
+        path: the file.
+        white: value of white in grey images of more than 8 bits; None is 65535.
+        max_pixels: most pixels of an image; None is Pillow's limit.
 
     Raises:
         ImageError: it cannot be read.
     """
-    image = read_image(path)
+    image = read_image(path, white=white, max_pixels=max_pixels)
     pixels_HWC = np.array(image if image.mode == "RGB" else image.convert("RGB"))
     return torch.from_numpy(pixels_HWC).permute(2, 0, 1).contiguous()
 
@@ -70,6 +76,7 @@ def predict(
     batch_size: int = 1,
     device: torch.device | str = "cpu",
     workers: int = 0,
+    max_pixels: int | None = None,
 ) -> Iterator[Prediction | Failure]:
     """Find objects in files, in the images of folders, and in what glob patterns match.
 
@@ -81,6 +88,7 @@ def predict(
         batch_size: images per forward pass; they may differ in size.
         device: where to compute.
         workers: processes that read images; 0 reads in this one.
+        max_pixels: most pixels of an image; None is Pillow's limit.
 
     Yields:
         One ``Prediction`` or ``Failure`` per file, in the order found.
@@ -94,7 +102,8 @@ def predict(
             "expected 0 to 1, at least 1 and at least 0"
         )
     detector = detector.to(device).eval()
-    for entries in path_batches(paths, read=read_pixels, batch_size=batch_size, workers=workers):
+    read = functools.partial(read_pixels, white=detector.options.white, max_pixels=max_pixels)
+    for entries in path_batches(paths, read=read, batch_size=batch_size, workers=workers):
         images = [entry[1] for entry in entries if not isinstance(entry, Failure)]
         results = iter(_detect(detector, images, device) if images else ())
         for entry in entries:

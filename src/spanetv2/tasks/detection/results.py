@@ -7,6 +7,7 @@ import numpy as np
 from torchvision.ops import box_convert
 
 from spanetv2.errors import UserError
+from spanetv2.tasks.detection.data.ids import OwnId
 from spanetv2.tasks.detection.metrics import Found
 
 __all__ = ["coco_results"]
@@ -14,8 +15,8 @@ __all__ = ["coco_results"]
 
 def coco_results(
     found: Found,
-    image_id: int,
-    category_ids: Sequence[int | None],
+    image_id: OwnId,
+    category_ids: Sequence[OwnId | None],
     **more: Any,
 ) -> list[dict[str, Any]]:
     """One image's detections.

@@ -1,5 +1,6 @@
 """Annotated images for a run."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,14 @@ from torch.utils.data import DataLoader
 
 from spanetv2.data.loader import eval_batches, train_batches
 from spanetv2.data.splits import validation_note
+from spanetv2.data.white import find_white
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.config import DataConfig, RunConfig
 from spanetv2.tasks.detection.data.batch import collate
 from spanetv2.tasks.detection.data.coco import CocoDetection
 from spanetv2.tasks.detection.data.layout import CocoFiles, find_coco
+from spanetv2.tasks.detection.data.reading import Reading
+from spanetv2.tasks.detection.data.record import some
 from spanetv2.tasks.detection.data.sampler import AspectRatioSampler
 from spanetv2.tasks.detection.data.transforms import TrainTransform
 from spanetv2.training.data import TrainingData
@@ -28,6 +32,7 @@ class DetectionData(TrainingData):
 
     Attributes:
         train: training images, with augmentation.
+        detector: options of the detector, with what the data decide of them.
         val: validation images as they are annotated, None trains without.
 
     Raises:
@@ -37,18 +42,42 @@ class DetectionData(TrainingData):
     def __init__(self, config: RunConfig, **options: Any):
         super().__init__(config=config.data, seed=config.seed, **options)
         own = config.data
+        reading = Reading(
+            orientation=own.orientation,
+            boxes=own.boxes,
+            empty_classes=own.empty_classes,
+            masks=config.detector.masks is not False,
+            max_pixels=own.max_pixels,
+        )
         self.train = CocoDetection(
             *_files(own, "train"),
             training=True,
             classes=own.classes,
             transform=TrainTransform(config.augmentation),
+            reading=reading,
         )
         self.classes = self.train.classes
+        self.detector = config.detector.decided(has_masks=self.train.has_masks)
+        if self.detector.masks and not self.train.has_masks:
+            raise UserError(
+                f"detector.masks is yes, but no object of {self.train.annotations} has a mask, "
+                "expected auto or no (boxes alone)"
+            )
+        if not self.detector.masks:
+            self.train.without_masks()
+        if self.detector.white is None:
+            white = find_white(self.train.deep, max_pixels=own.max_pixels)
+            self.detector = dataclasses.replace(self.detector, white=white)
+        self.train.with_white(self.detector.white)
+        reading = self.train.reading
         self.has_validation = own.val_split is not None or own.val_annotations is not None
         self.val: CocoDetection | None = None
         if self.has_validation:
             # A class without validation images keeps its number; one never trained is refused.
-            self.val = CocoDetection(*_files(own, "val"), classes=self.classes)
+            # Files are checked here, before the first update and not after an epoch.
+            self.val = CocoDetection(
+                *_files(own, "val"), classes=self.classes, reading=reading, strict=True
+            )
 
     def length(self) -> int:
         return len(self.train)
@@ -62,8 +91,15 @@ class DetectionData(TrainingData):
         named = self.config.val_split if self.config.val_annotations is None else None
         note = validation_note(named)
         text = f"{' and '.join(parts)} images{note}, {len(self.classes)} classes"
-        left = ", ".join(f"{count:,} {what}" for what, count in self.train.left_out.items())
-        return f"{text}; left out of training: {left}" if left else text
+        left = self.train.counts.left_out_text()
+        lines = [f"{text}; left out of training: {left}" if left else text]
+        if empty := [name for name in self.classes if not self.train.counts.objects[name]]:
+            lines.append(f"no object to train on of {len(empty)} classes: {some(empty)}")
+        if self.train.deep:
+            white = f"{len(self.train.deep):,} grey images of more than 8 bits"
+            lines.append(f"{white}: white is {self.detector.white} (detector.white)")
+        notes = [note for data in (self.train, self.val) if data is not None for note in data.notes]
+        return "\n  ".join([*lines, *notes])
 
     def make_train_loader(self, *, rank: int, world: int) -> DataLoader[Any]:
         sampler = AspectRatioSampler(

@@ -8,7 +8,7 @@ from torch import nn
 
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.guide import GUIDE
-from spanetv2.tasks.task import OUT, Option, SplitCheck, Task
+from spanetv2.tasks.task import MAX_PIXELS, OUT, Option, SplitCheck, Task
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +27,20 @@ if TYPE_CHECKING:
 __all__ = ["TASK", "DetectionTask"]
 
 
+ORIENTATION = Option(
+    name="orientation",
+    type=str,
+    help="where annotations of images with an EXIF orientation were drawn: auto, shown, stored or "
+    "percent (Label Studio)",
+)
+BOXES = Option(
+    name="boxes",
+    type=str,
+    help="the four numbers of a box: sizes (left, top, width, height) or "
+    "corners (left, top, right, bottom)",
+)
+
+
 class DetectionTask(Task):
     """Object detection and instance segmentation."""
 
@@ -43,11 +57,32 @@ class DetectionTask(Task):
     evaluate_help = "COCO's box and mask AP"
     predict_help = "writes pictures and results in COCO's format into a folder"
     datasets = "coco"
+    evaluate_options = (ORIENTATION, BOXES, MAX_PIXELS)
     predict_options = (
         OUT,
         Option(
             name="score", type=float, least=0, most=1, help="lowest score to report (default 0.5)"
         ),
+        MAX_PIXELS,
+    )
+    check_data_options = (
+        Option(name="annotations", type=Path, help="COCO annotation file, wherever it lies"),
+        Option(name="images", type=Path, help="folder of its images (default: where it lies)"),
+        ORIENTATION,
+        BOXES,
+        MAX_PIXELS,
+        Option(
+            name="empty_classes",
+            type=str,
+            flag="--empty-classes",
+            help="at a class of whose objects none can be trained on: stop (the default) or keep",
+        ),
+        Option(
+            name="pictures",
+            type=Path,
+            help="folder for pictures of images with an EXIF orientation (default: check-data)",
+        ),
+        Option(name="all", type=bool, flag="--all", help="list problems that are alike one by one"),
     )
 
     # training ------------------------------------------------------------------------------------
@@ -128,16 +163,41 @@ class DetectionTask(Task):
         return DetectionPredictor(checkpoint, settings, batch_size=size)
 
     def check_data(
-        self, data: Path, *, split: str | None = None, progress: bool = False
+        self,
+        data: Path | None,
+        *,
+        split: str | None = None,
+        progress: bool = False,
+        annotations: Path | None = None,
+        images: Path | None = None,
+        pictures: Path | None = None,
+        all: bool = False,
+        **options: Any,
     ) -> Iterator[SplitCheck]:
         """Read every image and annotation of a COCO data set.
 
-        Every problem is named with its file and annotation; the exit status is 1 if training would
-        stop at one.
+        Says what training does with each object, and why; the exit status is 1 if training would
+        stop.
         """
         from spanetv2.tasks.detection.data.check import check_splits
+        from spanetv2.tasks.detection.data.layout import CocoFiles
+        from spanetv2.tasks.detection.data.reading import reading_of
 
-        return check_splits(data, split=split, progress=progress)
+        if images is not None and annotations is None:
+            raise UserError("got --images without --annotations, expected both")
+        files = None
+        if annotations is not None:
+            files = CocoFiles(annotations, images or annotations.parent)
+        reading = reading_of(options)
+        return check_splits(
+            data,
+            files=files,
+            split=split,
+            reading=reading,
+            every=all,
+            pictures=pictures,
+            progress=progress,
+        )
 
     def describe_input(self, checkpoint: "Checkpoint") -> str:
         side = checkpoint.extra["detector"]["min_size"]

@@ -14,6 +14,7 @@ from spanetv2.models.weights import (
     save_state_dict,
 )
 from spanetv2.models.weights.compare import compare_states
+from spanetv2.tasks.detection.data.ids import OwnId
 from spanetv2.tasks.detection.model import Detector, create_detector
 from spanetv2.tasks.detection.options import DetectorOptions
 
@@ -26,7 +27,7 @@ def detector_record(
     model: Detector,
     *,
     classes: Sequence[str],
-    category_ids: Sequence[int | None] | None = None,
+    category_ids: Sequence[OwnId | None] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What a file tells about a detector, as JSON values.
@@ -136,14 +137,20 @@ def start_from(model: Detector, checkpoint: Checkpoint) -> list[str]:
         checkpoint: of a detector of the same kind.
 
     Returns:
-        Names of what depends on the classes and kept its values because their number differs.
+        Names of what kept its values: what depends on the classes where their number differs, and
+        mask heads where the other has none.
 
     Raises:
         UserError: it is another kind of detector; the model is left as it was.
     """
     expected = model.state_dict()
     state = dict(checkpoint.state_dict)
-    kept = [
+    if not model.options.masks:  # it learns from boxes alone
+        state = {name: value for name, value in state.items() if not _is_of_masks(name)}
+    kept = []
+    if not any(map(_is_of_masks, state)):
+        kept = [name for name in expected if _is_of_masks(name)]
+    kept += [
         name
         for name, value in expected.items()
         if name in state
@@ -159,3 +166,10 @@ def start_from(model: Detector, checkpoint: Checkpoint) -> list[str]:
         )
     model.load_state_dict(state)
     return kept
+
+
+def _is_of_masks(name: str) -> bool:
+    """Whether a tensor belongs to a mask head."""
+    return name.startswith("roi_heads.") and any(
+        part in ("mask_head", "mask_predictor") for part in name.split(".")
+    )

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from spanetv2.data.images import Failure
 from spanetv2.drawing import save_picture
 from spanetv2.files import UniqueNames, json_rows
 from spanetv2.models.weights.read import Checkpoint
+from spanetv2.tasks.detection.data.ids import OwnId
 from spanetv2.tasks.detection.picture import draw_objects
 from spanetv2.tasks.detection.predict import Prediction, predict
 from spanetv2.tasks.detection.results import coco_results
@@ -51,6 +52,7 @@ class DetectionPredictor(Predictor):
             batch_size=self.batch_size,
             device=self.settings.device,
             workers=self.settings.workers,
+            max_pixels=self.settings.options.get("max_pixels"),
         )
 
     @contextlib.contextmanager
@@ -78,7 +80,7 @@ class DetectionWriter(PredictionWriter):
         save: Callable[[Any], None],
         *,
         names: list[str],
-        category_ids: list[int],
+        category_ids: Sequence[OwnId],
     ):
         self.folder = folder
         self.save = save

@@ -10,6 +10,7 @@ from PIL import Image
 from spanetv2.data.loader import eval_batches
 from spanetv2.environment import describe_device
 from spanetv2.errors import UserError
+from spanetv2.models.weights.images import say_assumed
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.tasks.evaluation import Evaluation, EvaluationSettings
 from spanetv2.tasks.segmentation.data.classes import Colour, distinct_colours, match_classes
@@ -23,7 +24,12 @@ from spanetv2.tasks.segmentation.evaluate import EvaluationResult, evaluate
 from spanetv2.tasks.segmentation.inference import Inference
 from spanetv2.tasks.segmentation.weights import load_segmenter
 
-__all__ = ["measure_checkpoint", "recorded_inference", "recorded_palette"]
+__all__ = [
+    "measure_checkpoint",
+    "recorded_inference",
+    "recorded_palette",
+    "recorded_preprocessing",
+]
 
 _SHEET = 6
 
@@ -40,7 +46,7 @@ def measure_checkpoint(
         UserError: no such data, or classes that the model does not know.
     """
     inference = recorded_inference(checkpoint, **settings.options)
-    preprocessing = Preprocessing.from_dict(checkpoint.preprocessing)
+    preprocessing = recorded_preprocessing(checkpoint)
     trained_on = str(checkpoint.extra.get("dataset") or "ade20k")
     name = settings.dataset or (trained_on if trained_on in DATASETS else "ade20k")
     spec = DatasetSpec(
@@ -92,6 +98,22 @@ def measure_checkpoint(
         about=about,
         draw=lambda path: _draw(result, palette, path),
     )
+
+
+def recorded_preprocessing(checkpoint: Checkpoint) -> Preprocessing:
+    """How a checkpoint says that its images are made; what it does not say is assumed, and said.
+
+    Raises:
+        UserError: a record of a newer version, or values out of range.
+    """
+    recorded = dict(checkpoint.preprocessing or {})
+    # the network's own, not an assumption
+    recorded.setdefault("channels", checkpoint.model_kwargs.get("in_chans", 3))
+    preprocessing = Preprocessing.from_dict(recorded)
+    missing = {k: v for k, v in preprocessing.to_dict().items() if k not in recorded}
+    if missing:
+        say_assumed(checkpoint, missing)
+    return preprocessing
 
 
 def recorded_inference(

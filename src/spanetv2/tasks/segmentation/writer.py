@@ -11,8 +11,11 @@ from spanetv2.data.images import Failure
 from spanetv2.files import json_rows
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.tasks.prediction import Answer, PredictionSettings, PredictionWriter, Predictor
-from spanetv2.tasks.segmentation.data.transforms import Preprocessing
-from spanetv2.tasks.segmentation.measure import recorded_inference, recorded_palette
+from spanetv2.tasks.segmentation.measure import (
+    recorded_inference,
+    recorded_palette,
+    recorded_preprocessing,
+)
 from spanetv2.tasks.segmentation.predict import FolderWriter, Prediction, predict
 from spanetv2.tasks.segmentation.weights import load_segmenter
 from spanetv2.text import printable
@@ -40,7 +43,7 @@ class SegmentationPredictor(Predictor):
         self.settings = settings
         self.batch_size = batch_size
         self.inference = recorded_inference(checkpoint, **options)
-        self.preprocessing = Preprocessing.from_dict(checkpoint.preprocessing)
+        self.preprocessing = recorded_preprocessing(checkpoint)
         if "window" in options:
             self.preprocessing = dataclasses.replace(self.preprocessing, size=None)
         self.model, self.checkpoint = load_segmenter(checkpoint, device=settings.device)

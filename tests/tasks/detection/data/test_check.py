@@ -45,7 +45,6 @@ FAULTS = [
         "left out",
     ),
     ({"segmentation": rectangle(60, 8, 70, 20)}, "mask fits its box badly", "kept"),
-    ({"segmentation": []}, "mask without a pixel", "left out"),
     ({"segmentation": [[60, 8, 90, 40]]}, "mask without a pixel", "left out"),
     (
         {"segmentation": [[60, 8, 90, 40], *rectangle(60, 8, 90, 40)]},
@@ -65,6 +64,7 @@ FAULTS = [
 def test_faults_are_found_with_file_and_annotation(change, reason, effect, tmp_path):
     made = record()
     made["annotations"][1].update(change)
+    made["annotations"].append(annotation(102, 7, 2, (40, 30, 60, 50)))
     folder = write(tmp_path, made)
     (problem,) = [p for p in check(folder, decode=False) if p.annotation is not None]
     assert problem.path == str(folder / "annotations.json")

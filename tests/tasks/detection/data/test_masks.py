@@ -7,8 +7,10 @@ from faster_coco_eval.core import mask as coco
 
 from spanetv2.tasks.detection.data.masks import (
     decode_mask,
-    mask_extent,
+    has_mask,
     mask_fault,
+    measure_mask,
+    scaled_mask,
     text_run_lengths,
 )
 
@@ -57,7 +59,7 @@ def test_polygons_of_two_points_draw_nothing():
     for polygons in ([], [[]], [[1, 2]], [[1, 2, 8, 8]], [[1, 2], [1, 2, 8, 8]]):
         assert mask_fault(polygons, 10, 12) is None
         assert decode_mask(polygons, 10, 12).tolist() == [[0] * 12] * 10
-        assert mask_extent(polygons, 10, 12) is None
+        assert measure_mask(polygons, 10, 12) is None
     both = [[1, 2, 8, 8], *rectangle(3, 2, 9, 7)]
     assert np.array_equal(decode_mask(both, 10, 12), rectangle_mask(10, 12, (3, 2, 9, 7)))
 
@@ -76,18 +78,34 @@ def test_polygons_are_those_of_pycocotools():
         assert np.array_equal(decode_mask(polygons, height, width), wanted)
 
 
-def test_extent_is_that_of_the_pixels():
+def test_extent_and_area_are_those_of_the_pixels():
     for mask in some_masks():
         height, width = mask.shape
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         wanted = None
         if len(rows):
-            wanted = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
-        assert mask_extent(runs(mask), height, width) == wanted
+            wanted = ((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1), mask.sum())
+        assert measure_mask(runs(mask), height, width) == wanted
     for polygon in (rectangle(3, 2, 9, 7), [[1.2, 3.4, 9.9, 2.2, 5.1, 8.8]]):
         mask = decode_mask(polygon, 10, 12)
-        assert mask_extent(polygon, 10, 12) == mask_extent(runs(mask), 10, 12)
-    assert mask_extent(rectangle(100, 100, 110, 110), 10, 12) is None
+        assert measure_mask(polygon, 10, 12) == measure_mask(runs(mask), 10, 12)
+    assert measure_mask(rectangle(100, 100, 110, 110), 10, 12) is None
+
+
+@pytest.mark.parametrize("code", [None, "", [], [[]], [[], []], [None], {}, {"counts": []}])
+def test_the_lack_of_a_mask_is_written_in_many_ways(code):
+    assert not has_mask(code)
+    assert has_mask([[1, 2, 3, 4, 5, 6]])
+    assert has_mask({"size": [2, 2], "counts": [4]})
+
+
+def test_masks_are_stretched_to_another_size():
+    wanted = rectangle_mask(24, 10, (4, 8, 6, 16))
+    mask = rectangle_mask(12, 20, (8, 4, 12, 8))
+    for code in (rectangle(8, 4, 12, 8), runs(mask)):
+        assert np.array_equal(decode_mask(scaled_mask(code, (20, 12), (10, 24)), 24, 10), wanted)
+    full = {"size": [3, 3], "counts": [0, 9]}
+    assert scaled_mask(full, (3, 3), (2, 2)) == {"size": [2, 2], "counts": [0, 4]}
 
 
 @pytest.mark.parametrize(
@@ -125,9 +143,8 @@ def test_broken_codes_are_named(segmentation, reason):
     found = mask_fault(segmentation, 8, 10)
     assert found is not None
     assert re.search(reason, found), found
-    for read in (decode_mask, mask_extent):
-        with pytest.raises(ValueError, match=reason):
-            read(segmentation, 8, 10)
+    with pytest.raises(ValueError, match=reason):
+        decode_mask(segmentation, 8, 10)
 
 
 def test_damaged_text_is_never_taken_for_a_mask_of_another_size():

@@ -1,21 +1,24 @@
 """Annotation files that cannot be used."""
 
 import json
+import re
 
 import pytest
 from coco_data import record, write
 
 from spanetv2.errors import UserError
+from spanetv2.tasks.detection.data.check import check_coco
 from spanetv2.tasks.detection.data.coco import CocoDetection
-from spanetv2.tasks.detection.data.record import box_fault, read_record, record_problems
+from spanetv2.tasks.detection.data.image_entries import ImageEntry
+from spanetv2.tasks.detection.data.judge import box_fault
+from spanetv2.tasks.detection.data.record import read_record
 
 # (where, key, value): a change to the sound record, and what must be said about it.
 CHANGES = [
     (("images", 1, "id", 7), None, r"images\[1\]: id 7, which another image has too"),
-    (("images", 0, "id", "7"), None, r"images\[0\]: no id"),
+    (("images", 0, "id", [7]), None, r"images\[0\]: no id but \[7\], expected a whole number or a"),
+    (("images", 0, "id", 7.5), None, r"images\[0\]: no id but 7.5"),
     (("images", 0, "file_name", ""), None, "image 7 without file_name"),
-    (("images", 0, "width", None), None, r"image 7 \(two.png\) with width None"),
-    (("images", 0, "height", 0), None, "with height 0, expected pixels"),
     (("categories", 1, "id", 90), None, r"categories\[1\]: id 90, which another category has too"),
     (("categories", 1, "name", "cat"), None, "name 'cat', which another category has too"),
     (("categories", 1, "name", None), None, "category 2 without name"),
@@ -26,52 +29,69 @@ CHANGES = [
     (("annotations", 1, "category_id", 1), 40, r"category_id 1, which .* \(image crowd.png\)"),
     (("annotations", 1, "bbox", [1, 2, 3]), 40, r"bbox \[1, 2, 3\], expected four finite"),
     (("annotations", 1, "bbox", [1, 2, 3, float("nan")]), 40, "expected four finite numbers"),
+    (("annotations", 1, "bbox", [1, 2, 3, 10**400]), 40, "expected four finite numbers"),
     (("annotations", 1, "bbox", None), 40, "bbox None, expected four finite numbers"),
     (("annotations", 1, "iscrowd", 2), 40, "iscrowd 2, expected 0 or 1"),
     (("annotations", 1, "area", float("inf")), 40, "area inf, expected a finite number"),
-    (("annotations", 1, "segmentation", None), 40, "no mask: expected polygons"),
     (("annotations", 2, "segmentation", {"size": [64, 80], "counts": [5]}), 101, "5 pixels in all"),
 ]
 
 
-def test_a_sound_record_has_no_problem():
-    assert list(record_problems(record(), path="a.json")) == []
+def problems_of(made, folder, **options):
+    write(folder, made)
+    return [
+        problem
+        for problem in check_coco(folder / "annotations.json", folder / "images", **options)
+        if problem.effect == "stops"
+    ]
+
+
+def test_a_sound_record_has_no_problem(tmp_path):
+    assert problems_of(record(), tmp_path) == []
     classes = ["cat", "bicycle", "dog", "toothbrush"]
-    assert list(record_problems(record(), path="a.json", classes=classes)) == []
+    assert problems_of(record(), tmp_path, classes=classes) == []
 
 
 @pytest.mark.parametrize(("change", "own", "reason"), CHANGES)
-def test_problems_are_named_with_file_and_annotation(change, own, reason, tmp_path):
-    import re
-
+def test_problems_are_named_with_file_and_annotation_and_nothing_follows(
+    change, own, reason, tmp_path
+):
     kind, place, key, value = change
     made = record()
     made[kind][place][key] = value
-    problems = list(record_problems(made, path="a.json"))
-    found = [p for p in problems if re.search(reason, p.reason)]
-    assert len(found) == 1
-    assert found[0].annotation == own
-    assert found[0].effect == "stops"
-    said = f"a.json: annotation {own}: " if own is not None else "a.json: "
-    assert str(found[0]).startswith(said)
+    images = made["images"]
+    made["images"] = record()["images"]
+    write(tmp_path, made)
+    made["images"] = images
     write(tmp_path, made, images=False)
+    file = tmp_path / "annotations.json"
+    found = [p for p in check_coco(file, tmp_path / "images") if p.effect == "stops"]
+    assert len(found) == 1
+    assert re.search(reason, found[0].reason)
+    assert found[0].annotation == own
+    said = f"{file}: annotation {own}: " if own is not None else f"{file}: "
+    assert str(found[0]).startswith(said)
     with pytest.raises(UserError, match=r"annotations.json: .*'spanetv2 check-data detection'"):
-        CocoDetection(tmp_path / "annotations.json", tmp_path / "images")
+        CocoDetection(file, tmp_path / "images")
 
 
-def test_a_category_outside_the_class_list_is_named():
-    problems = list(record_problems(record(), path="a.json", classes=["cat", "toothbrush"]))
+def test_a_category_outside_the_class_list_is_named_with_what_is_meant(tmp_path):
+    problems = problems_of(record(), tmp_path, classes=["cat", "toothbrush"])
     assert [p.annotation for p in problems] == [40, 50]
     reason = "category 'bicycle', which is not among the 2 classes (cat, toothbrush)"
     assert problems[0].reason == f"{reason} (image crowd.png)"
+    for near in ("Bicycle ", "bicycles", "BICYCLE"):
+        [first, _] = problems_of(record(), tmp_path, classes=["cat", "toothbrush", near])
+        assert f"; is {near!r} meant?" in first.reason
 
 
-def test_every_problem_is_listed_not_only_the_first():
+def test_every_problem_is_listed_not_only_the_first(tmp_path):
     made = record()
     for change, _, _ in CHANGES[12:17:2]:
         kind, place, key, value = change
         made[kind][place][key] = value
-    assert len(list(record_problems(made, path="a.json"))) == 3
+    made["annotations"][1]["area"] = None
+    assert len(problems_of(made, tmp_path)) == 2
 
 
 @pytest.mark.parametrize(
@@ -88,12 +108,13 @@ def test_every_problem_is_listed_not_only_the_first():
     ],
 )
 def test_box_fault(box, reason):
-    found = box_fault({"bbox": box, "area": 1}, {"width": 80, "height": 64})
+    image = ImageEntry(1, "a.png", "a.png", 80, 64)
+    found = box_fault(box, image, area=1)
     if reason is None:
         assert found is None
     else:
         assert found.startswith(reason)
-    assert "area 0" in box_fault({"bbox": [1, 1, 5, 5], "area": 0}, {"width": 80, "height": 64})
+    assert "area 0" in box_fault([1, 1, 5, 5], image, area=0)
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,19 @@ a broken code must be told apart from a mask, and that needs the lengths anyway.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["decode_mask", "mask_extent", "mask_fault", "text_run_lengths"]
+__all__ = [
+    "MaskMeasure",
+    "decode_mask",
+    "has_mask",
+    "mask_fault",
+    "measure_mask",
+    "scaled_mask",
+    "text_run_lengths",
+]
 
 
 def mask_fault(segmentation: Any, height: int, width: int) -> str | None:
@@ -78,19 +86,27 @@ def decode_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
     return np.ascontiguousarray(coco.decode(_filled(shapes, height, width)))
 
 
-def mask_extent(segmentation: Any, height: int, width: int) -> tuple[int, int, int, int] | None:
-    """Left, top, right and bottom (the first pixel beyond) of a mask; None if it has no pixel.
+class MaskMeasure(NamedTuple):
+    """Where the pixels of a mask are."""
 
-    Much faster than drawing it. Arguments and errors are those of ``decode_mask``.
+    extent: tuple[int, int, int, int]
+    """left, top, right and bottom (the first pixel beyond)"""
+    area: int
+    """number of pixels"""
+
+
+def measure_mask(segmentation: Any, height: int, width: int) -> MaskMeasure | None:
+    """Extent and area of a mask; None if it has no pixel.
+
+    Much faster than drawing it. The code must have no fault (see ``mask_fault``).
 
     Example:
-        >>> mask_extent({"size": [4, 4], "counts": [5, 2, 9]}, 4, 4)
-        (1, 1, 2, 3)
+        >>> measure_mask({"size": [4, 4], "counts": [5, 2, 9]}, 4, 4)
+        MaskMeasure(extent=(1, 1, 2, 3), area=2)
     """
-    if reason := mask_fault(segmentation, height, width):
-        raise ValueError(reason)
     if isinstance(segmentation, Mapping):
-        borders = np.cumsum(_run_lengths(segmentation["counts"]))
+        lengths = _run_lengths(segmentation["counts"])
+        borders = np.cumsum(lengths)
         starts, ends = borders[0:-1:2], borders[1::2]
         starts, ends = starts[starts < ends], ends[starts < ends]
         if not len(starts):
@@ -100,16 +116,62 @@ def mask_extent(segmentation: Any, height: int, width: int) -> tuple[int, int, i
         within = first == last
         top = np.where(within, starts % height, 0).min()
         bottom = np.where(within, (ends - 1) % height, height - 1).max() + 1
-        return int(first.min()), int(top), int(last.max()) + 1, int(bottom)
+        extent = (int(first.min()), int(top), int(last.max()) + 1, int(bottom))
+        return MaskMeasure(extent, int(lengths[1::2].sum()))
     if not (shapes := _with_area(segmentation)):
         return None
     from faster_coco_eval.core import mask as coco
 
     code = _filled(shapes, height, width)
-    if not coco.area(code):
+    if not (area := int(coco.area(code))):
         return None
     left, top, across, down = (int(value) for value in coco.toBbox(code))
-    return left, top, left + across, top + down
+    return MaskMeasure((left, top, left + across, top + down), area)
+
+
+def has_mask(segmentation: Any) -> bool:
+    """Whether an annotation has a mask at all; tools write the lack of one in several ways.
+
+    Example:
+        >>> [has_mask(code) for code in (None, [], [[]], {}, {"size": [4, 4], "counts": []})]
+        [False, False, False, False, False]
+        >>> has_mask([[0, 0, 4, 0, 4, 4]])
+        True
+    """
+    if isinstance(segmentation, Mapping):
+        return bool(segmentation) and segmentation.get("counts") not in ([], "", None)
+    if isinstance(segmentation, list):
+        return any(part not in ([], None) for part in segmentation)
+    return segmentation not in (None, "")
+
+
+def scaled_mask(segmentation: Any, size: tuple[int, int], wanted: tuple[int, int]) -> Any:
+    """A mask for an image of another size.
+
+    Args:
+        segmentation: without a fault.
+        size: width and height of the image it is for.
+        wanted: those of the other image.
+
+    Returns:
+        Polygons, or run lengths as a list.
+
+    Example:
+        >>> scaled_mask([[0, 0, 4, 0, 4, 2]], (4, 2), (2, 4))
+        [[0.0, 0.0, 2.0, 0.0, 2.0, 4.0]]
+    """
+    scales = (wanted[0] / size[0], wanted[1] / size[1])
+    if not isinstance(segmentation, Mapping):
+        return [[v * scales[i % 2] for i, v in enumerate(polygon)] for polygon in segmentation]
+    mask_HW = decode_mask(segmentation, size[1], size[0])
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(np.int64)
+        for new, old in ((wanted[1], size[1]), (wanted[0], size[0]))
+    )
+    flat = mask_HW[rows][:, columns].T.ravel().astype(np.int8)
+    changes = np.flatnonzero(np.diff(flat, prepend=0))
+    counts = np.diff(np.concatenate([[0], changes, [len(flat)]])).tolist()
+    return {"size": [wanted[1], wanted[0]], "counts": counts}
 
 
 def text_run_lengths(text: str | bytes) -> np.ndarray:

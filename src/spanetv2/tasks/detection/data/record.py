@@ -1,16 +1,29 @@
-"""An annotation file: reading it, and what makes it unusable."""
+"""An annotation file: reading it, and its categories."""
 
+import difflib
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from spanetv2.errors import UserError
-from spanetv2.tasks.detection.data.masks import mask_fault
+from spanetv2.tasks.detection.data.ids import Key, OwnId, id_key, in_order
 
-__all__ = ["Problem", "box_fault", "read_record", "record_problems"]
+__all__ = [
+    "Categories",
+    "Category",
+    "Effect",
+    "Problem",
+    "entry_key",
+    "read_record",
+    "references",
+    "some",
+    "unknown_class",
+]
+
+Effect = Literal["stops", "left out", "kept"]
+"""What training does about a problem: refuses the data, goes on without it, or uses it as it is."""
 
 _SHOWN = 5
 
@@ -20,12 +33,14 @@ class Problem(NamedTuple):
 
     path: str
     """The annotation file, or the image file."""
-    annotation: int | None
+    annotation: OwnId | None
     """The annotation's id; None where it has none, or is not the cause."""
     reason: str
     """What is wrong, and where that is known, in which image."""
-    effect: Literal["stops", "left out", "kept"]
-    """What training does: refuses the data, goes on without it, or uses it as it is."""
+    effect: Effect
+    """What training does."""
+    kind: str = ""
+    """What is the same for all problems like this one."""
 
     def __str__(self) -> str:
         place = "" if self.annotation is None else f"annotation {self.annotation}: "
@@ -56,143 +71,113 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, list[Any]]:
     return record
 
 
-def record_problems(
-    record: Mapping[str, list[Any]],
-    *,
-    path: str | os.PathLike[str],
-    classes: Sequence[str] | None = None,
-) -> Iterator[Problem]:
-    """Find what keeps an annotation file from being used at all.
+def entry_key(entry: Any, known: Mapping[Key, Any], what: str) -> tuple[Key | None, str | None]:
+    """The key of an image, category or annotation, and what is wrong with it.
 
     Args:
-        record: what ``read_record`` returned.
-        path: how messages call the file.
-        classes: the class names that are known; by default those of the file's categories.
-
-    Yields:
-        Problems whose effect is ``stops``: missing or doubled ids, references to nothing, unknown
-        categories, boxes that are not four finite numbers, broken masks.
+        entry: from the file.
+        known: earlier entries.
+        what: how a message calls such an entry, with its article.
     """
-    name = str(path)
-
-    def stop(reason: str, annotation: Any = None) -> Problem:
-        known = annotation if isinstance(annotation, int) else None
-        return Problem(name, known, reason, "stops")
-
-    images: dict[int, Mapping[str, Any]] = {}
-    for place, image in enumerate(record["images"]):
-        if reason := _image_fault(image, images):
-            yield stop(f"images[{place}]: {reason}")
-        else:
-            images[image["id"]] = image
-    categories: dict[int, str] = {}
-    for place, category in enumerate(record["categories"]):
-        if reason := _category_fault(category, categories):
-            yield stop(f"categories[{place}]: {reason}")
-        else:
-            categories[category["id"]] = category["name"]
-    known = set(categories.values() if classes is None else classes)
-    seen: set[int] = set()
-    for place, annotation in enumerate(record["annotations"]):
-        if not isinstance(annotation, Mapping) or type(annotation.get("id")) is not int:
-            yield stop(f"annotations[{place}]: no id, expected a whole number")
-            continue
-        own = annotation["id"]
-        if own in seen:
-            yield stop("an id that another annotation has too, expected each once", own)
-        seen.add(own)
-        image = images.get(_hashable(annotation.get("image_id")))
-        if image is None:
-            yield stop(f"image_id {annotation.get('image_id')!r}, which no image has", own)
-            continue
-        for reason in _annotation_faults(annotation, image, categories, known):
-            yield stop(f"{reason} (image {image['file_name']})", own)
+    value = entry.get("id") if isinstance(entry, Mapping) else None
+    key = id_key(value)
+    if key is None:
+        got = "" if value is None else f" but {value!r}"
+        return None, f"no id{got}, expected a whole number or a text"
+    if key in known:
+        return key, f"id {value}, which another {what} has too, expected each once"
+    return key, None
 
 
-def box_fault(annotation: Mapping[str, Any], image: Mapping[str, Any]) -> str | None:
-    """Say why training cannot use an annotation's box.
+class Category(NamedTuple):
+    """A class of objects as the file knows it."""
+
+    own_id: OwnId
+    name: str
+    parent: str
+    """its supercategory; "" for none"""
+
+
+class Categories:
+    """The categories of an annotation file.
 
     Args:
-        annotation: without a problem that stops.
-        image: the entry of its image.
+        entries: from the file.
+        used: keys of the categories that annotations refer to.
 
-    Returns:
-        The reason, or None.
+    Attributes:
+        by_key: those without a fault.
+        faults: what is wrong, in words.
     """
-    left, top, width, height = annotation["bbox"]
-    if width < 1 or height < 1:
-        return f"box of {width:g} x {height:g} pixels, expected at least 1 x 1"
-    inside_x = min(left + width, image["width"]) - max(left, 0)
-    inside_y = min(top + height, image["height"]) - max(top, 0)
-    if inside_x < 1 or inside_y < 1:
-        return (
-            f"box outside the image: {[left, top, width, height]} in "
-            f"{image['width']} x {image['height']} pixels"
-        )
-    if "area" in annotation and annotation["area"] <= 0:
-        return f"area {annotation['area']:g}, expected more than 0"
-    return None
+
+    def __init__(self, entries: Sequence[Any], used: set[Key]):
+        self.by_key: dict[Key, Category] = {}
+        self.faults: list[str] = []
+        self._used = used
+        names: set[str] = set()
+        for place, entry in enumerate(entries):
+            key, fault = entry_key(entry, self.by_key, "category")
+            if fault is None:
+                name = entry.get("name")
+                if not isinstance(name, str) or not name:
+                    fault = f"category {entry['id']} without name"
+                elif name in names:
+                    fault = f"name {name!r}, which another category has too, expected each once"
+            if fault is not None:
+                self.faults.append(f"categories[{place}]: {fault}")
+                continue
+            assert key is not None
+            parent = entry.get("supercategory")
+            parent = parent if isinstance(parent, str) else ""
+            self.by_key[key] = Category(entry["id"], entry["name"], parent)
+            names.add(entry["name"])
+
+    @property
+    def placeholders(self) -> list[str]:
+        """Names of categories that only stand for a group of others, as Roboflow writes them."""
+        parents = {c.parent for c in self.by_key.values() if c.parent != c.name}
+        return [
+            c.name
+            for key, c in self.by_key.items()
+            if key not in self._used and c.name in parents and c.parent in ("", "none", c.name)
+        ]
+
+    def names(self) -> list[str]:
+        """The classes of the file, in the order of their ids, without placeholders."""
+        left = set(self.placeholders)
+        ordered = [self.by_key[key].name for key in sorted(self.by_key, key=in_order)]
+        return [name for name in ordered if name not in left]
 
 
-def _image_fault(image: Any, earlier: Mapping[int, Any]) -> str | None:
-    if not isinstance(image, Mapping) or type(image.get("id")) is not int:
-        return "no id, expected a whole number"
-    if image["id"] in earlier:
-        return f"id {image['id']}, which another image has too, expected each once"
-    if not isinstance(image.get("file_name"), str) or not image["file_name"]:
-        return f"image {image['id']} without file_name"
-    for key in ("width", "height"):
-        if type(image.get(key)) is not int or image[key] < 1:
-            return (
-                f"image {image['id']} ({image['file_name']}) with {key} {image.get(key)!r}, "
-                "expected pixels"
-            )
-    return None
+def unknown_class(name: str, known: Sequence[str]) -> str:
+    """Say that a category is not among the classes, and which it may be meant to be.
+
+    Example:
+        >>> unknown_class("Stone ", ["leaf", "stone"])
+        "category 'Stone ', which is not among the 2 classes (leaf, stone); is 'stone' meant?"
+    """
+    plain = {one.strip().casefold(): one for one in known}
+    close = [plain[name.strip().casefold()]] if name.strip().casefold() in plain else []
+    close = close or difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    meant = f"; is {close[0]!r} meant?" if close else ""
+    listed = some(sorted(known))
+    return f"category {name!r}, which is not among the {len(known)} classes ({listed}){meant}"
 
 
-def _category_fault(category: Any, earlier: Mapping[int, str]) -> str | None:
-    if not isinstance(category, Mapping) or type(category.get("id")) is not int:
-        return "no id, expected a whole number"
-    if category["id"] in earlier:
-        return f"id {category['id']}, which another category has too, expected each once"
-    if not isinstance(category.get("name"), str) or not category["name"]:
-        return f"category {category['id']} without name"
-    if category["name"] in earlier.values():
-        return f"name {category['name']!r}, which another category has too, expected each once"
-    return None
+def some(values: Sequence[Any], count: int = _SHOWN) -> str:
+    """The first few of several values.
+
+    Example:
+        >>> some([1, 2, 3], 2)
+        '1, 2, ...'
+    """
+    return ", ".join(map(str, values[:count])) + (", ..." if len(values) > count else "")
 
 
-def _annotation_faults(
-    annotation: Mapping[str, Any],
-    image: Mapping[str, Any],
-    categories: Mapping[int, str],
-    known: set[str],
-) -> Iterator[str]:
-    category = _hashable(annotation.get("category_id"))
-    if category not in categories:
-        yield f"category_id {annotation.get('category_id')!r}, which no category has"
-    elif categories[category] not in known:
-        listed = sorted(known)
-        more = ", ..." if len(listed) > _SHOWN else ""
-        yield (
-            f"category {categories[category]!r}, which is not among the {len(listed)} classes "
-            f"({', '.join(listed[:_SHOWN])}{more})"
-        )
-    box = annotation.get("bbox")
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_finite, box)):
-        yield f"bbox {box!r}, expected four finite numbers: left, top, width, height"
-    if annotation.get("iscrowd", 0) not in (0, 1):
-        yield f"iscrowd {annotation['iscrowd']!r}, expected 0 or 1"
-    if "area" in annotation and not _is_finite(annotation["area"]):
-        yield f"area {annotation['area']!r}, expected a finite number"
-    reason = mask_fault(annotation.get("segmentation"), image["height"], image["width"])
-    if reason is not None:
-        yield reason
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _hashable(value: Any) -> Any:
-    return value if isinstance(value, int | str | float) else None
+def references(annotations: Sequence[Any], name: str) -> Iterator[Key]:
+    """The keys by which annotations refer to others."""
+    for annotation in annotations:
+        if isinstance(annotation, Mapping):
+            key = id_key(annotation.get(name))
+            if key is not None:
+                yield key

@@ -81,7 +81,7 @@ class TrainTransform:
             image_CHW, target = crop(image_CHW, target, self._piece(image_CHW))
         size = scaled_size(image_CHW, _one_of(a.short_sides), a.long_side)
         image_CHW, target = resize(image_CHW, target, size)
-        return image_CHW, usable(target)
+        return image_CHW, usable(target, _size(image_CHW))
 
     def _piece(self, image_CHW: Tensor) -> tuple[int, int, int, int]:
         low, high = self.augmentation.crop_sides
@@ -111,15 +111,18 @@ def resize(image_CHW: Tensor, target: Target, size: tuple[int, int]) -> Sample:
     if (height, width) == size:
         return image_CHW, target
     image_CHW = tv.resize(image_CHW, list(size), antialias=True)
-    masks = target["masks"]
-    if len(masks):
-        masks = tv.resize(masks, list(size), interpolation=InterpolationMode.NEAREST_EXACT)
-    else:
-        masks = masks.new_zeros((0, *size))
+    target = dict(target)
+    if "masks" in target:
+        masks = target["masks"]
+        if len(masks):
+            masks = tv.resize(masks, list(size), interpolation=InterpolationMode.NEAREST_EXACT)
+        else:
+            masks = masks.new_zeros((0, *size))
+        target["masks"] = masks
     scale_y, scale_x = size[0] / height, size[1] / width
     boxes = target["boxes"] * target["boxes"].new_tensor([scale_x, scale_y, scale_x, scale_y])
     area = target["area"] * (scale_x * scale_y)
-    return image_CHW, {**target, "boxes": boxes, "masks": masks, "area": area}
+    return image_CHW, {**target, "boxes": boxes, "area": area}
 
 
 def flip(image_CHW: Tensor, target: Target) -> Sample:
@@ -127,16 +130,23 @@ def flip(image_CHW: Tensor, target: Target) -> Sample:
     left, top, right, bottom = target["boxes"].unbind(1)
     width = image_CHW.shape[-1]
     boxes = torch.stack([width - right, top, width - left, bottom], dim=1)
-    return image_CHW.flip(-1), {**target, "boxes": boxes, "masks": target["masks"].flip(-1)}
+    masks = {"masks": target["masks"].flip(-1)} if "masks" in target else {}
+    return image_CHW.flip(-1), {**target, "boxes": boxes, **masks}
 
 
 def crop(image_CHW: Tensor, target: Target, piece: tuple[int, int, int, int]) -> Sample:
     """Cut out a piece: top, left, height and width in pixels. Objects outside it are left out."""
     top, left, height, width = piece
     image_CHW = image_CHW[..., top : top + height, left : left + width]
-    masks = target["masks"][..., top : top + height, left : left + width]
-    boxes = target["boxes"] - target["boxes"].new_tensor([left, top, left, top])
-    return image_CHW, usable({**target, "boxes": boxes, "masks": masks})
+    moved = dict(target)
+    if "masks" in target:
+        moved["masks"] = target["masks"][..., top : top + height, left : left + width]
+    moved["boxes"] = target["boxes"] - target["boxes"].new_tensor([left, top, left, top])
+    return image_CHW, usable(moved, _size(image_CHW))
+
+
+def _size(image_CHW: Tensor) -> tuple[int, int]:
+    return int(image_CHW.shape[-2]), int(image_CHW.shape[-1])
 
 
 def _chance(probability: float) -> bool:

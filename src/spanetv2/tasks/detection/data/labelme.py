@@ -1,0 +1,84 @@
+"""Reading labelme's files: a JSON per image, with polygons and rectangles."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from spanetv2.data.splits import SPLITS
+from spanetv2.errors import UserError
+from spanetv2.tasks.detection.data.image_files import ImageFiles
+from spanetv2.tasks.detection.data.labelled import (
+    LabelledData,
+    LabelledImage,
+    LabelledObject,
+    image_sizes,
+)
+
+__all__ = ["is_labelme", "read_labelme"]
+
+
+def is_labelme(root: Path) -> bool:
+    """Whether a folder holds labelme's files."""
+    first = next(iter(sorted(root.rglob("*.json"))), None)
+    return first is not None and "shapes" in _record(first)
+
+
+def read_labelme(root: Path) -> LabelledData:
+    """Read a folder of labelme's files; folders named after splits are these.
+
+    Polygons and rectangles are taken; circles, lines and points are counted and passed over.
+
+    Args:
+        root: the folder.
+
+    Raises:
+        UserError: a file that cannot be read; it is named.
+    """
+    data = LabelledData()
+    read: list[tuple[str, Path, list[LabelledObject]]] = []
+    for path in sorted(root.rglob("*.json")):
+        record = _record(path)
+        if not isinstance(record.get("shapes"), list):
+            data.remarks["JSON files that are not labelme's"] += 1
+            continue
+        name = str(record.get("imagePath") or "")
+        found = ImageFiles(path.parent).find(name)
+        if found.fault:
+            raise UserError(f"{path}: its image {name!r} was not found beside it ({found.fault})")
+        folders = {part.lower() for part in path.relative_to(root).parts[:-1]}
+        split = next((split for split, names in SPLITS.items() if folders & set(names)), "")
+        objects = [one for shape in record["shapes"] if (one := _object(shape, path, data))]
+        read.append((split, Path(found.path), objects))
+    sizes = {path: size for path, *size in image_sizes(dict.fromkeys(i for _, i, _ in read))}
+    for split, image, objects in read:
+        width, height = sizes[image]
+        data.splits.setdefault(split, []).append(LabelledImage(image, width, height, objects))
+    data.classes.sort()
+    return data
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not JSON ({error}), expected labelme's file") from None
+    return record if isinstance(record, dict) else {}
+
+
+def _object(shape: Any, path: Path, data: LabelledData) -> LabelledObject | None:
+    kind = shape.get("shape_type", "polygon") if isinstance(shape, dict) else None
+    if kind not in ("polygon", "rectangle"):
+        data.remarks[f"shapes of type {kind}, passed over"] += 1
+        return None
+    try:
+        points = [(float(x), float(y)) for x, y in shape["points"]]
+        name = str(shape["label"])
+    except (KeyError, TypeError, ValueError):
+        points, name = [], ""
+    if len(points) < 2 or not name or not all(map(math.isfinite, sum(points, ()))):
+        raise UserError(f"{path}: a shape without label or points, expected both")
+    xs, ys = zip(*points, strict=True)
+    box = (min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))
+    flat = [value for point in points for value in point]
+    return LabelledObject(data.class_of(name), box, () if kind == "rectangle" else (flat,))

@@ -1,0 +1,121 @@
+"""Reading Pascal VOC's XML: a file per image, with the boxes of its objects.
+
+Corners are taken as edges in pixels, as today's tools write them.
+"""
+
+import math
+from pathlib import Path
+from xml.etree import ElementTree
+
+from spanetv2.data.images import EXTENSIONS
+from spanetv2.data.splits import SPLITS
+from spanetv2.errors import UserError
+from spanetv2.tasks.detection.data.image_files import ImageFiles
+from spanetv2.tasks.detection.data.labelled import (
+    LabelledData,
+    LabelledImage,
+    LabelledObject,
+    image_sizes,
+)
+
+__all__ = ["is_voc", "read_voc"]
+
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+def is_voc(root: Path) -> bool:
+    """Whether a folder holds annotations in Pascal VOC's form."""
+    return any(path.suffix == ".xml" for path in root.rglob("*.xml"))
+
+
+def read_voc(root: Path) -> LabelledData:
+    """Read a data set in Pascal VOC's form.
+
+    Splits are those of ``ImageSets/Main``, or folders named after splits; ``difficult`` objects
+    become crowds.
+
+    Args:
+        root: its folder.
+
+    Raises:
+        UserError: a file that cannot be read; it is named.
+    """
+    data = LabelledData()
+    files = ImageFiles(root)
+    read: list[tuple[str, Path, list[LabelledObject]]] = []
+    listed = _lists(root)
+    for path in sorted(root.rglob("*.xml")):
+        tree = _parsed(path)
+        if tree.tag != "annotation":
+            data.remarks["XML files that are no annotations"] += 1
+            continue
+        image = _image_of(path, tree, files, root)
+        objects = [_object(one, path, data) for one in tree.iter("object")]
+        for split in _splits_of(path, root, listed):
+            read.append((split, image, objects))
+    if listed and (left := sum(split == "" for split, _, _ in read)):
+        data.remarks["images in no list of ImageSets/Main"] += left
+        read = [one for one in read if one[0]]
+    sizes = {path: size for path, *size in image_sizes(dict.fromkeys(i for _, i, _ in read))}
+    for split, image, objects in read:
+        width, height = sizes[image]
+        data.splits.setdefault(split, []).append(LabelledImage(image, width, height, objects))
+    data.classes.sort()
+    return data
+
+
+def _parsed(path: Path) -> ElementTree.Element:
+    try:
+        # Expat, from 2.4.1 on, refuses entities that grow without bound; no others are resolved.
+        return ElementTree.fromstring(path.read_bytes())  # noqa: S314
+    except (OSError, ElementTree.ParseError) as error:
+        raise UserError(f"{path}: not XML ({error}), expected Pascal VOC's annotation") from None
+
+
+def _image_of(path: Path, tree: ElementTree.Element, files: ImageFiles, root: Path) -> Path:
+    beside = [path.with_suffix(ending) for ending in sorted(EXTENSIONS)]
+    beside += [root / "JPEGImages" / other.name for other in beside]
+    name = tree.findtext("filename") or ""
+    for place in (path.parent / name, root / "JPEGImages" / name, *beside):
+        if place.is_file():
+            return place
+    found = files.find(f"/{name}" if name else path.stem)
+    if found.fault:
+        raise UserError(f"{path}: its image {name!r} was not found below {root} ({found.fault})")
+    return Path(found.path)
+
+
+def _object(one: ElementTree.Element, path: Path, data: LabelledData) -> LabelledObject:
+    name = (one.findtext("name") or "").strip()
+    if not name:
+        raise UserError(f"{path}: an object without a name, expected its class")
+    texts = [one.findtext(f"bndbox/{corner}") for corner in _CORNERS]
+    try:
+        left, top, right, bottom = (float(text or "") for text in texts)
+    except ValueError:
+        left = top = right = bottom = math.nan
+    if not all(map(math.isfinite, (left, top, right, bottom))):
+        raise UserError(f"{path}: {name} with bndbox {texts}, expected {', '.join(_CORNERS)}")
+    difficult = (one.findtext("difficult") or "0").strip() == "1"
+    data.remarks["difficult objects, made crowds"] += difficult
+    box = (left, top, right - left, bottom - top)
+    return LabelledObject(data.class_of(name), box, crowd=difficult)
+
+
+def _lists(root: Path) -> dict[str, set[str]]:
+    """Names of the images of each split, as ``ImageSets/Main/train.txt`` lists them."""
+    found: dict[str, set[str]] = {}
+    for split, names in SPLITS.items():
+        for name in names:
+            path = root / "ImageSets" / "Main" / f"{name}.txt"
+            if path.is_file():
+                lines = path.read_text(encoding="utf-8").splitlines()
+                found[split] = {Path(line.split()[0]).stem for line in lines if line.strip()}
+    return found
+
+
+def _splits_of(path: Path, root: Path, listed: dict[str, set[str]]) -> list[str]:
+    if listed:
+        return [split for split, names in listed.items() if path.stem in names] or [""]
+    folders = {part.lower() for part in path.relative_to(root).parts[:-1]}
+    return [split for split, names in SPLITS.items() if folders & set(names)][:1] or [""]
