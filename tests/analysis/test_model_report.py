@@ -13,7 +13,7 @@ from torch import nn
 
 import spanetv2
 from spanetv2.analysis.cue_conflict import CueImage
-from spanetv2.analysis.model_report import write_report
+from spanetv2.analysis.model_report import LAB, write_report
 from spanetv2.analysis.model_study import ModelAnalysis, ModelInput, StudyOptions, analyze_model
 from spanetv2.errors import UserError
 
@@ -186,3 +186,15 @@ def test_bad_input_is_refused(analysis: ModelAnalysis, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"expected \(B, C, H, W\), B > 0"):
         analyze_model(empty)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_report_links_to_the_page_that_lies_beside_it(
+    analysis: ModelAnalysis, tmp_path: Path
+) -> None:
+    command = "spanetv2 explore net --out lab.html"
+    text = write_report([analysis], tmp_path, explore=command).read_text(encoding="utf-8")
+    assert command in text
+    assert "<a href" not in text
+    (tmp_path / LAB).write_text("page")
+    text = write_report([analysis], tmp_path, explore=command).read_text(encoding="utf-8")
+    assert '<a href="lab.html">' in text

@@ -14,9 +14,22 @@ from spanetv2.analysis.response import M_EFF
 from spanetv2.drawing import save_figure
 from spanetv2.errors import UserError
 from spanetv2.files import write_json, write_text
-from spanetv2.page import cards, details, document, figure, paragraph, section, table
+from spanetv2.page import (
+    cards,
+    details,
+    document,
+    figure,
+    link,
+    listing,
+    paragraph,
+    section,
+    table,
+)
 
-__all__ = ["write_report"]
+__all__ = ["LAB", "write_report"]
+
+LAB = "lab.html"
+"""The page of ``spanetv2 explore`` beside the report."""
 
 _save = partial(save_figure, dpi=130)
 
@@ -26,6 +39,7 @@ def write_report(
     folder: str | os.PathLike[str],
     *,
     about: Mapping[str, Any] | None = None,
+    explore: str = "",
 ) -> Path:
     """Write everything about some models into a folder.
 
@@ -33,6 +47,7 @@ def write_report(
         analyses: one per model, titles all different.
         folder: made if it is missing; files of the same names are replaced.
         about: settings and versions, for the JSON file and the end of the page.
+        explore: command that writes ``LAB`` beside the page; named and linked where given.
 
     Returns:
         The page's path, ``folder/index.html``.
@@ -55,6 +70,8 @@ def write_report(
     parts += _accuracies(analyses, out)
     parts += _cams(analyses, out)
     parts.append(_gaps(analyses))
+    if explore:
+        parts.append(_explore(explore, (out / LAB).exists()))
     if about:
         rows = [[name, str(value)] for name, value in about.items()]
         parts.append(section("How this was made", details("settings", table(["", "value"], rows))))
@@ -67,6 +84,16 @@ def write_report(
     )
     write_text(out / "index.html", page)
     return out / "index.html"
+
+
+def _explore(command: str, made: bool) -> str:
+    text = (
+        "A page that runs these models in the browser: paint over the frequencies of an image of "
+        "yours, and watch predictions and blocks follow. The command writes it beside this page; "
+        "docs/explore.md is its guide."
+    )
+    parts = [paragraph(text), listing(command)]
+    return section("Ask them yourself", *parts, *([link(LAB, "Open the page")] if made else []))
 
 
 def _facts(analyses: Sequence[ModelAnalysis]) -> str:

@@ -13,6 +13,7 @@ from spanetv2.cli.check_data import check_data_app
 from spanetv2.cli.convert import convert
 from spanetv2.cli.convert_data import convert_data
 from spanetv2.cli.evaluate import evaluate_command
+from spanetv2.cli.explore import explore
 from spanetv2.cli.export import export
 from spanetv2.cli.messages import messages_on_stderr
 from spanetv2.cli.models import models
@@ -46,6 +47,7 @@ def make_app() -> typer.Typer:
     app.command()(predict_command())
     app.command()(convert)
     app.command()(export)
+    app.command()(explore)
     app.command()(benchmark)
     app.command()(scenes)
     app.add_typer(check_data_app(), name="check-data")

@@ -77,6 +77,10 @@ def show(result: "RunResult") -> dict[str, Path]:
                 f"spanetv2 predict {folder} IMAGE_OR_FOLDER",
             ),
             (
+                "Paint over the frequencies of an image, and watch this network answer:",
+                f"spanetv2 explore {folder} --out {folder / 'lab.html'}",
+            ),
+            (
                 "Train on your own folder of images, with train/ and val/ in it and in each one "
                 "folder per class:",
                 "spanetv2 train classification --config finetune --data /path/to/images "

@@ -11,7 +11,7 @@ import copy
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -34,7 +34,9 @@ __all__ = [
     "Exported",
     "check_export",
     "export_model",
+    "need_onnx",
     "run_exported",
+    "write_onnx",
 ]
 
 Format = Literal["onnx", "torch", "torchscript"]
@@ -181,7 +183,7 @@ def check_export(format: str, *, dynamic_size: bool = False, opset: int = OPSET)
     if opset < 18:
         raise UserError(f"got opset {opset}, expected 18 or later")
     if format == "onnx":
-        _need("onnx", "onnxscript")
+        need_onnx()
 
 
 def run_exported(path: str | os.PathLike[str], x_BCHW: Tensor) -> Tensor:
@@ -239,15 +241,57 @@ def _program(
     )
 
 
+def write_onnx(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    path: str | os.PathLike[str],
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    description: Mapping[str, Any] | None = None,
+) -> None:
+    """Write any module as ONNX, for inputs of the shapes of an example.
+
+    Args:
+        module: in evaluation mode.
+        example: its arguments.
+        path: file to write; an existing one is replaced at the end.
+        inputs: a name for every argument.
+        outputs: a name for every result.
+        description: kept in the file's metadata; must be JSON.
+
+    Raises:
+        UserError: a missing package, or a module that the exporter cannot follow.
+    """
+    need_onnx()
+    with torch.no_grad(), atomic_path(path) as partial, _quiet():
+        try:
+            program = torch.export.export(module, example, strict=False)
+            about = description or {}
+            _save_onnx(program, partial, OPSET, about, inputs=inputs, outputs=outputs)
+        except Exception as error:  # whatever the exporter raises
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise UserError(
+                f"got a {type(module).__name__} that PyTorch cannot export to ONNX ({first}), "
+                "expected a network without branches that depend on its input"
+            ) from error
+
+
 def _save_onnx(
-    program: torch.export.ExportedProgram, path: Path, opset: int, about: Mapping[str, Any]
+    program: torch.export.ExportedProgram,
+    path: Path,
+    opset: int,
+    about: Mapping[str, Any],
+    *,
+    inputs: Sequence[str] = ("images",),
+    outputs: Sequence[str] = ("logits",),
 ) -> None:
     exported = torch.onnx.export(
         program,
         dynamo=True,
         opset_version=opset,
-        input_names=["images"],
-        output_names=["logits"],
+        input_names=list(inputs),
+        output_names=list(outputs),
         external_data=False,
         verbose=False,
     )
@@ -272,6 +316,15 @@ def _error(path: Path, example: Tensor, expected: Tensor) -> float | None:
         ) from error
     expected = expected.double()
     return float((got - expected).abs().max() / expected.abs().max())
+
+
+def need_onnx() -> None:
+    """Refuse where a package is missing that ONNX files are written with.
+
+    Raises:
+        UserError: naming what to install.
+    """
+    _need("onnx", "onnxscript")
 
 
 def _need(*packages: str) -> None:

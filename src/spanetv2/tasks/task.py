@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from spanetv2.analysis.cue_conflict import CueImage
     from spanetv2.analysis.model_study import ModelInput
+    from spanetv2.explore.subject import ExploreSubject
     from spanetv2.models.weights.read import Checkpoint
     from spanetv2.tasks.evaluation import Evaluation, EvaluationSettings
     from spanetv2.tasks.prediction import PredictionSettings, Predictor
@@ -230,6 +231,22 @@ class Task(TrainingTask):
             UserError: no such model.
         """
         self._lacks("analysis", None if isinstance(model, str) else model)
+
+    def explore_subject(
+        self, model: "str | Checkpoint", title: str, images: Any, *, pretrained: bool
+    ) -> "ExploreSubject":
+        """Load a network for the page that runs it in a browser.
+
+        Args:
+            model: a checkpoint of this task, or a model's name.
+            title: its name on the page.
+            images: from ``analysis_images``, to offer as samples; None takes the run's own.
+            pretrained: fetch timm's weights for a model given by name.
+
+        Raises:
+            UserError: no such model.
+        """
+        self._lacks("page to explore", None if isinstance(model, str) else model)
 
     def write_page(
         self,

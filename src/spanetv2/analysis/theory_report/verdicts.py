@@ -7,7 +7,7 @@ import numpy as np
 from spanetv2.theory import laws
 from spanetv2.theory.study import Curve, Study
 
-__all__ = ["Verdict", "verdicts"]
+__all__ = ["STATEMENTS", "Verdict", "verdicts"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,37 @@ class Verdict:
     statement: str
     verdict: str
     measured: str
+
+
+STATEMENTS: dict[str, tuple[str, str]] = {
+    "differ": (
+        "Convolution and attention behave differently in frequency.",
+        "True. Attention passes the constant whole and no wave more; a kernel's gain is free.",
+    ),
+    "high_pass": (
+        "Convolution is the better high-pass filter.",
+        "True. The cause is the freedom of sign, against weights that are positive and "
+        "sum to 1; not locality: a softmaxed convolution behaves like attention.",
+    ),
+    "large_kernels": (
+        "Larger kernels are more low-pass, like attention.",
+        "True for non-negative or positive-mean weights and for the window graph; "
+        "false for signed kernels of mean 0, which are flat at every size. The high-pass "
+        "I - A_k loses selectivity as k grows.",
+    ),
+    "connectivity": (
+        "Connectivity is the key factor.",
+        "True, exactly, for every row-stochastic mixer. The variable is the effective "
+        "connectivity M_eff, window and sharpness together, not the window alone.",
+    ),
+    "shape": (
+        "Larger kernels favour shape.",
+        "Only a spectral proxy is shown here: true for smoothing windows, false for "
+        "signed kernels and for random global attention. Whether a trained model decides by "
+        "shape, the cue-conflict test must measure.",
+    ),
+}
+"""Statements of the paper and what holds of them, in words; the study has the figures."""
 
 
 def verdicts(study: Study) -> list[Verdict]:
@@ -39,18 +70,14 @@ def verdicts(study: Study) -> list[Verdict]:
     complement = {k: laws.complement_centroid(k) for k in windows}
     return [
         Verdict(
-            statement="Convolution and attention behave differently in frequency.",
-            verdict="True. Attention passes the constant whole and no wave more; a kernel's gain "
-            "is free.",
+            **_said("differ"),
             measured=f"k = {small}: a signed kernel has gain {_dc(study.signed, small):.2f} at the "
             f"constant and {signed[small]:.2f} off it, attention with logits of 1 has "
             f"{_dc(study.attention_sharp, small):.2f} and {sharp[small]:.2f}, global attention "
             f"{sharp[None]:.3f}.",
         ),
         Verdict(
-            statement="Convolution is the better high-pass filter.",
-            verdict="True. The cause is the freedom of sign, against weights that are positive and "
-            "sum to 1; not locality: a softmaxed convolution behaves like attention.",
+            **_said("high_pass"),
             measured=f"Gain off the constant at k = {sides}: signed "
             f"{over({k: signed[k] for k in windows}, 3)}; softmaxed "
             f"{over({k: softmaxed[k] for k in windows}, 3)}; attention "
@@ -58,10 +85,7 @@ def verdicts(study: Study) -> list[Verdict]:
             f"centroid over 1.15: {100 * rows['signed', small].high_share:.0f} %.",
         ),
         Verdict(
-            statement="Larger kernels are more low-pass, like attention.",
-            verdict="True for non-negative or positive-mean weights and for the window graph; "
-            "false for signed kernels of mean 0, which are flat at every size. The high-pass "
-            "I - A_k loses selectivity as k grows.",
+            **_said("large_kernels"),
             measured=f"Power at 0 by power at (pi, pi), k = {sides}: non-negative "
             f"{nyquist('non-negative')}; positive mean {nyquist('positive mean')}; signed "
             f"{nyquist('signed')}. Cut-off of A_k: "
@@ -69,19 +93,14 @@ def verdicts(study: Study) -> list[Verdict]:
             f"{over(complement, 3)}.",
         ),
         Verdict(
-            statement="Connectivity is the key factor.",
-            verdict="True, exactly, for every row-stochastic mixer. The variable is the effective "
-            "connectivity M_eff, window and sharpness together, not the window alone.",
+            **_said("connectivity"),
             measured=f"{len(study.connectivity)} maps, M_eff from "
             f"{min(p.m_eff for p in study.connectivity):.1f} to "
             f"{max(p.m_eff for p in study.connectivity):.0f}: largest relative distance from the "
             f"law {error:.0e}.",
         ),
         Verdict(
-            statement="Larger kernels favour shape.",
-            verdict="Only a spectral proxy is shown here: true for smoothing windows, false for "
-            "signed kernels and for random global attention. Whether a trained model decides by "
-            "shape, the cue-conflict test must measure.",
+            **_said("shape"),
             measured=f"Disc against white texture, k = {small} and {large}: window graph "
             f"{kept['window graph', small]:.1f} and {kept['window graph', large]:.1f}; attention "
             f"{kept['attention', small]:.1f} and {kept['attention', large]:.1f}, global "
@@ -89,6 +108,11 @@ def verdicts(study: Study) -> list[Verdict]:
             f"{kept['signed kernel', small]:.2f} and {kept['signed kernel', large]:.2f}.",
         ),
     ]
+
+
+def _said(key: str) -> dict[str, str]:
+    statement, verdict = STATEMENTS[key]
+    return {"statement": statement, "verdict": verdict}
 
 
 def _rms(curves: list[Curve]) -> dict[int | None, float]:

@@ -1,20 +1,16 @@
 """``spanetv2 analyze model``: how trained models treat frequencies, as a report."""
 
+import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from spanetv2.cli.naming import find_checkpoint, short_titles
 from spanetv2.errors import UserError
 
-if TYPE_CHECKING:
-    from spanetv2.models.weights.read import Checkpoint
-
 __all__ = ["model"]
-
-_WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 
 
 def model(
@@ -67,7 +63,7 @@ def model(
     """
     from spanetv2.analysis.activation_maps import METHODS
     from spanetv2.analysis.cue_conflict import find_cue_images
-    from spanetv2.analysis.model_report import write_report
+    from spanetv2.analysis.model_report import LAB, write_report
     from spanetv2.analysis.model_study import NETWORK, StudyOptions, analyze_model
     from spanetv2.device import choose_device
     from spanetv2.models.weights.record import DEFAULT_TASK
@@ -85,7 +81,7 @@ def model(
     cues = find_cue_images(cue_conflict) if cue_conflict is not None else []
     usual = find_task(DEFAULT_TASK)
     data = usual.analysis_images(images, dataset=dataset, split=split, limit=max_images)
-    titles = _titles(names)
+    titles = short_titles(names)
     options = StudyOptions(
         probe_images=probe_images,
         channels=channels,
@@ -99,7 +95,7 @@ def model(
     )
     subjects = []
     for title, each in zip(titles, names, strict=True):
-        checkpoint = _checkpoint(each)
+        checkpoint = find_checkpoint(each)
         task = usual if checkpoint is None else find_task(checkpoint.task)
         subject = task.analysis_input(
             checkpoint or each, title, data, cues, device=chosen, pretrained=pretrained
@@ -122,7 +118,10 @@ def model(
         "seed": seed,
         **_machine(str(chosen)),
     }
-    page = write_report(analyses, out, about=about)
+    lab = ["spanetv2", "explore", names[0]]
+    lab += [part for each in names[1:3] for part in ("--compare", each)]  # it takes three
+    lab += [*([] if pretrained else ["--no-pretrained"]), "--out", str(out / LAB)]
+    page = write_report(analyses, out, about=about, explore=shlex.join(lab))
     for analysis in analyses:
         for gap in analysis.gaps:
             missing = "not measured" if gap.part == NETWORK else f"no {gap.part}"
@@ -131,22 +130,6 @@ def model(
     if data.failed:
         print(f"{data.failed} images could not be read", file=sys.stderr)
         raise typer.Exit(1)
-
-
-def _checkpoint(name: str) -> "Checkpoint | None":
-    """The checkpoint that a name stands for; None for the name of a model."""
-    from spanetv2.models.weights.read import read_checkpoint
-    from spanetv2.models.weights.shipped import find_shipped
-
-    # timm's names have dots too (convnext_atto.d2_in1k)
-    is_file = Path(name).exists() or Path(name).suffix in _WEIGHTS or "/" in name
-    return read_checkpoint(name) if is_file or find_shipped(name) is not None else None
-
-
-def _titles(names: Sequence[str]) -> list[str]:
-    """Short names for the report: the last part of a path, as long as that tells them apart."""
-    short = [Path(name).name if Path(name).exists() else name for name in names]
-    return short if len(set(short)) == len(short) else list(names)
 
 
 def _machine(device: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from spanetv2.models.weights.read import Checkpoint
 from spanetv2.tasks.classification.data.source import ImageSource
 from spanetv2.tasks.classification.data.sources import DatasetSpec, open_dataset
 
-__all__ = ["AnalysisImages", "analysis_input", "read_images"]
+__all__ = ["AnalysisImages", "analysis_input", "load_network", "read_images"]
 
 _DATASETS = ("folder", "digits", "fashion_mnist")
 
@@ -108,7 +108,7 @@ def analysis_input(
         UserError: no such model, or weights that cannot be fetched. A network without a classifier
             has spectra and no accuracy.
     """
-    network, names, preprocessing = _load(model, device=device, pretrained=pretrained)
+    network, names, preprocessing = load_network(model, device=device, pretrained=pretrained)
     transform = eval_transform(preprocessing)
     outputs = cast(int, getattr(network, "num_classes", 0))
     targets, reason = None, ModelInput.no_labels
@@ -135,10 +135,19 @@ def analysis_input(
     )
 
 
-def _load(
+def load_network(
     model: str | Checkpoint, *, device: torch.device, pretrained: bool
 ) -> tuple[nn.Module, list[str] | None, Preprocessing]:
-    """A network, its class names and how its images are made."""
+    """A network in evaluation mode, its class names and how its images are made.
+
+    Args:
+        model: a classifier's checkpoint, or the name of one of our models or of timm's.
+        device: where to put it.
+        pretrained: fetch timm's weights for a model given by name.
+
+    Raises:
+        UserError: no such model, or weights that cannot be fetched.
+    """
     from spanetv2.models import create_model, load_model
     from spanetv2.models.weights.images import image_preprocessing
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from spanetv2.analysis.cue_conflict import CueImage
     from spanetv2.analysis.model_study import ModelInput
+    from spanetv2.explore.subject import ExploreSubject
     from spanetv2.models.weights.read import Checkpoint
     from spanetv2.tasks.classification.analysis import AnalysisImages
     from spanetv2.tasks.classification.config import RunConfig
@@ -227,6 +228,18 @@ class ClassificationTask(Task):
         from spanetv2.tasks.classification.analysis import analysis_input
 
         return analysis_input(model, title, images, cues, device=device, pretrained=pretrained)
+
+    def explore_subject(
+        self,
+        model: "str | Checkpoint",
+        title: str,
+        images: "AnalysisImages | None",
+        *,
+        pretrained: bool,
+    ) -> "ExploreSubject":
+        from spanetv2.tasks.classification.explore import explore_subject
+
+        return explore_subject(model, title, images, pretrained=pretrained)
 
     def write_page(
         self,
