@@ -317,7 +317,9 @@ def test_heic_is_read_where_its_plug_in_is_and_named_where_not(tmp_path):
         Image.new("RGB", (64, 48), (200, 30, 30)).save(path, format="HEIF", quality=95)
         image = read_image(path)
         assert image.size == (64, 48)
-        assert abs(image.getpixel((20, 20))[0] - 200) < 12
+        pixel = image.getpixel((20, 20))
+        assert isinstance(pixel, tuple)
+        assert abs(pixel[0] - 200) < 12
     else:
         path.write_bytes(b"0000ftypheic")
         with pytest.raises(ImageError, match=r"IMG_1\.HEIC: .* \(pip install pillow-heif\)"):

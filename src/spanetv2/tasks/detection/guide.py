@@ -6,7 +6,7 @@ __all__ = ["GUIDE"]
 
 GUIDE = TrainGuide(
     summary="detection and instance segmentation: Mask R-CNN or Cascade Mask R-CNN",
-    trains="a detector, with masks where the data have any",
+    trains="a detector with or without masks",
     data="""\
 root of the data set, as COCO, CVAT, Label Studio or Roboflow lay it out,
 or as the options of --data say (docs/your_data.md)""",

@@ -116,7 +116,7 @@ def test_loader_counts_skipped_samples_of_a_stream_over_workers(tmp_path, worker
     write_shards(tmp_path, spoiled=[1, 13, 14])
     source = stream(tmp_path, on_error="skip")
     loader = eval_loader(source, batch_size=4, workers=workers, on_error="skip")
-    assert sum(len(batch.targets) for batch in loader) == 21
+    assert sum(len(batch.batch[1]) for batch in loader) == 21
     assert source.skipped == 3
 
 
@@ -133,7 +133,12 @@ def test_eval_loader_does_not_take_a_broken_stream_for_its_end(tmp_path, on_erro
             raise OSError("connection lost")
 
     source = TimmStream(
-        Reader(), name="far", own=["a"], classes=None, transform=value_of, on_error=on_error
+        Reader(),
+        name="far",
+        reader_classes=["a"],
+        classes=None,
+        transform=value_of,
+        on_error=on_error,
     )
     with pytest.raises(ImageError, match="far: connection lost"):
         list(eval_loader(source, batch_size=4, on_error=on_error))
