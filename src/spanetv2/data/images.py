@@ -193,8 +193,8 @@ def _too_large(said: str, max_pixels: int | None) -> str:
     limit = max_pixels or Image.MAX_IMAGE_PIXELS or 0
     return (
         f"refused as a possible decompression bomb: {int(found[1]):,} pixels, expected at most "
-        f"{limit:,}; shrink it, or if you trust the file raise the limit: --max-pixels {found[1]}, "
-        f"in training --data.max_pixels {found[1]}"
+        f"{limit:,}; shrink it, or, for a detector and a file that you trust, raise the limit: "
+        f"--max-pixels {found[1]}, in training --data.max_pixels {found[1]}"
     )
 
 
