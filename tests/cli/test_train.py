@@ -93,6 +93,7 @@ def test_later_configurations_and_options_win(
         (["classification", "--optimizer.lrr", "1"], 2, "did you mean --optimizer.lr"),
         (["classification", "--trainer.max_epoch", "1"], 2, "did you mean --trainer.max_epochs"),
         (["classification", "--optimizer.lr", "fast"], 2, "optimizer.lr: Expected a float"),
+        (["classification", "--trainer.limit_train_batches=few"], 2, "a whole number of batches"),
         (["classification", "--optimizer.lr", "-1"], 2, "expected more than 0"),
         (["classification", "--freeze", "most"], 2, "'all' or a int or null"),
         (["classification", "--augmentation.hflip", "2"], 2, "expected a probability"),
@@ -107,7 +108,7 @@ def test_later_configurations_and_options_win(
                 *("--data.batch_size=16", "--data.accumulation=2"),
             ],
             1,
-            "1437 images",
+            "1437 images, not one total batch of 32 under trainer.limit_train_batches=1;",
         ),
         (
             [

@@ -80,4 +80,4 @@ def test_the_stems_bias_is_drawn_as_its_weights_are():
     torch.manual_seed(0)
     for form in ("pico_pure", "s18_pure"):
         conv = spanetv2.create_model(form, num_classes=0).stem.conv
-        assert float(conv.bias.std()) == pytest.approx(float(conv.weight.std()), rel=0.5)
+        assert conv.bias.std().item() == pytest.approx(conv.weight.std().item(), rel=0.5)

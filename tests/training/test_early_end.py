@@ -48,10 +48,8 @@ def train(out: Path, callbacks: list[Callback], **overrides: Any) -> Any:
 
 
 def test_early_stopping_is_told_of_with_its_last_epoch(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # lines of epochs come at most so often; the last one comes in any case
-    monkeypatch.setattr("spanetv2.training.progress._LINE_EVERY", 1e9)
     saves = Saves()
     result = train(tmp_path / "run", [stopping(), saves])
     said = capsys.readouterr().err.splitlines()

@@ -1,5 +1,7 @@
 """Batch plan, groups, schedule, freezing, loss watch: the parts of a run, each by itself."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,23 @@ def test_layer_decay_scales_from_the_stem_to_the_head() -> None:
     rates = {g["lr"] for g in optimizer.param_groups}
     assert max(rates) == pytest.approx(1e-3)
     assert len(rates) == len(set(scales.values()))
+
+
+def test_one_batch_stays_one_whatever_was_imported_before() -> None:
+    """Python caches the two orders of a union as one type; the first one said decides."""
+    script = (
+        "from typing import Optional, Union, _cleanups; "
+        "from spanetv2.training.parser import RunParser; "
+        "from spanetv2.training.config import BaseRunConfig; "
+        "[clear() for clear in _cleanups]; Optional[Union[float, int, None]]; "
+        "parser = RunParser('x', BaseRunConfig); "
+        "words = ['--trainer.limit_train_batches=1', '--trainer.limit_val_batches=0.5']; "
+        "values = parser.add_words(words, parser.defaults()); "
+        "again = parser.add_values({'trainer': {'limit_train_batches': 2}}, values); "
+        "print([parser.build(v)[1]['limit_train_batches'] for v in (values, again)])"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.stdout == "[1, 2]\n", run.stderr
 
 
 def test_optimizer_names_are_timms() -> None:

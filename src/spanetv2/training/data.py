@@ -159,7 +159,11 @@ class TrainingData(LightningDataModule, abc.ABC):
         if whole == 0:
             raise UserError(
                 f"the training split has {length} images, not one total batch of {self.plan.total}"
-                + ("" if self.limit == 1.0 else f" under trainer.limit_train_batches={self.limit}")
+                + (
+                    ""
+                    if repr(self.limit) == "1.0"
+                    else f" under trainer.limit_train_batches={self.limit}"
+                )
                 + "; lower data.total_batch (and optimizer.lr with it)"
             )
         return whole

@@ -1,9 +1,12 @@
 """The parser of a run: this package's groups beside the options of Lightning's Trainer."""
 
+import contextlib
 import dataclasses
 import difflib
 import re
+from argparse import ArgumentTypeError
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
@@ -37,6 +40,10 @@ _DECIDED_BY_THE_RUN: set[str | int] = {
     "model_registry",
     "enable_autolog_hparams",
 }
+# whole numbers are batches and others shares. Python caches int | float and float | int as the
+# same type, so that which of the two reads a "1" would depend on what was imported before
+_BATCHES_OR_SHARE = ("limit_train_batches", "limit_val_batches")
+_LIMIT_HELP = "so many batches of an epoch (a whole number), or a share of them (0.5)"
 _LONGEST_MESSAGE = 400  # characters
 
 
@@ -68,8 +75,17 @@ class RunParser:
         )
         self._parser.add_class_arguments(config_class, None, sub_configs=False)
         self._parser.add_class_arguments(
-            Trainer, "trainer", instantiate=False, fail_untyped=False, skip=_DECIDED_BY_THE_RUN
+            Trainer,
+            "trainer",
+            instantiate=False,
+            fail_untyped=False,
+            skip={*_DECIDED_BY_THE_RUN, *_BATCHES_OR_SHARE},
         )
+        for name in _BATCHES_OR_SHARE:
+            read = partial(_batches_or_share, name=f"trainer.{name}")
+            self._parser.add_argument(
+                f"--trainer.{name}", type=read, default=None, help=_LIMIT_HELP
+            )
         self._parser.set_defaults(
             {
                 "trainer.max_epochs": 100,
@@ -139,7 +155,7 @@ class RunParser:
     def _parse(self, parse: Any) -> Namespace:
         try:
             return parse()
-        except ArgumentError as error:
+        except (ArgumentError, ArgumentTypeError) as error:
             raise ConfigError(_one_line(str(error), self.options)) from error
         except UserError as error:
             raise ConfigError(str(error)) from error
@@ -149,9 +165,25 @@ class RunParser:
             raise ConfigError("wrong arguments") from exit_
 
 
+def _batches_or_share(value: Any, name: str) -> int | float | None:
+    """A whole number stays one, as typed or as a recipe gives it."""
+    if value in (None, "null", ""):
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    for number in (int, float):
+        with contextlib.suppress(ValueError):
+            if isinstance(value, str):
+                return number(value)
+    raise ArgumentTypeError(
+        f"{name}: got {value}, expected a whole number of batches, or a share of them such as 0.5"
+    )
+
+
 def _one_line(message: str, options: list[str]) -> str:
     """One readable line of a parser's message, which may name Python types and alternatives."""
     text = " ".join(message.split())
+    text = re.sub(r"^argument --([\w.-]+): (?=\1: )", "", text)
     text = re.sub(r'^Parser key "([^"]+)": ', r"\1: ", text)
     text = re.sub(r"Does not validate against any of the Union subtypes.*?Errors: - ", "", text)
     text = re.sub(r"Given value type: .*? Given value: ", "Got value: ", text)

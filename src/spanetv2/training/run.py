@@ -141,7 +141,7 @@ def run_task(
     if config.schedule.updates is not None:
         limited = trainer.limit_train_batches
         expected = "null: schedule.updates is the length of the run"
-        check(limited == 1.0, "trainer.limit_train_batches", limited, expected)
+        check(repr(limited) == "1.0", "trainer.limit_train_batches", limited, expected)
     data.fit_plan(even=task.even_batches(config))
     plan = data.plan
     trainer.accumulate_grad_batches = plan.accumulation

@@ -26,7 +26,8 @@ def test_segmenter_scores_every_pixel(backbone, head):
         x = torch.randn(2, 3, *size)
         scores = model(x)
         assert scores.shape == (2, 3, *size)
-        torch.testing.assert_close(scores[:1], model(x[:1]), rtol=1e-4, atol=1e-6)
+        # float32 sums in another order; the scores are of the size of 0.1
+        torch.testing.assert_close(scores[:1], model(x[:1]), rtol=1e-4, atol=1e-5)
 
 
 def test_segmenter_trains_every_parameter():
