@@ -6,7 +6,6 @@ import difflib
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
@@ -82,9 +81,9 @@ class RunParser:
             skip={*_DECIDED_BY_THE_RUN, *_BATCHES_OR_SHARE},
         )
         for name in _BATCHES_OR_SHARE:
-            read = partial(_batches_or_share, name=f"trainer.{name}")
+            option = f"trainer.{name}"
             self._parser.add_argument(
-                f"--trainer.{name}", type=read, default=None, help=_LIMIT_HELP
+                f"--{option}", type=_BatchesOrShare(option), default=None, help=_LIMIT_HELP
             )
         self._parser.set_defaults(
             {
@@ -165,19 +164,28 @@ class RunParser:
             raise ConfigError("wrong arguments") from exit_
 
 
-def _batches_or_share(value: Any, name: str) -> int | float | None:
-    """A whole number stays one, as typed or as a recipe gives it."""
-    if value in (None, "null", ""):
-        return None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value
-    for number in (int, float):
-        with contextlib.suppress(ValueError):
-            if isinstance(value, str):
-                return number(value)
-    raise ArgumentTypeError(
-        f"{name}: got {value}, expected a whole number of batches, or a share of them such as 0.5"
-    )
+class _BatchesOrShare:
+    """Reads a whole number as one, as typed or as a recipe gives it."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __call__(self, value: Any) -> int | float | None:
+        if value in (None, "null", ""):
+            return None
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return value
+        for number in (int, float):
+            with contextlib.suppress(ValueError):
+                if isinstance(value, str):
+                    return number(value)
+        raise ArgumentTypeError(
+            f"{self.name}: got {value}, expected a whole number of batches, or a share of them "
+            "such as 0.5"
+        )
+
+    def __repr__(self) -> str:
+        return "int | float | null"
 
 
 def _one_line(message: str, options: list[str]) -> str:
