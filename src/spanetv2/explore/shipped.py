@@ -45,10 +45,10 @@ def reduced(image: Image.Image) -> Image.Image:
     return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def choose_samples(own: Sequence[Sample]) -> list[Sample]:
+def choose_samples(samples: Sequence[Sample]) -> list[Sample]:
     """The samples of a page: the networks' own, each name once, then the photographs."""
     kept: dict[str, Sample] = {}
-    for sample in [*own[:_MOST], *photographs()]:
+    for sample in [*samples[:_MOST], *photographs()]:
         name = sample.name
         while name in kept:
             name += "'"

@@ -10,14 +10,16 @@ __all__ = ["moved_rows", "rows_of_classes", "say_new_head"]
 _logger = logging.getLogger("spanetv2")
 
 
-def rows_of_classes(known: Sequence[str] | None, wanted: Sequence[str] | None) -> list[int] | None:
+def rows_of_classes(
+    names: Sequence[str] | None, new_names: Sequence[str] | None
+) -> list[int] | None:
     """The row of each class in weights, by its name.
 
     Where names are not known on one side, equal numbers must do: the rows stay where they are.
 
     Args:
-        known: names of the weights' classes by row.
-        wanted: names of the run's.
+        names: names of the weights' classes by row.
+        new_names: names of the run's.
 
     Returns:
         A row for each class of the run; None where the classes are others.
@@ -26,13 +28,13 @@ def rows_of_classes(known: Sequence[str] | None, wanted: Sequence[str] | None) -
         >>> rows_of_classes(["cat", "dog"], ["dog", "cat"]), rows_of_classes(["cat"], ["dog"])
         ([1, 0], None)
     """
-    if known is None or wanted is None:
-        return list(range(len(known or wanted or ())))
-    if list(known) == list(wanted):
-        return list(range(len(known)))
-    if len(set(known)) < len(known) or sorted(known) != sorted(wanted):
+    if names is None or new_names is None:
+        return list(range(len(names or new_names or ())))
+    if list(names) == list(new_names):
+        return list(range(len(names)))
+    if len(set(names)) < len(names) or sorted(names) != sorted(new_names):
         return None
-    return [list(known).index(name) for name in wanted]
+    return [list(names).index(name) for name in new_names]
 
 
 def moved_rows(
@@ -56,13 +58,15 @@ def moved_rows(
     return moved
 
 
-def say_new_head(where: object, known: Sequence[str] | None, wanted: Sequence[str] | None) -> None:
+def say_new_head(
+    where: object, names: Sequence[str] | None, new_names: Sequence[str] | None
+) -> None:
     """Tell that what tells classes is made anew."""
     _logger.warning(
         "%s: trained for other classes (%s, not %s): the layers that tell classes are made anew",
         where,
-        _some(known),
-        _some(wanted),
+        _some(names),
+        _some(new_names),
     )
 
 

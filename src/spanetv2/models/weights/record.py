@@ -14,9 +14,6 @@ DEFAULT_TASK = "classification"
 or without, and its names. Such files are the only ones that ``models`` makes networks of; every
 other file holds the names of its task's model, which that task loads."""
 
-DEFAULT_TASK = "classification"
-"""The task of weights whose record names none."""
-
 
 def record_of(metadata: dict[str, str] | None) -> dict[str, Any]:
     """The record in a file's metadata, empty where another program wrote the file.

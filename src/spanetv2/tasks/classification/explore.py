@@ -120,11 +120,11 @@ def _of_images(images: AnalysisImages) -> list[Sample]:
     return _named(list(zip(images.images, images.labels, strict=True)), images.classes)
 
 
-def _named(found: Sequence[tuple[Image.Image, int]], classes: Sequence[str]) -> list[Sample]:
+def _named(images: Sequence[tuple[Image.Image, int]], classes: Sequence[str]) -> list[Sample]:
     titles = class_titles(classes)
     counts: dict[str, int] = {}
     samples = []
-    for image, label in found:
+    for image, label in images:
         title = titles[label]
         counts[title] = counts.get(title, 0) + 1
         name = title if counts[title] == 1 else f"{title} {counts[title]}"

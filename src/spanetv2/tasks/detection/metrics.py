@@ -256,8 +256,8 @@ def _run_length_metric() -> Any:
     from torchmetrics.detection import MeanAveragePrecision
 
     class RunLengthPrecision(MeanAveragePrecision):
-        def update(self, found: Sequence[Found], true: Sequence[Annotated]) -> None:  # pyright: ignore
-            for f, t in zip(found, true, strict=True):
+        def update(self, predicted: Sequence[Found], true: Sequence[Annotated]) -> None:  # pyright: ignore
+            for f, t in zip(predicted, true, strict=True):
                 self.detection_box.append(box_convert(f.boxes, "xyxy", "xywh"))
                 self.detection_labels.append(f.labels)
                 self.detection_scores.append(f.scores)

@@ -197,16 +197,18 @@ def _of_split(table: _Table, split: str) -> _Table:
     return _Table(table.path, table.header, rows)
 
 
-def _choose(table: _Table, given: str | None, known: Sequence[str], what: str, option: str) -> str:
+def _choose(
+    table: _Table, column: str | None, usual_names: Sequence[str], what: str, option: str
+) -> str:
     names: Mapping[str, str] = {name.lower().replace(" ", "_"): name for name in table.header}
-    if given is not None:
-        if given not in table.header:
+    if column is not None:
+        if column not in table.header:
             raise UserError(
-                f"got column {given!r} for {what}, expected one of {', '.join(table.header)} "
+                f"got column {column!r} for {what}, expected one of {', '.join(table.header)} "
                 f"in {table.path}"
             )
-        return given
-    found = next((names[name] for name in known if name in names), None)
+        return column
+    found = next((names[name] for name in usual_names if name in names), None)
     if found is None:
         raise UserError(
             f"got {table.path} with the columns {', '.join(table.header[:8])}, of which none is "

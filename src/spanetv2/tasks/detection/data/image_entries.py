@@ -159,17 +159,17 @@ def read_entry(
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _refuse_shared(found: dict[Key, FoundFile]) -> None:
+def _refuse_shared(files: dict[Key, FoundFile]) -> None:
     """A file that fits several names only by guessing is meant by none of them."""
     uses: dict[str, list[Key]] = {}
-    for key, file in found.items():
+    for key, file in files.items():
         uses.setdefault(os.path.normpath(file.path), []).append(key)
     for path, keys in uses.items():
-        if len(keys) > 1 and any(found[key].how for key in keys):
+        if len(keys) > 1 and any(files[key].how for key in keys):
             for key in keys:
-                if found[key].how:
+                if files[key].how:
                     reason = f"no such file; {path} could be meant, but {len(keys)} images fit it"
-                    found[key] = found[key]._replace(fault=reason)
+                    files[key] = files[key]._replace(fault=reason)
 
 
 def _entry(

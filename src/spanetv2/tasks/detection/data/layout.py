@@ -186,17 +186,17 @@ def _json_files(root: Path) -> Iterator[str]:
             yield str(Path(entry).relative_to(root))
 
 
-def _find_folder(place: Path, split: str, exact: str) -> Path | None:
-    """The images' folder in ``place``: named as the annotations are, or after the split."""
+def _find_folder(root: Path, split: str, exact: str) -> Path | None:
+    """The images' folder in ``root``: named as the annotations are, or after the split."""
 
     def folder(name: str) -> Path | None:
-        path = _child(place, name)
+        path = _child(root, name)
         return path if path is not None and path.is_dir() else None
 
-    own = folder(exact)
-    if own is not None:
-        return own
-    name = _find_name(split, lambda name: folder(name) is not None, where=str(place))
+    same_name = folder(exact)
+    if same_name is not None:
+        return same_name
+    name = _find_name(split, lambda name: folder(name) is not None, where=str(root))
     return None if name is None else folder(name)
 
 

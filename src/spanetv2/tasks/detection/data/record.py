@@ -149,19 +149,19 @@ class Categories:
         return [name for name in ordered if name not in left]
 
 
-def unknown_class(name: str, known: Sequence[str]) -> str:
+def unknown_class(name: str, names: Sequence[str]) -> str:
     """Say that a category is not among the classes, and which it may be meant to be.
 
     Example:
         >>> unknown_class("Stone ", ["leaf", "stone"])
         "category 'Stone ', which is not among the 2 classes (leaf, stone); is 'stone' meant?"
     """
-    plain = {one.strip().casefold(): one for one in known}
+    plain = {one.strip().casefold(): one for one in names}
     close = [plain[name.strip().casefold()]] if name.strip().casefold() in plain else []
-    close = close or difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    close = close or difflib.get_close_matches(name, names, n=1, cutoff=0.8)
     meant = f"; is {close[0]!r} meant?" if close else ""
-    listed = some(sorted(known))
-    return f"category {name!r}, which is not among the {len(known)} classes ({listed}){meant}"
+    listed = some(sorted(names))
+    return f"category {name!r}, which is not among the {len(names)} classes ({listed}){meant}"
 
 
 def some(values: Sequence[Any], count: int = _SHOWN) -> str:

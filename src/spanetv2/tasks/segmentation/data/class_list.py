@@ -112,9 +112,9 @@ def _colour(parts: Sequence[str], path: Path) -> Colour:
     return red, green, blue
 
 
-def _check_colours(names: Sequence[str], given: Sequence[Colour], path: Path) -> None:
+def _check_colours(names: Sequence[str], colours: Sequence[Colour], path: Path) -> None:
     first: dict[Colour, str] = {}
-    for name, colour in zip(names, given, strict=True):
+    for name, colour in zip(names, colours, strict=True):
         if colour in first:
             raise UserError(
                 f"got colour {colour} for both {first[colour]!r} and {name!r} in {path}, expected "
