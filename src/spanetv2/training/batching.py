@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from spanetv2.errors import UserError
 
-__all__ = ["BatchPlan", "plan_batches"]
+__all__ = ["BatchPlan", "is_all", "limited_batches", "plan_batches"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +68,21 @@ class BatchPlan:
             return self
         reason = f"the training split has {images} images"
         return replace(self, per_device=per_device, accumulation=max(1, batches), reason=reason)
+
+
+def is_all(limit: int | float) -> bool:
+    """Whether a limit of batches is no limit; a whole 1 is one batch."""
+    return isinstance(limit, float) and limit == 1.0
+
+
+def limited_batches(batches: int, limit: int | float) -> int:
+    """Batches of an epoch under a limit: a whole number of them, or a share.
+
+    Example:
+        >>> limited_batches(10, 3), limited_batches(10, 1.0), limited_batches(10, 0.25)
+        (3, 10, 2)
+    """
+    return min(batches, limit if isinstance(limit, int) else int(batches * limit))
 
 
 def plan_batches(

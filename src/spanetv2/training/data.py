@@ -8,7 +8,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from spanetv2.errors import UserError
-from spanetv2.training.batching import BatchPlan
+from spanetv2.training.batching import BatchPlan, is_all, limited_batches
 from spanetv2.training.config import LoadingConfig
 from spanetv2.training.stopping import shield_worker
 
@@ -153,17 +153,14 @@ class TrainingData(LightningDataModule, abc.ABC):
         if length is None:
             return None
         batches = self.batches_in(length)
-        limited = self.limit if isinstance(self.limit, int) else int(batches * self.limit)
-        batches = min(batches, limited)
+        batches = limited_batches(batches, self.limit)
         whole = batches - batches % self.plan.accumulation
         if whole == 0:
+            everything = is_all(self.limit)
+            limited = "" if everything else f" under trainer.limit_train_batches={self.limit}"
             raise UserError(
                 f"the training split has {length} images, not one total batch of {self.plan.total}"
-                + (
-                    ""
-                    if repr(self.limit) == "1.0"
-                    else f" under trainer.limit_train_batches={self.limit}"
-                )
+                + limited
                 + "; lower data.total_batch (and optimizer.lr with it)"
             )
         return whole

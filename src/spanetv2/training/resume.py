@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from spanetv2.errors import UserError
-from spanetv2.training.batching import BatchPlan, plan_batches
+from spanetv2.training.batching import BatchPlan, limited_batches, plan_batches
 from spanetv2.training.configuration import ResolvedRun, resolve
 from spanetv2.training.data import TrainingData
 from spanetv2.training.task import TrainingTask
@@ -158,8 +158,7 @@ class RunSoFar:
         if data.updates is None and length is not None:
             batches = length // (plan.per_device * plan.devices)
             limit = 1.0 if limit is None else limit
-            batches = min(batches, limit if isinstance(limit, int) else int(batches * limit))
-            epoch = batches // plan.accumulation
+            epoch = limited_batches(batches, limit) // plan.accumulation
         return {"images_per_update": plan.total, "updates_per_epoch": epoch}
 
     def _flat(self, run: ResolvedRun) -> dict[str, Any]:

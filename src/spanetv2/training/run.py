@@ -20,7 +20,7 @@ from lightning.pytorch import Callback, Trainer
 
 from spanetv2.errors import Interrupted, UserError
 from spanetv2.files import write_json, write_text
-from spanetv2.training.batching import plan_batches
+from spanetv2.training.batching import is_all, plan_batches
 from spanetv2.training.checkpoints import (
     PREVIOUS,
     RunCheckpoints,
@@ -141,7 +141,7 @@ def run_task(
     if config.schedule.updates is not None:
         limited = trainer.limit_train_batches
         expected = "null: schedule.updates is the length of the run"
-        check(repr(limited) == "1.0", "trainer.limit_train_batches", limited, expected)
+        check(is_all(limited), "trainer.limit_train_batches", limited, expected)
     data.fit_plan(even=task.even_batches(config))
     plan = data.plan
     trainer.accumulate_grad_batches = plan.accumulation
