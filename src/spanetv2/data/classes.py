@@ -8,11 +8,18 @@ WordNet gives them ("tench").
 import functools
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from spanetv2.errors import UserError
 
-__all__ = ["class_titles", "imagenet_classes", "label_table", "match_classes", "model_classes"]
+__all__ = [
+    "class_rows",
+    "class_titles",
+    "imagenet_classes",
+    "label_table",
+    "match_classes",
+    "model_classes",
+]
 
 _WNID = re.compile(r"n\d{8}")
 
@@ -132,15 +139,35 @@ def label_table(names: Sequence[str], classes: Sequence[str], *, where: str) -> 
         >>> label_table(["cat", "dog"], ["ant", "dog", "cat"], where="pets")
         [2, 1]
     """
+
+    def refusal(unknown: str, known: str) -> str:
+        return (
+            f"got unknown classes {unknown} in {where}, expected only the {len(classes)} known "
+            f"ones ({known}); rename or remove them"
+        )
+
+    return class_rows(names, classes, refusal=refusal)
+
+
+def class_rows(
+    names: Sequence[str], classes: Sequence[str], *, refusal: Callable[[str, str], str]
+) -> list[int]:
+    """The index in ``classes`` of every name in ``names``.
+
+    Args:
+        names: to look up.
+        classes: all that are known.
+        refusal: makes the message from the first unknown names and the first known ones.
+
+    Raises:
+        UserError: a name is unknown.
+    """
     index = {name: i for i, name in enumerate(classes)}
     unknown = [name for name in names if name not in index]
     if unknown:
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-        raise UserError(
-            f"got unknown classes {', '.join(map(repr, unknown[:5]))}{more} in {where}, expected "
-            f"only the {len(classes)} known ones ({', '.join(map(repr, classes[:5]))}"
-            f"{', ...' if len(classes) > 5 else ''}); rename or remove them"
-        )
+        known = ", ".join(map(repr, classes[:5])) + (", ..." if len(classes) > 5 else "")
+        raise UserError(refusal(", ".join(map(repr, unknown[:5])) + more, known))
     return [index[name] for name in names]
 
 

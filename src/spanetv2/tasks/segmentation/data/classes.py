@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from spanetv2.data.classes import class_rows
 from spanetv2.errors import UserError
 
 __all__ = [
@@ -150,13 +151,11 @@ def match_classes(data: Sequence[str], model: Sequence[str]) -> list[int]:
         >>> match_classes(["dog", "cat"], ["cat", "ant", "dog"])
         [2, 0]
     """
-    index = {name: i for i, name in enumerate(model)}
-    unknown = [name for name in data if name not in index]
-    if unknown:
-        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-        raise UserError(
-            f"got data of classes {', '.join(map(repr, unknown[:5]))}{more} that the model does "
-            f"not know; its {len(model)} classes are {', '.join(map(repr, model[:5]))}"
-            f"{', ...' if len(model) > 5 else ''}"
+
+    def refusal(unknown: str, known: str) -> str:
+        return (
+            f"got data of classes {unknown} that the model does not know; its {len(model)} "
+            f"classes are {known}"
         )
-    return [index[name] for name in data]
+
+    return class_rows(data, model, refusal=refusal)
