@@ -131,6 +131,9 @@ def run_task(
         accumulation=config.data.accumulation,
         even=task.even_batches(config),
     )
+    updates = config.schedule.updates
+    expected = f"null: a {task.name} run is counted in epochs, trainer.max_epochs"
+    check(updates is None or task.in_updates, "schedule.updates", updates, expected)
     pin = config.data.pin_memory
     data = task.open_data(
         config,
@@ -138,7 +141,7 @@ def run_task(
         pin_memory=trainer.strategy.root_device.type == "cuda" if pin is None else pin,
         limit=trainer.limit_train_batches,
     )
-    if config.schedule.updates is not None:
+    if updates is not None:
         limited = trainer.limit_train_batches
         expected = "null: schedule.updates is the length of the run"
         check(is_all(limited), "trainer.limit_train_batches", limited, expected)

@@ -27,6 +27,7 @@ class TrainingTask(abc.ABC):
     Attributes:
         name: as on the command line.
         config: the class of its configuration.
+        in_updates: whether a run can be counted in updates, ``schedule.updates``.
         figures: what validation measures, in the order of the log's columns; the first is what
             the best checkpoint is chosen by, unless the configuration says otherwise.
         headline: how the progress bar calls the first figure.
@@ -34,6 +35,7 @@ class TrainingTask(abc.ABC):
 
     name: ClassVar[str]
     config: ClassVar[type[BaseRunConfig]]
+    in_updates: ClassVar[bool] = False
     figures: ClassVar[tuple[str, ...]]
     headline: ClassVar[str]
 

@@ -109,11 +109,6 @@ class ClassificationTask(Task):
     ) -> "ClassificationData":
         from spanetv2.tasks.classification.run_data import ClassificationData
 
-        if config.schedule.updates is not None:
-            raise UserError(
-                f"schedule.updates is {config.schedule.updates}, expected null: a classification "
-                "run is counted in epochs, trainer.max_epochs"
-            )
         return ClassificationData(config, plan=plan, pin_memory=pin_memory, limit=limit)
 
     def make_module(self, config: "RunConfig", data: "TrainingData") -> "ImageClassification":

@@ -98,11 +98,6 @@ class DetectionTask(Task):
     ) -> "DetectionData":
         from spanetv2.tasks.detection.run_data import DetectionData
 
-        if config.schedule.updates is not None:
-            raise UserError(
-                f"schedule.updates is {config.schedule.updates}, expected null: a detection run "
-                "is counted in epochs, trainer.max_epochs"
-            )
         return DetectionData(config, plan=plan, pin_memory=pin_memory, limit=limit)
 
     def make_module(self, config: "RunConfig", data: "TrainingData") -> "Detection":

@@ -42,6 +42,7 @@ class SegmentationTask(Task):
     """Semantic segmentation."""
 
     name = "segmentation"
+    in_updates = True
     figures = ("miou", "pixel_accuracy", "mean_accuracy")
     headline = "mIoU"
     guide = GUIDE
