@@ -15,6 +15,7 @@ from spanetv2.errors import UserError
 from spanetv2.mixers.local import LocalMixing
 from spanetv2.ops.grouped_mix import grouped_mix_packed, prefer_packed
 from spanetv2.ops.heads import KERNELS
+from spanetv2.ops.kernel_operator import can_launch
 
 __all__ = ["HEAD_ORDERS", "SPAM"]
 
@@ -123,12 +124,31 @@ class SPAM(LocalMixing):
         return self.proj_drop(self.out(y_BNC)).view(x_BHWC.shape)
 
     def _project(self, y_BCHW: Tensor) -> Tensor:
-        if not torch.jit.is_scripting():  # noqa: SIM102 - scripting wants the bare condition
+        if not torch.jit.is_scripting():
+            if self.implementation == "fused" and can_launch(y_BCHW):
+                return self._project_fused(y_BCHW)
             if self.implementation != "reference" and prefer_packed():
                 return self._project_packed(y_BCHW)
         if self.interleaved:
             y_BCHW = F.channel_shuffle(y_BCHW, self.num_heads)
         return self.proj(y_BCHW)
+
+    @torch.jit.unused
+    def _project_fused(self, y_BCHW: Tensor) -> Tensor:
+        from spanetv2.ops.grouped_mix.operator import grouped_mix_fused
+
+        grouped, mix = cast(nn.Conv2d, self.proj[0]), cast(nn.Conv2d, self.proj.mix)
+        norm = cast(nn.GroupNorm, self.proj.norm)
+        scale_BNC = grouped_mix_fused(
+            y_BCHW,
+            grouped.weight,
+            norm.weight,
+            norm.bias,
+            mix.weight,
+            self.interleaved,
+            norm.eps,
+        )
+        return scale_BNC.transpose(1, 2).unflatten(2, y_BCHW.shape[2:])
 
     @torch.jit.unused
     def _project_packed(self, y_BCHW: Tensor) -> Tensor:

@@ -1,4 +1,9 @@
-"""SPAM's projection: grouped expansion, GroupNorm, GELU, and a full 1x1 convolution."""
+"""SPAM's projection: grouped expansion, GroupNorm, GELU, and a full 1x1 convolution.
+
+``grouped_mix`` is readable and always right. ``grouped_mix_packed`` is made of matrix products;
+``grouped_mix_fused`` is one registered operator for GPUs. It needs Triton: import it from
+``spanetv2.ops.grouped_mix.operator``, after ``can_launch`` said yes.
+"""
 
 from spanetv2.ops.grouped_mix.packed import grouped_mix_packed, prefer_packed
 from spanetv2.ops.grouped_mix.reference import grouped_mix
