@@ -1,5 +1,6 @@
-"""Writing files so that a reader never sees half of one, under names that no two of them share."""
+"""Reading what people write; writing files so that a reader never sees half of one."""
 
+import codecs
 import contextlib
 import json
 import os
@@ -9,10 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from spanetv2.errors import UserError
 from spanetv2.text import printable
 
-__all__ = ["UniqueNames", "atomic_path", "json_rows", "write_json", "write_text"]
+__all__ = ["UniqueNames", "atomic_path", "json_rows", "read_text", "write_json", "write_text"]
 
+_LARGEST_TEXT = 64_000_000
 _LONGEST = 200
 """Bytes of a name without its ending and number. File systems allow 255 in all, and the temporary
 file beside it needs some of them."""
@@ -53,6 +56,37 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_text(path: str | os.PathLike[str], *, expected: str) -> str:
+    """The text of a file that people write: UTF-8, or UTF-16 as its first two bytes say.
+
+    Args:
+        path: the file.
+        expected: what it should be, for the message.
+
+    Raises:
+        UserError: it cannot be read, is larger than any such file, or has another encoding.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > _LARGEST_TEXT:
+            raise UserError(f"{printable(str(path))}: larger than 64 MB, expected {expected}")
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(
+            f"cannot read {printable(str(path))} ({reason.lower()}), expected {expected}"
+        ) from None
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return data.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise UserError(
+            f"cannot read {printable(str(path))} (not UTF-8 text: line {line} has the byte "
+            f"{data[error.start]:#04x}), expected {expected}; save it as UTF-8"
+        ) from None
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -21,6 +21,7 @@ from spanetv2.errors import UserError
 
 __all__ = [
     "INTERPOLATIONS",
+    "MOST_SIDE",
     "LimitAspect",
     "Preprocessing",
     "ToChannels",
@@ -35,6 +36,9 @@ Transform = Callable[[Image.Image], Any]
 """From a Pillow image (mode ``L`` or ``RGB``) to anything."""
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
+MOST_SIDE = 16_384
+"""Most pixels a side that a network's input is made with, whatever a file says."""
+
 _MODES = {1: "L", 3: "RGB"}
 _LONGEST = 32  # sides of more than 32 to 1 are cut to their middle
 
@@ -65,6 +69,10 @@ class Preprocessing:
         size = tuple(int(value) for value in self.input_size)
         if len(size) != 3 or min(size) < 1:
             raise UserError(f"got input_size {self.input_size}, expected (channels, height, width)")
+        if max(size) > MOST_SIDE:
+            raise UserError(
+                f"got input_size {self.input_size}, expected at most {MOST_SIDE} a side"
+            )
         if size[0] not in _MODES:
             raise UserError(
                 f"got {size[0]} input channels, expected 1 or 3 for image files; "

@@ -1,6 +1,7 @@
 """``create_model`` and ``load_model``: one way in, for our variants and any other timm model."""
 
 import difflib
+from functools import partial
 from typing import Any
 
 import timm
@@ -11,6 +12,7 @@ from torch import nn
 from spanetv2.errors import UserError
 from spanetv2.models import registry  # noqa: F401 - registers the variants
 from spanetv2.models.variants import PREFIX, VARIANTS
+from spanetv2.models.weights.compare import build_described
 from spanetv2.models.weights.describe import Description, describe
 from spanetv2.models.weights.images import describe_itself
 from spanetv2.models.weights.load import load_weights
@@ -59,6 +61,15 @@ def _options(
         "stem_stride": description.stem_stride,
         "feature_norms": description.feature_norms,
     }
+    for key in ("num_classes", "in_chans", "stem_stride", "depths", "dims"):
+        recorded = checkpoint.model_kwargs.get(key)
+        shown = getattr(description, key)
+        shown = list(shown) if isinstance(shown, tuple) else shown
+        if recorded is not None and recorded != shown:
+            raise UserError(
+                f"{checkpoint.path}: its record says {key} {recorded}, its weights have {shown}; "
+                "the file contradicts itself"
+            )
     options |= checkpoint.model_kwargs
     for key in ("head_order", "stem_stride"):
         wanted = requested.get(key)
@@ -193,7 +204,10 @@ def load_model(
             "backbone"
         )
     if checkpoint.model_name is not None and checkpoint.source == "other":
-        model = create_model(checkpoint.model_name, **checkpoint.model_kwargs)
+        build = partial(
+            create_model, checkpoint.model_name, **checkpoint.model_kwargs, pretrained=False
+        )
+        model = build_described(build, checkpoint.state_dict, where=checkpoint.path)
         load_weights(model, checkpoint)
     else:
         if checkpoint.source == "other":
@@ -212,7 +226,8 @@ def load_model(
         options = _options(found, checkpoint, {})
         if gate is not None:
             options["gate"] = gate
-        model = timm.create_model(name, **options)
+        build = partial(timm.create_model, name, **options, pretrained=False)
+        model = build_described(build, checkpoint.state_dict, where=checkpoint.path)
         load_weights(model, checkpoint, gate=gate)
     describe_itself(model, checkpoint)
     return model.to(device).eval(), checkpoint

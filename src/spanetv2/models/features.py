@@ -207,7 +207,7 @@ def _timm_network(
     needed = {k: v for k, v in whole.state_dict().items() if not k.startswith(prefixes)}
     state = fit_prefix(checkpoint.state_dict, needed)
     difference = compare_states(state, needed)
-    if wrong := [*difference.missing, *difference.other_shapes]:
+    if wrong := [*difference.missing, *difference.other_shapes, *difference.not_finite]:
         raise UserError(
             f"{checkpoint.path}: not the weights of {name} (first differences: "
             f"{first_names(wrong)})"

@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from spanetv2.errors import UserError
+from spanetv2.plain_yaml import EndlessYamlError, load_yaml
+
 __all__ = [
     "CodeName",
     "Group",
@@ -231,10 +234,14 @@ def _types_of_items(hint: Any) -> tuple[Any, ...]:
 
 
 def load_text(text: str) -> Any:
-    """What a parser may take a text for: a list, a mapping, a number; else the text."""
-    from jsonargparse import get_loader
+    """What a parser may take a text for: a list, a mapping, a number; else the text.
 
+    Raises:
+        EndlessYamlError: it stands for more values than a parser should make of it.
+    """
     try:
-        return get_loader("yaml")(text)
-    except Exception:
+        return load_yaml(text)
+    except EndlessYamlError:
+        raise
+    except UserError:
         return text  # no parser makes more of it

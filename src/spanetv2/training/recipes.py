@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from spanetv2.errors import ConfigError, UserError
+from spanetv2.files import read_text
+from spanetv2.plain_yaml import EndlessYamlError, load_yaml
 
 __all__ = [
     "ConfigFile",
@@ -79,8 +81,7 @@ def find_recipe(name: str) -> Path:
 
 def describe_recipe(path: Path) -> str:
     """What a recipe says about itself: its first comment line."""
-    with path.open(encoding="utf-8") as stream:
-        first = stream.readline().strip()
+    first = read_text(path, expected="a YAML file").partition("\n")[0].strip()
     return first.removeprefix("#").strip() if first.startswith("#") else ""
 
 
@@ -88,15 +89,15 @@ def read_config_file(path: Path) -> ConfigFile:
     """Read a configuration file, without judging its values.
 
     Raises:
-        ConfigError: not YAML, or not groups of values.
+        ConfigError: not text, not YAML, not plain, or not groups of values.
     """
-    from jsonargparse import get_loader
-
     try:
-        # jsonargparse's reader of YAML, which takes 1e-3 for a number
-        content = get_loader("yaml")(path.read_text(encoding="utf-8"))
-    except Exception as error:
-        raise ConfigError(f"got {path}, which is no YAML: {error}") from error
+        content = load_yaml(read_text(path, expected="a YAML file"))
+    except EndlessYamlError as error:
+        raise EndlessYamlError(f"{path}: {error}") from None
+    except UserError as error:
+        said = str(error)
+        raise ConfigError(said if str(path) in said else f"{path}: no YAML: {said}") from None
     if content is None:
         content = {}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):

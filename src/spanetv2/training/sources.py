@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from spanetv2.errors import ConfigError
+from spanetv2.models.weights.record import NO_SOURCE, names_source
+from spanetv2.plain_yaml import EndlessYamlError
 from spanetv2.training.code_names import describe_code, find_code_names, load_text
 from spanetv2.training.parser import RunParser
 from spanetv2.training.recipes import ConfigFile, read_config_file
@@ -41,8 +43,9 @@ def plain_values(file: ConfigFile, parser: RunParser, *, task: str) -> dict[str,
     said = {key: value for key, value in file.values.items() if key != "out"}
     try:
         code = next(find_code_names(said, parser.group, short_names=parser.short_names), None)
-    except RecursionError:
-        raise ConfigError(f"{file.path}: got a value that contains itself") from None
+    except (EndlessYamlError, RecursionError) as error:
+        said = str(error) if isinstance(error, EndlessYamlError) else "a value that contains itself"
+        raise ConfigError(f"{file.path}: got {said}") from None
     if code is not None:
         expected = "a plain value"
         if code.key in parser.short_names:
@@ -52,7 +55,17 @@ def plain_values(file: ConfigFile, parser: RunParser, *, task: str) -> dict[str,
             f"{expected}: a file names no classes or functions, as reading these runs code; give "
             f"--{code.key} on the command line, or from Python"
         )
+    for key in _model_options(said):
+        if names_source(key):
+            raise ConfigError(f"{file.path}: model.kwargs has {key!r}, {NO_SOURCE}")
     return said
+
+
+def _model_options(said: Mapping[str, Any]) -> Iterator[str]:
+    for place in _dotted(said):
+        _, found, key = place.partition("model.kwargs.")
+        if found:
+            yield from key.split(".")
 
 
 def split_words(parser: RunParser, words: Sequence[str]) -> Iterator[Sequence[str] | ConfigFile]:
@@ -121,6 +134,8 @@ def check_class_arguments(value: Any, *, inside: bool = False) -> None:
     elif inside and isinstance(value, str) and _is_file(value):
         try:
             content = read_config_file(Path(value)).values
+        except EndlessYamlError:
+            raise
         except ConfigError:
             return  # not what a parser would take for values
         for name in find_code_names(content, {}):

@@ -35,7 +35,7 @@ def test_the_defaults_are_the_published_cascade():
     ("changes", "message"),
     [
         ({"system": "yolo"}, "system is 'yolo', expected one of mask_rcnn"),
-        ({"fpn_channels": 0}, "fpn_channels is 0, expected 1 or more"),
+        ({"fpn_channels": 0}, "fpn_channels is 0, expected 1 to 65536"),
         ({"nms": 0.0}, "nms is 0.0, expected above 0"),
         ({"anchor_sizes": (8, 16)}, "expected five sides"),
         ({"cascade_ious": (0.5, 0.6)}, "expected as many as cascade_stds and cascade_weights"),

@@ -74,7 +74,7 @@ def test_backbone_refuses_options_it_does_not_take():
 def test_head_options_are_checked():
     with pytest.raises(UserError, match="got head 'fcn', expected semantic_fpn or upernet"):
         HeadOptions(name="fcn")
-    with pytest.raises(UserError, match=r"got head\.width 0, expected 1 or more"):
+    with pytest.raises(UserError, match=r"got head\.width 0, expected 1 to 65536"):
         HeadOptions(width=0)
     with pytest.raises(UserError, match="got 256 classes, expected 1 to 255"):
         create_segmenter("pico_pure", 256)

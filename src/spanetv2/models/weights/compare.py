@@ -1,13 +1,27 @@
 """Whether a state dict fits a network: the one comparison behind every loader's refusal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from torch import Size, Tensor, nn
+from torch import Size, Tensor, device, isfinite, nn
 
-__all__ = ["StateDifference", "classifier_prefixes", "compare_states", "first_names"]
+from spanetv2.errors import UserError
+
+__all__ = [
+    "StateDifference",
+    "build_described",
+    "classifier_prefixes",
+    "compare_states",
+    "first_names",
+]
+
+N = TypeVar("N", bound=nn.Module)
 
 _FIRST = 5
+_LARGER, _FREE = 8, 10_000_000
+"""A network may have so many times the numbers of its weights, and so many more: a head, filters
+for larger images."""
 
 
 def first_names(names: Sequence[str]) -> str:
@@ -31,6 +45,8 @@ class StateDifference:
     """names that the network does not have"""
     other_shapes: dict[str, tuple[Size, Size]]
     """name -> shape in the weights, shape in the network"""
+    not_finite: list[str]
+    """names of weights that fit but hold NaN or infinite values"""
 
     def __bool__(self) -> bool:
         return bool(self.names)
@@ -38,11 +54,7 @@ class StateDifference:
     @property
     def names(self) -> list[str]:
         """All names that differ."""
-        return [*self.missing, *self.unexpected, *self.other_shapes]
-
-    def first(self) -> str:
-        """The first names that differ, for a message."""
-        return first_names(self.names)
+        return [*self.missing, *self.unexpected, *self.other_shapes, *self.not_finite]
 
     def explain(self) -> str:
         """The first names of each kind, for a message.
@@ -56,14 +68,21 @@ class StateDifference:
             f"{name} is {tuple(shape)}, expected {tuple(expected)}"
             for name, (shape, expected) in self.other_shapes.items()
         ]
-        kinds = {"missing": self.missing, "unexpected": self.unexpected, "other shapes": shapes}
+        kinds = {
+            "missing": self.missing,
+            "unexpected": self.unexpected,
+            "other shapes": shapes,
+            "NaN or infinite": self.not_finite,
+        }
         return "; ".join(f"{kind}: {first_names(names)}" for kind, names in kinds.items() if names)
 
 
 def compare_states(
     weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> StateDifference:
-    """Compare weights with what a network expects, by names and shapes.
+    """Compare weights with what a network expects, by names and shapes; NaN fits nothing.
+
+    A value that is infinite in the network itself, such as a mask's, may be so in the weights.
 
     Args:
         weights: a state dict, such as a checkpoint's.
@@ -77,7 +96,57 @@ def compare_states(
             for name, value in weights.items()
             if name in expected and value.shape != expected[name].shape
         },
+        not_finite=[
+            name
+            for name, value in weights.items()
+            if name in expected
+            and value.shape == expected[name].shape
+            and not _is_finite(value)
+            and (expected[name].is_meta or _is_finite(expected[name]))
+        ],
     )
+
+
+def _is_finite(value: Tensor) -> bool:
+    return not value.is_floating_point() or bool(isfinite(value.float()).all())
+
+
+def build_described(build: Callable[[], N], weights: Mapping[str, Tensor], *, where: object) -> N:
+    """Build the network that a file describes, if it can be the one that its weights are of.
+
+    Args:
+        build: makes the network; called on a device without memory first.
+        weights: of the network.
+        where: their file, for the message.
+
+    Raises:
+        UserError: a description of no network, or of one that has many times the numbers that the
+            weights have: none of these is allocated.
+    """
+    size, held = _size_described(build), sum(value.numel() for value in weights.values())
+    if size > _LARGER * held + _FREE:
+        raise UserError(
+            f"{where}: its record describes a network of {size:,} numbers, its weights have "
+            f"{held:,}; the file contradicts itself"
+        )
+    try:
+        return build()
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    except Exception as error:  # options of any network, in any combination
+        reason = " ".join(str(error).split()) or "no reason given"
+        raise UserError(
+            f"{where}: its record describes no network that can be built ({reason})"
+        ) from error
+
+
+def _size_described(build: Callable[[], nn.Module]) -> int:
+    """Numbers in a network's state; 0 where only a device with memory can tell."""
+    try:
+        with device("meta"):
+            return sum(value.numel() for value in build().state_dict().values())
+    except Exception:  # what is wrong is said where it is built in earnest
+        return 0
 
 
 def classifier_prefixes(model: nn.Module) -> tuple[str, ...]:

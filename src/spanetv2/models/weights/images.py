@@ -48,7 +48,10 @@ def image_preprocessing(
     Raises:
         UserError: the record does not fit the model's input channels, or has unknown fields.
     """
-    settings = _settle(model, checkpoint.preprocessing)
+    try:
+        settings = _settle(model, checkpoint.preprocessing)
+    except UserError as error:
+        raise UserError(f"{checkpoint.path}: {error}") from None
     known = set(checkpoint.preprocessing or ())
     if size is not None:
         settings = dataclasses.replace(settings, input_size=(settings.input_size[0], *size))

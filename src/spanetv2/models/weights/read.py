@@ -1,22 +1,22 @@
 """Reading checkpoint files, safely."""
 
 import argparse
-import json
 import logging
 import os
 import pickle
-import struct
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from spanetv2.errors import UserError
 from spanetv2.models.variants import VARIANTS
+from spanetv2.models.weights.archive import archive_fault
 from spanetv2.models.weights.convert import (
     averaged_part,
     in_single_precision,
@@ -25,25 +25,15 @@ from spanetv2.models.weights.convert import (
     strip_wrapping,
     to_native,
 )
-from spanetv2.models.weights.record import DEFAULT_TASK, METADATA_KEY, record_of
+from spanetv2.models.weights.record import DEFAULT_TASK, METADATA_KEY, parse_record
 from spanetv2.models.weights.shipped import find_shipped, shipped_with
+from spanetv2.schema import build_from
 
 __all__ = ["RUN_WEIGHTS", "Checkpoint", "CheckpointSource", "read_checkpoint"]
 
 _logger = logging.getLogger("spanetv2")
+T = TypeVar("T")
 
-# What PyTorch's reader raises on bytes that are not, or no longer, a checkpoint.
-_DAMAGED = (
-    RuntimeError,
-    EOFError,
-    ValueError,
-    LookupError,
-    OSError,
-    AttributeError,
-    TypeError,
-    struct.error,
-)
-_RECORDED = ("task", "model_name", "model_kwargs", "classes", "preprocessing", "extra")
 # What a training checkpoint has before the names of the model: averaged weights come first.
 _TRAINING_PREFIXES = ("ema.module.", "net.")
 RUN_WEIGHTS = "weights.safetensors"
@@ -73,25 +63,44 @@ class Checkpoint:
     extra: dict[str, Any] = field(default_factory=dict)
     """further facts the file records, such as metrics and the heads of a dense model"""
 
+    def fact(self, key: str, cls: type[T]) -> T | None:
+        """A group of the further facts, checked; None where the file does not record it.
+
+        Args:
+            key: of ``extra``.
+            cls: a dataclass with the group's fields; see ``schema.build_from``.
+
+        Raises:
+            UserError: an unknown field, a value of another type or out of range.
+        """
+        values = self.extra.get(key)
+        if values is None:
+            return None
+        try:
+            return build_from(cls, values, name=f"{key} in its record")
+        except UserError as error:
+            raise UserError(f"{self.path}: {error}") from None
+
 
 CheckpointSource = str | os.PathLike[str] | Checkpoint
 """Where weights are taken from: a file, a run folder, a name of weights in the package, or a
 checkpoint that is read already; see ``read_checkpoint``."""
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read_safetensors(path: Path) -> tuple[dict[str, Any], str | None]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            record = record_of(file.metadata())
             content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+            return content, (file.metadata() or {}).get(METADATA_KEY)
+    except Exception as error:  # odd headers make the reader raise nearly anything
         raise UserError(
-            f"{path}: truncated or not a safetensors file ({error}); fetch or write it again"
+            f"truncated or not a safetensors file ({_first_line(error)}); fetch or write it again"
         ) from error
-    return content, record
 
 
-def _read_pickle(path: Path) -> dict[str, Any]:
+def _read_pickle(path: Path) -> tuple[dict[str, Any], str | None]:
+    if (fault := archive_fault(path)) is not None:
+        raise UserError(f"truncated or not a checkpoint ({fault}); fetch it again")
     # Training scripts often keep their parsed arguments beside the weights; that class only holds
     # values, so allowing it runs no code of the file's.
     try:
@@ -101,19 +110,41 @@ def _read_pickle(path: Path) -> dict[str, Any]:
         ):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        first = str(error).strip().splitlines()[0]
         raise UserError(
-            f"{path}: not a checkpoint of plain tensors, and no other pickle is run ({first}); "
-            "save the state dict alone with torch.save, or as safetensors"
+            "not a checkpoint of plain tensors, and no other pickle is run "
+            f"({_first_line(error)}); save the state dict alone with torch.save, or as safetensors"
         ) from error
-    except _DAMAGED as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    except Exception as error:  # so do damaged pickles
         raise UserError(
-            f"{path}: truncated or not a checkpoint ({first}); fetch it again"
+            f"truncated or not a checkpoint ({_first_line(error)}); fetch it again"
         ) from error
     if not isinstance(content, dict):
-        raise UserError(f"{path}: holds a {type(content).__name__}, expected a state dict")
-    return content
+        raise UserError(f"holds a {type(content).__name__}, expected a state dict")
+    record = content.get(METADATA_KEY)
+    return content, record if isinstance(record, str) else None
+
+
+def _first_line(error: Exception) -> str:
+    """What an error of PyTorch's says, which may name its classes, in plain words."""
+    line = (str(error).strip().splitlines() or ["unreadable"])[0]
+    return line.removeprefix("Error while deserializing header: ")
+
+
+def _check_tensors(state: Mapping[str, Tensor], most: int) -> None:
+    """Refuse what is no array of numbers, or claims to be larger than the file that it is in.
+
+    Raises:
+        UserError: naming the first.
+    """
+    for name, value in state.items():
+        if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
+            kind = "quantized" if value.is_quantized else str(value.layout).removeprefix("torch.")
+            kind = "without values" if value.is_meta else kind
+            raise UserError(f"the tensor {name} is {kind}, expected plain numbers")
+        if value.numel() * value.element_size() > most:
+            raise UserError(
+                f"the tensor {name} has {value.numel():,} numbers, more than the file can hold"
+            )
 
 
 def read_checkpoint(source: CheckpointSource) -> Checkpoint:
@@ -130,7 +161,8 @@ def read_checkpoint(source: CheckpointSource) -> Checkpoint:
         about the model.
 
     Raises:
-        UserError: no such file, truncated, no weights in it, or it needs an arbitrary pickle.
+        UserError: no such file, truncated, damaged, no weights in it, a record that is wrong, or it
+            needs an arbitrary pickle.
     """
     if isinstance(source, Checkpoint):
         return source
@@ -143,35 +175,32 @@ def read_checkpoint(source: CheckpointSource) -> Checkpoint:
         path = path / RUN_WEIGHTS
     if not path.is_file():
         raise UserError(f"{path}: no such file, expected a checkpoint (.safetensors, .pth, .ckpt)")
-    record: dict[str, Any] = {}
-    if path.suffix == ".safetensors":
-        content, record = _read_safetensors(path)
-    else:
-        content = _read_pickle(path)
-        if isinstance(content.get(METADATA_KEY), str):
-            record = json.loads(content[METADATA_KEY])
-    recorded = {key: record[key] for key in _RECORDED if key in record}
-    of_task = recorded.get("task", DEFAULT_TASK) != DEFAULT_TASK
     try:
-        state = strip_wrapping(content, _TRAINING_PREFIXES if of_task else None)
+        return _read(path)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError(f"{path}: {error}") from error.__cause__
+
+
+def _read(path: Path) -> Checkpoint:
+    read = _read_safetensors if path.suffix == ".safetensors" else _read_pickle
+    content, text = read(path)
+    recorded = parse_record(text)
+    of_task = recorded.get("task", DEFAULT_TASK) != DEFAULT_TASK
+    state = strip_wrapping(content, _TRAINING_PREFIXES if of_task else None)
+    _check_tensors(state, path.stat().st_size)
     if (averaged := averaged_part(content)) is not None:
         _logger.warning("%s: the averaged weights (%s) are taken, as timm does", path, averaged)
     state = in_single_precision(state)
     if of_task:
         return Checkpoint(path=path, state_dict=state, source="spanetv2", **recorded)
-    name = record.get("model_name")
+    name = recorded.get("model_name")
     # With mixers other than SPAM the names are those of other networks: the record decides.
     native = is_native(state) or name in VARIANTS
     source = "spanetv2" if native else "authors"
     if (name is not None and name not in VARIANTS) or not (native or is_spanetv2(state)):
         source = "other"
     elif not native:
-        try:
-            state = to_native(state)
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from error
+        state = to_native(state)
     silent = source == "spanetv2" and not recorded.get("preprocessing")
     if silent and (shipped := shipped_with(state)) is not None:
         for key in ("classes", "preprocessing"):

@@ -13,7 +13,7 @@ from spanetv2.files import atomic_path
 from spanetv2.models.backbone import SPANetV2
 from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights.images import own_record
-from spanetv2.models.weights.record import METADATA_KEY
+from spanetv2.models.weights.record import METADATA_KEY, check_record, names_source
 
 __all__ = ["model_record", "save_state_dict", "save_weights"]
 
@@ -50,7 +50,11 @@ def model_record(model: nn.Module) -> dict[str, Any]:
             kwargs["feature_norms"] = True
     else:
         made_with = getattr(model, "_model_args", {})
-        kwargs = {k: v for k, v in made_with.items() if isinstance(v, int | float | str | bool)}
+        kwargs = {
+            k: v
+            for k, v in made_with.items()
+            if isinstance(v, int | float | str | bool) and not names_source(k)
+        }
         if isinstance(side := made_with.get("img_size"), list | tuple):
             kwargs["img_size"] = list(side)
         kwargs |= {"num_classes": model.num_classes}
@@ -62,7 +66,12 @@ def model_record(model: nn.Module) -> dict[str, Any]:
 def save_state_dict(
     state: Mapping[str, Tensor], path: str | os.PathLike[str], record: Mapping[str, Any]
 ) -> None:
-    """Write a state dict and a record about it to a safetensors file, atomically."""
+    """Write a state dict and a record about it to a safetensors file, atomically.
+
+    Raises:
+        UserError: a record that no reader would believe; see ``record.check_record``.
+    """
+    check_record(dict(record))
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     metadata = {"format": "pt", METADATA_KEY: json.dumps(dict(record), ensure_ascii=False)}
     with atomic_path(path) as temporary:

@@ -71,7 +71,7 @@ def shipped_weights() -> Mapping[str, ShippedWeights]:
     for path in sorted(_FOLDER.glob("*.safetensors")):
         try:
             record = read_record(path)
-        except (SafetensorError, OSError):
+        except (SafetensorError, OSError, UserError):
             continue  # a damaged installation, which is no reason that nothing works
         name = path.name.removesuffix(".safetensors")
         found[name] = ShippedWeights(name=name, path=path, record=record)

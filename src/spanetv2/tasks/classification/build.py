@@ -125,7 +125,5 @@ def _load_foreign(model: nn.Module, checkpoint: Checkpoint) -> None:
     }
     needed = {k: v for k, v in expected.items() if k in state or not k.startswith(classifier)}
     if difference := compare_states(state, needed):
-        raise UserError(
-            f"{checkpoint.path}: weights of another model (first differences: {difference.first()})"
-        )
+        raise UserError(f"{checkpoint.path}: weights of another model; {difference.explain()}")
     model.load_state_dict(state, strict=False)

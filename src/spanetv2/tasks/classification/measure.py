@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from spanetv2.data.classes import class_titles, match_classes, model_classes
 from spanetv2.data.preprocessing import eval_transform
@@ -10,7 +9,7 @@ from spanetv2.environment import describe_device
 from spanetv2.errors import UserError
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.tasks.classification import evaluate as measuring
-from spanetv2.tasks.classification.data.holdout import held_out_part
+from spanetv2.tasks.classification.data.holdout import HeldOut, held_out_part
 from spanetv2.tasks.classification.data.loader import eval_loader
 from spanetv2.tasks.classification.data.sources import (
     DatasetSpec,
@@ -41,7 +40,7 @@ def measure_checkpoint(
         split=settings.split or "val",
         **settings.options,
     )
-    held_out = checkpoint.extra.get("held_out") if settings.split is None else None
+    held_out = checkpoint.fact("held_out", HeldOut) if settings.split is None else None
     source, names, mapping = _open(spec, checkpoint.classes, outputs, held_out)
     source.transform = eval_transform(preprocessing)
     loader = eval_loader(
@@ -83,7 +82,7 @@ def _open(
     spec: DatasetSpec,
     names: list[str] | None,
     outputs: int,
-    held_out: dict[str, Any] | None = None,
+    held_out: HeldOut | None = None,
 ) -> tuple[ImageSource | StreamSource, list[str], list[int]]:
     """The data, the names of the model's outputs, and the output that each label means."""
     nameless = spec.name.partition("/")[0] in ("wds", "hfids") and spec.class_file is None
@@ -94,7 +93,7 @@ def _open(
     return source, *match_classes(source.classes, names, outputs)
 
 
-def _held_out(spec: DatasetSpec, record: dict[str, Any] | None) -> ImageSource | None:
+def _held_out(spec: DatasetSpec, record: HeldOut | None) -> ImageSource | None:
     """The images that the run held out of this data set, where it did."""
     if record is None:
         return None

@@ -10,11 +10,15 @@ from typing import Any, Literal
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
+from spanetv2.data.preprocessing import MOST_SIDE
 from spanetv2.errors import UserError
 
 __all__ = ["SYSTEMS", "CascadeStage", "DetectorOptions"]
 
 SYSTEMS = ("mask_rcnn", "cascade_mask_rcnn")
+
+_MOST = 65_536
+"""No width, number or side is larger."""
 
 _WITHOUT_MASKS = {"mask_rcnn": "faster_rcnn", "cascade_mask_rcnn": "cascade_rcnn"}
 
@@ -162,7 +166,7 @@ class DetectorOptions:
             value = getattr(self, field.name)
             if isinstance(value, int) and not isinstance(value, bool):
                 least = 0 if field.name in ("box_convs", "mask_convs") else 1
-                _check(value >= least, field.name, value, f"{least} or more")
+                _check(least <= value <= _MOST, field.name, value, f"{least} to {_MOST}")
         for name in ("proposal_nms", "nms", "roi_positive"):
             _check(0 < getattr(self, name) <= 1, name, getattr(self, name), "above 0, at most 1")
         _check(0 <= self.score_threshold < 1, "score_threshold", self.score_threshold, "0 to 1")
@@ -177,6 +181,9 @@ class DetectorOptions:
         )
         assert self.stages  # checks them
         _check(self.min_size <= self.max_size, "min_size", self.min_size, "at most max_size")
+        _check(self.max_size <= MOST_SIDE, "max_size", self.max_size, f"at most {MOST_SIDE}")
+        for name in ("anchor_sizes", "anchor_ratios"):
+            _check(min(getattr(self, name)) > 0, name, getattr(self, name), "positive numbers")
         _check(min(self.std) > 0, "std", self.std, "positive numbers")
 
     @property

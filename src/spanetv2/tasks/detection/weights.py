@@ -1,7 +1,9 @@
 """Detectors on disk: a safetensors file that says what it is."""
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,13 +15,13 @@ from spanetv2.models.weights import (
     read_checkpoint,
     save_state_dict,
 )
-from spanetv2.models.weights.compare import compare_states
-from spanetv2.tasks.detection.data.ids import OwnId
+from spanetv2.models.weights.compare import build_described, compare_states
+from spanetv2.tasks.detection.data.ids import OwnId, id_key
 from spanetv2.tasks.detection.model import Detector, create_detector
 from spanetv2.tasks.detection.options import DetectorOptions
 from spanetv2.training.class_heads import moved_rows, rows_of_classes, say_new_head
 
-__all__ = ["detector_record", "load_detector", "save_detector", "start_from"]
+__all__ = ["category_ids", "detector_record", "load_detector", "save_detector", "start_from"]
 
 TASK = "detection"
 
@@ -107,20 +109,20 @@ def load_detector(
     where = checkpoint.path
     if checkpoint.task != TASK:
         raise UserError(f"{where}: weights of task {checkpoint.task!r}, expected a detector")
-    settings = checkpoint.extra.get("detector")
-    if checkpoint.model_name is None or checkpoint.classes is None or not settings:
+    options = checkpoint.fact("detector", DetectorOptions)
+    if checkpoint.model_name is None or checkpoint.classes is None or options is None:
         raise UserError(f"{where}: does not say which detector it is; save it with save_detector")
-    try:
-        options = DetectorOptions(**{**settings, **changes})
-    except TypeError as error:
-        raise UserError(f"{where}: {error}; was it written by a newer version?") from error
-    detector = create_detector(
-        checkpoint.model_name, len(checkpoint.classes), options, **checkpoint.model_kwargs
+    build = partial(
+        create_detector,
+        checkpoint.model_name,
+        len(checkpoint.classes),
+        dataclasses.replace(options, **changes),
+        **checkpoint.model_kwargs,
     )
+    detector = build_described(build, checkpoint.state_dict, where=where)
     if difference := compare_states(checkpoint.state_dict, detector.state_dict()):
         raise UserError(
-            f"{where}: the weights do not fit the detector they describe (first differences: "
-            f"{difference.first()})"
+            f"{where}: the weights do not fit the detector they describe; {difference.explain()}"
         )
     detector.load_state_dict(checkpoint.state_dict)
     return detector.to(device).eval(), checkpoint
@@ -128,6 +130,24 @@ def load_detector(
 
 # Layers of the heads whose outputs are classes: these may differ when a detector is trained on.
 _OF_CLASSES = ("cls_score", "bbox_pred", "mask_fcn_logits")
+
+
+def category_ids(checkpoint: Checkpoint) -> list[OwnId]:
+    """The ids of a detector's classes in COCO annotations; counted from 1 where none is recorded.
+
+    Raises:
+        UserError: something else than an id for each class.
+    """
+    names = checkpoint.classes or []
+    recorded = checkpoint.extra.get("category_ids")
+    if recorded is None:
+        return list(range(1, len(names) + 1))
+    whole = isinstance(recorded, list) and len(recorded) == len(names)
+    if not whole or any(own is not None and id_key(own) is None for own in recorded):
+        raise UserError(
+            f"{checkpoint.path}: category_ids in its record are no list of {len(names)} ids"
+        )
+    return [k if own is None else own for k, own in enumerate(recorded, start=1)]
 
 
 def start_from(
@@ -168,10 +188,7 @@ def start_from(
     kept = [*without, *others]
     state |= {name: expected[name] for name in kept}
     if difference := compare_states(state, expected):
-        raise UserError(
-            f"{checkpoint.path}: weights of another detector (first differences: "
-            f"{difference.first()})"
-        )
+        raise UserError(f"{checkpoint.path}: weights of another detector; {difference.explain()}")
     model.load_state_dict(state)
     if others:
         say_new_head(checkpoint.path, checkpoint.classes, classes)

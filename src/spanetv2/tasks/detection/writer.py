@@ -11,10 +11,11 @@ from spanetv2.drawing import save_picture
 from spanetv2.files import UniqueNames, json_rows
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.tasks.detection.data.ids import OwnId
+from spanetv2.tasks.detection.options import DetectorOptions
 from spanetv2.tasks.detection.picture import draw_objects
 from spanetv2.tasks.detection.predict import Prediction, predict
 from spanetv2.tasks.detection.results import coco_results
-from spanetv2.tasks.detection.weights import load_detector
+from spanetv2.tasks.detection.weights import category_ids, load_detector
 from spanetv2.tasks.prediction import Answer, PredictionSettings, PredictionWriter, Predictor
 from spanetv2.text import printable
 
@@ -38,8 +39,10 @@ class DetectionPredictor(Predictor):
         self.batch_size = batch_size
         self.folder = Path(settings.options.get("out", "predictions"))
         self.score = settings.options.get("score", _SCORE)
-        recorded = checkpoint.extra.get("detector", {}).get("score_threshold", self.score)
-        threshold = min(self.score, recorded, 1 - 1e-6)
+        recorded = checkpoint.fact("detector", DetectorOptions)
+        threshold = min(self.score, 1 - 1e-6)
+        if recorded is not None:
+            threshold = min(threshold, recorded.score_threshold)
         self.detector, self.checkpoint = load_detector(
             checkpoint, device=settings.device, score_threshold=threshold
         )
@@ -58,10 +61,9 @@ class DetectionPredictor(Predictor):
     @contextlib.contextmanager
     def writer(self) -> Iterator["DetectionWriter"]:
         names = self.checkpoint.classes or []
-        ids = self.checkpoint.extra.get("category_ids") or [None] * len(names)
-        category_ids = [k if own is None else own for k, own in enumerate(ids, start=1)]
+        ids = category_ids(self.checkpoint)
         with json_rows(self.folder / _RESULTS) as save:
-            yield DetectionWriter(self.folder, save, names=names, category_ids=category_ids)
+            yield DetectionWriter(self.folder, save, names=names, category_ids=ids)
 
 
 class DetectionWriter(PredictionWriter):

@@ -19,6 +19,7 @@ from spanetv2.tasks.segmentation.data.transforms import Preprocessing
 
 __all__ = ["Inference", "average_windows", "resized_rows", "segment", "window_starts"]
 
+_MOST_SCALE = 16
 _CHUNK = 2**25
 """Scores that are resized at a time."""
 
@@ -49,8 +50,10 @@ class Inference:
                 f"got stride {self.stride} of a window of {self.window}, expected 1 to "
                 f"{self.window}; a longer one would leave gaps"
             )
-        if not self.scales or min(self.scales) <= 0:
-            raise UserError(f"got scales {self.scales}, expected values above 0")
+        if not self.scales or not all(0 < scale <= _MOST_SCALE for scale in self.scales):
+            raise UserError(
+                f"got scales {self.scales}, expected values above 0, at most {_MOST_SCALE}"
+            )
 
     @property
     def step(self) -> int:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -12,6 +12,7 @@ from spanetv2.environment import describe_device
 from spanetv2.errors import UserError
 from spanetv2.models.weights.images import say_assumed
 from spanetv2.models.weights.read import Checkpoint
+from spanetv2.schema import check_value
 from spanetv2.tasks.evaluation import Evaluation, EvaluationSettings
 from spanetv2.tasks.segmentation.data.check import settle_orientation
 from spanetv2.tasks.segmentation.data.classes import Colour, distinct_colours, match_classes
@@ -36,6 +37,16 @@ __all__ = [
 _SHEET = 6
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Reading:
+    """What a file records of how masks are read; None is as by default."""
+
+    mask_values: int | list[int] | None = None
+    masks: Literal["values", "colours"] | None = None
+    mask_suffix: str | None = None
+    orientation: Literal["shown", "stored"] | None = None
+
+
 def measure_checkpoint(
     checkpoint: Checkpoint, settings: EvaluationSettings, *, batch_size: int
 ) -> Evaluation:
@@ -53,7 +64,8 @@ def measure_checkpoint(
     preprocessing = recorded_preprocessing(checkpoint)
     trained_on = str(checkpoint.extra.get("dataset") or "ade20k")
     name = settings.dataset or (trained_on if trained_on in DATASETS else "ade20k")
-    reading = checkpoint.extra.get("reading") or {} if name == trained_on else {}
+    recorded = checkpoint.fact("reading", _Reading) if name == trained_on else None
+    reading = {k: v for k, v in vars(recorded or _Reading()).items() if v is not None}
     if mask_values is not None:
         reading = {**reading, "mask_values": mask_values_of(mask_values)}
     spec = DatasetSpec(
@@ -119,7 +131,10 @@ def recorded_preprocessing(checkpoint: Checkpoint) -> Preprocessing:
     recorded = dict(checkpoint.preprocessing or {})
     # the network's own, not an assumption
     recorded.setdefault("channels", checkpoint.model_kwargs.get("in_chans", 3))
-    preprocessing = Preprocessing.from_dict(recorded)
+    try:
+        preprocessing = Preprocessing.from_dict(recorded)
+    except UserError as error:
+        raise UserError(f"{checkpoint.path}: {error}") from None
     missing = {k: v for k, v in preprocessing.to_dict().items() if k not in recorded}
     if missing:
         say_assumed(checkpoint, missing)
@@ -139,11 +154,7 @@ def recorded_inference(
     Raises:
         UserError: a record of a newer version, or values out of range.
     """
-    recorded = checkpoint.extra.get("inference") or {}
-    try:
-        inference = Inference(**recorded)
-    except TypeError as error:
-        raise UserError(f"{checkpoint.path}: {error}; a newer version may have made it") from None
+    inference = checkpoint.fact("inference", Inference) or Inference()
     changes: dict[str, Any] = {}
     if window is not None:
         changes |= {"window": window, "stride": stride}
@@ -161,7 +172,17 @@ def recorded_palette(checkpoint: Checkpoint) -> list[Colour]:
     recorded = checkpoint.extra.get("palette")
     if recorded is None:
         return distinct_colours(len(checkpoint.classes or []))
-    return [(int(r), int(g), int(b)) for r, g, b in recorded]
+    try:
+        check_value("palette in its record", recorded, list[tuple[int, int, int]])
+    except UserError as error:
+        raise UserError(f"{checkpoint.path}: {error}") from None
+    sound = all(0 <= value <= 255 for colour in recorded for value in colour)
+    if not sound or len(recorded) != len(checkpoint.classes or []):
+        raise UserError(
+            f"{checkpoint.path}: the palette in its record is no colour of 0 to 255 for each of "
+            f"{len(checkpoint.classes or [])} classes"
+        )
+    return [(r, g, b) for r, g, b in recorded]
 
 
 def _draw(result: EvaluationResult, palette: list[Colour], path: Path) -> None:

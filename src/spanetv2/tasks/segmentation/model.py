@@ -19,6 +19,7 @@ __all__ = ["HeadOptions", "SegmentationModel", "create_segmenter"]
 MAX_CLASSES = 255
 """Labels are bytes, and 255 means: not labelled."""
 
+_MOST_CHANNELS = 65_536
 _WIDTHS = {"upernet": 512, "semantic_fpn": 128}
 
 
@@ -48,8 +49,8 @@ class HeadOptions:
             raise UserError(f"got head {self.name!r}, expected {' or '.join(sorted(_WIDTHS))}")
         for name in ("width", "neck", "auxiliary_width"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"got head.{name} {value}, expected 1 or more")
+            if value is not None and not 1 <= value <= _MOST_CHANNELS:
+                raise UserError(f"got head.{name} {value}, expected 1 to {_MOST_CHANNELS}")
         if not 0 <= self.dropout < 1:
             raise UserError(f"got head.dropout {self.dropout}, expected at least 0 and below 1")
 

@@ -4,12 +4,13 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
 from spanetv2.errors import UserError
-from spanetv2.models.weights.compare import compare_states
+from spanetv2.models.weights.compare import build_described, compare_states
 from spanetv2.models.weights.read import Checkpoint, CheckpointSource, read_checkpoint
 from spanetv2.models.weights.save import save_state_dict
 from spanetv2.tasks.segmentation.model import HeadOptions, SegmentationModel, create_segmenter
@@ -104,15 +105,17 @@ def load_segmenter(
         raise UserError(f"{checkpoint.path}: weights of a {checkpoint.task} model, expected {TASK}")
     if checkpoint.model_name is None or checkpoint.classes is None:
         raise UserError(f"{checkpoint.path}: a record without model or classes; write it again")
-    model = create_segmenter(
+    build = partial(
+        create_segmenter,
         checkpoint.model_name,
         len(checkpoint.classes),
-        HeadOptions(**checkpoint.extra.get("head", {})),
+        checkpoint.fact("head", HeadOptions) or HeadOptions(),
         **checkpoint.model_kwargs,
     )
+    model = build_described(build, checkpoint.state_dict, where=checkpoint.path)
     if difference := compare_states(checkpoint.state_dict, model.state_dict()):
         raise UserError(
-            f"{checkpoint.path}: damaged, its weights do not fit its record ({difference.first()})"
+            f"{checkpoint.path}: damaged, its weights do not fit its record; {difference.explain()}"
         )
     model.load_state_dict(checkpoint.state_dict)
     return model.to(device).eval(), checkpoint
@@ -138,6 +141,8 @@ def start_from(
         UserError: the backbones differ.
     """
     difference = compare_states(checkpoint.state_dict, model.state_dict())
+    if difference.not_finite:
+        raise UserError(f"{checkpoint.path}: {difference.explain()}")
     kept = [*difference.missing, *difference.other_shapes]
     if inside := [name for name in kept if name.startswith("backbone.")]:
         raise UserError(

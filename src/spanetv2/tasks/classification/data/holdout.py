@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.source import ImageSource
 
 __all__ = [
+    "HeldOut",
     "PartSource",
     "check_apart",
     "held_out_note",
@@ -92,19 +93,37 @@ def _drawn(key: str, seed: int) -> bytes:
     return hashlib.blake2b(text, digest_size=8).digest()
 
 
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """What finds the images again that ``hold_out`` took, and tells whether they are these.
+
+    Args:
+        share: of each class.
+        seed: that they were drawn by.
+        names: digest of the names of all images.
+    """
+
+    share: float
+    seed: int
+    names: str
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise UserError(f"got share {self.share}, expected a number between 0 and 1")
+
+
 def held_out_record(source: ImageSource, share: float, *, seed: int) -> dict[str, Any]:
-    """What finds the images again that ``hold_out`` took, and tells whether they are these."""
-    return {"share": share, "seed": seed, "names": _digest(source)}
+    """What a file records of images that were held out: the fields of ``HeldOut``."""
+    return asdict(HeldOut(share=share, seed=seed, names=_digest(source)))
 
 
-def held_out_part(source: ImageSource, record: Mapping[str, Any]) -> ImageSource | None:
+def held_out_part(source: ImageSource, record: HeldOut) -> ImageSource | None:
     """The images that a run held out of a source; None for another source than the run's."""
-    if source.labels is None or record.get("names") != _digest(source):
+    if source.labels is None or record.names != _digest(source):
         return None
-    share, seed = float(record["share"]), int(record["seed"])
-    _, held = hold_out(source, share, seed=seed)
+    _, held = hold_out(source, record.share, seed=record.seed)
     part = PartSource(source, held, transform=source.transform)
-    part.split_note = held_out_note(share, seed)
+    part.split_note = held_out_note(record.share, record.seed)
     return part
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from spanetv2.data.splits import SPLITS
 from spanetv2.errors import UserError
+from spanetv2.files import read_text
+from spanetv2.plain_yaml import load_yaml
 from spanetv2.tasks.detection.data.labelled import (
     LabelledData,
     LabelledImage,
@@ -65,13 +67,11 @@ def _class_file(root: Path) -> Path | None:
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    import yaml
-
+    text = read_text(path, expected="YOLO's description")
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not YAML ({reason}), expected YOLO's description") from None
+        settings = load_yaml(text)
+    except UserError as error:
+        raise UserError(f"{path}: not YAML ({error}), expected YOLO's description") from None
     if not isinstance(settings, dict):
         raise UserError(f"{path}: no entries, expected YOLO's names, train and val")
     return settings
@@ -86,7 +86,7 @@ def _names(root: Path, settings: dict[str, Any]) -> dict[int, str]:
     file = _class_file(root)
     if file is None:
         raise UserError(f"{root}: no class names, expected them in data.yaml or classes.txt")
-    lines = file.read_text(encoding="utf-8").splitlines()
+    lines = read_text(file, expected="a class name on each line").splitlines()
     return dict(enumerate(line.strip() for line in lines if line.strip()))
 
 

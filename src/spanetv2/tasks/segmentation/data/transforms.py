@@ -14,6 +14,7 @@ from PIL import Image
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 
+from spanetv2.data.preprocessing import MOST_SIDE
 from spanetv2.errors import UserError
 from spanetv2.tasks.segmentation.data.source import IGNORED, Sample
 
@@ -53,6 +54,8 @@ class Preprocessing:
             size = tuple(int(side) for side in self.size)
             if len(size) != 2 or min(size) < 1:
                 raise UserError(f"got size {self.size}, expected (long side, short side) or null")
+            if max(size) > MOST_SIDE:
+                raise UserError(f"got size {self.size}, expected at most {MOST_SIDE} a side")
             object.__setattr__(self, "size", (max(size), min(size)))
         for name in ("mean", "std"):
             values = tuple(float(value) for value in getattr(self, name))
