@@ -12,7 +12,12 @@ from typing import Any
 
 import torch
 
-__all__ = ["describe_device", "describe_environment"]
+__all__ = [
+    "describe_device",
+    "describe_environment",
+    "processor_instructions",
+    "processor_kind",
+]
 
 _PACKAGES = (
     "spanetv2",
@@ -110,11 +115,11 @@ def _hardware() -> dict[str, Any]:
         "machine": platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
         "processor": _of_processor("model name") or platform.processor(),
+        "kind": processor_kind(),
         "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
         "threads": torch.get_num_threads(),
     }
-    flags = set(_of_processor("flags", "Features").split())
-    if found := [name for name in _INSTRUCTIONS if name in flags]:
+    if found := processor_instructions():
         hardware["instructions"] = found
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -126,13 +131,44 @@ def _hardware() -> dict[str, Any]:
     return hardware
 
 
+def processor_instructions() -> list[str]:
+    """Instructions of this processor that decide which precision is fast; none where unknown."""
+    flags = set(_of_processor("flags", "Features").split())
+    return [name for name in _INSTRUCTIONS if name in flags]
+
+
+_VENDORS = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD"}
+
+
+def processor_kind() -> str:
+    """Vendor and widest vectors of the processor: what the speed of library kernels goes by.
+
+    Of AMD's also the family, as theirs differ in the width of the units: 25 (Zen 3 and 4) and 26
+    (Zen 5). "unknown" where Linux does not tell.
+
+    Example:
+        >>> processor_kind() in ("Intel avx512f", "AMD family 26 avx512f") or True
+        True
+    """
+    vendor = _VENDORS.get(_of_processor("vendor_id"))
+    if vendor is None:
+        return "unknown"
+    family = f" family {_of_processor('cpu family')}" if vendor == "AMD" else ""
+    flags = _of_processor("flags").split()
+    widest = next((name for name in ("avx512f", "avx2") if name in flags), "")
+    return f"{vendor}{family} {widest}".strip()
+
+
 def _of_processor(*names: str) -> str:
     """The first entry of one of these names in Linux's description of the processor, or ""."""
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() in names:
-                return value.strip()
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+            for line in lines:
+                name, _, value = line.partition(":")
+                if name.strip() in names:
+                    return value.strip()
+                if not name.strip():  # the next core
+                    break
     except OSError:
         pass
     return ""

@@ -7,6 +7,7 @@ from typing import Any
 
 from spanetv2.benchmark import document
 from studies.performance.goals import goals_table
+from studies.performance.precisions import precision_table
 
 __all__ = ["BEGIN", "PAGE", "RESULTS", "goals", "write_page"]
 
@@ -19,8 +20,8 @@ BEGIN = (
 
 
 def goals(records: Sequence[dict[str, Any]]) -> str:
-    """The section on the goals."""
-    return goals_table(records).markdown(level=2)
+    """The section on the goals, and that on precisions."""
+    return f"{goals_table(records).markdown(level=2)}\n{precision_table().markdown(level=2)}"
 
 
 def write_page(results: Sequence[str | os.PathLike[str]], out: Path = PAGE) -> list[Path]:

@@ -133,7 +133,8 @@ def test_the_command_says_what_it_assumed_in_one_line(folder, tmp_path, monkeypa
     out, err = capfd.readouterr()
     assert not stopped.value.code
     assert len(out.splitlines()) == 5 * IMAGES
-    (line,) = err.strip().splitlines()
+    line, precision = err.strip().splitlines()
+    assert precision.startswith("computed in ")
     assert line.startswith(f"{weights}: {SAID}input_size 1 x 28 x 28, mean 0.449, std 0.226")
 
 

@@ -11,6 +11,7 @@ from spanetv2.cli.messages import messages_on_stderr
 from spanetv2.cli.options import (
     CHECKPOINT,
     DEVICE,
+    DTYPE,
     WORKERS,
     default_of,
     own_options,
@@ -60,6 +61,7 @@ def evaluate(
         int | None, typer.Option(min=1, help="Images per forward pass (default: {batch}).")
     ] = None,
     device: Annotated[str, DEVICE] = "auto",
+    dtype: Annotated[str, DTYPE] = "auto",
     workers: Annotated[int, WORKERS] = 0,
     options: dict[str, Any],
 ) -> None:
@@ -80,6 +82,7 @@ def evaluate(
             split=split,
             batch_size=batch_size,
             device=device,
+            dtype=dtype,
             workers=workers,
             json=json,
             picture=picture,

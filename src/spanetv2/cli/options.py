@@ -11,11 +11,22 @@ from spanetv2.errors import UserError
 from spanetv2.tasks import Task, all_tasks
 from spanetv2.tasks.task import Command, Option
 
-__all__ = ["CHECKPOINT", "DEVICE", "WORKERS", "default_of", "own_options", "with_task_options"]
+__all__ = [
+    "CHECKPOINT",
+    "DEVICE",
+    "DTYPE",
+    "WORKERS",
+    "default_of",
+    "own_options",
+    "with_task_options",
+]
 
 CHECKPOINT = typer.Argument(
     help="Weights: .safetensors, a run folder, the authors' .pth, a training .ckpt, or a name of "
     "weights in the package (see `spanetv2 models`)."
+)
+DTYPE = typer.Option(
+    help="auto, float32, bfloat16; auto takes bfloat16 on CPUs where it is known to pay."
 )
 DEVICE = typer.Option(help="auto, cpu, cuda, cuda:1, mps.")
 WORKERS = typer.Option(min=0, help="Processes that read images.")

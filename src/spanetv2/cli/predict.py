@@ -10,6 +10,7 @@ from spanetv2.cli.messages import messages_on_stderr
 from spanetv2.cli.options import (
     CHECKPOINT,
     DEVICE,
+    DTYPE,
     WORKERS,
     default_of,
     own_options,
@@ -45,6 +46,7 @@ def predict(
         int | None, typer.Option(min=1, help="Images per forward pass (default: {batch}).")
     ] = None,
     device: Annotated[str, DEVICE] = "auto",
+    dtype: Annotated[str, DTYPE] = "auto",
     workers: Annotated[int, WORKERS] = 0,
     options: dict[str, Any],
 ) -> None:
@@ -63,6 +65,7 @@ def predict(
             paths,
             batch_size=batch_size,
             device=device,
+            dtype=dtype,
             workers=workers,
             keep=False,
             report=report,

@@ -128,6 +128,7 @@ class EvaluationSettings:
         keep_details: keep what a file of figures holds beside them, such as single detections.
         keep_picture: keep what a picture needs.
         progress: show a bar.
+        dtype: to compute in.
         options: the task's own, by name.
     """
 
@@ -140,6 +141,7 @@ class EvaluationSettings:
     keep_details: bool = False
     keep_picture: bool = False
     progress: bool = False
+    dtype: torch.dtype = torch.float32
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 

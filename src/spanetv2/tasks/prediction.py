@@ -29,12 +29,14 @@ class PredictionSettings:
         device: where to compute.
         batch_size: images per forward pass; None is the task's usual number.
         workers: processes that read images; 0 reads in this one.
+        dtype: to compute in.
         options: the task's own, by name.
     """
 
     device: torch.device
     batch_size: int | None = None
     workers: int = 0
+    dtype: torch.dtype = torch.float32
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -97,6 +99,7 @@ class Predictions:
         failures: which and why (the first 1000).
         records: what is said about each image, JSON values; empty where they were not kept.
         files: files written.
+        dtype: what was computed in.
         summary: lines about the whole.
     """
 
@@ -105,4 +108,5 @@ class Predictions:
     failures: list[Failure]
     records: list[dict[str, Any]]
     files: list[Path]
+    dtype: str
     summary: list[str]

@@ -110,6 +110,7 @@ class Task(TrainingTask):
         evaluate_options: options that the task adds to ``spanetv2 evaluate``.
         predict_options: options that the task adds to ``spanetv2 predict``.
         check_data_options: options that the task adds to ``spanetv2 check-data``.
+        dtypes: in which its networks answer, if asked to.
         evaluate_batch_size: images per forward pass, where none is given.
         predict_batch_size: the same for predictions.
         evaluate_help: what is measured, in half a sentence for the command's help.
@@ -122,6 +123,7 @@ class Task(TrainingTask):
     evaluate_options: ClassVar[tuple[Option, ...]] = ()
     predict_options: ClassVar[tuple[Option, ...]] = ()
     check_data_options: ClassVar[tuple[Option, ...]] = ()
+    dtypes: ClassVar[tuple[str, ...]] = ("float32",)
     evaluate_batch_size: ClassVar[int] = 1
     predict_batch_size: ClassVar[int] = 1
     evaluate_help: ClassVar[str] = "not there yet"

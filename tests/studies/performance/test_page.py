@@ -23,6 +23,7 @@ def test_the_command_writes_goals_and_results(tmp_path):
     assert "S18 pure / convformer_s18 | >= 1.00 | 2.00 | reached |" in text
     assert re.findall("^## .*", text, re.MULTILINE) == [
         "## Goals",
+        "## bfloat16 by processor",
         "## A Processor: networks (nets)",
     ]
     results.write_text("{", encoding="utf-8")

@@ -33,7 +33,9 @@ def measure_checkpoint(
     Raises:
         UserError: no such data, or classes that the model does not know.
     """
-    model, outputs, preprocessing = load_classifier(checkpoint, device=settings.device)
+    model, outputs, preprocessing = load_classifier(
+        checkpoint, device=settings.device, dtype=settings.dtype
+    )
     spec = DatasetSpec(
         name=settings.dataset or "folder",
         root=settings.data,

@@ -38,6 +38,7 @@ class ClassificationTask(Task):
     figures = ("top1", "top5", "loss")
     headline = "top-1"
     guide = GUIDE
+    dtypes = ("float32", "bfloat16")
     figure_titles: ClassVar[Mapping[str, str]] = {"top1": "top-1", "top5": "top-5", "loss": "loss"}
     evaluate_help = (
         "top-1, top-5, loss, per-class figures and confusions; the data's classes are "

@@ -10,18 +10,23 @@ from spanetv2.errors import UserError
 from spanetv2.models import load_model
 from spanetv2.models.weights.images import image_preprocessing
 from spanetv2.models.weights.read import Checkpoint
+from spanetv2.precision import compute_in
 
 __all__ = ["load_classifier"]
 
 
 def load_classifier(
-    checkpoint: Checkpoint, *, device: torch.device | str = "cpu"
+    checkpoint: Checkpoint,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[nn.Module, int, Preprocessing]:
     """Build the classifier that a checkpoint describes and load it.
 
     Args:
         checkpoint: what was read.
         device: where to put it.
+        dtype: to compute in; images and outputs are float32 all the same.
 
     Returns:
         The model in evaluation mode, its number of classes, and how its images are made.
@@ -36,4 +41,5 @@ def load_classifier(
             f"{checkpoint.path}: weights of a network without a classifier, expected one; models "
             "of other tasks are read from the files of their runs, not from bare state dicts"
         )
+    compute_in(model, dtype)
     return model, classes, image_preprocessing(model, checkpoint)

@@ -37,7 +37,7 @@ class ClassificationPredictor(Predictor):
         self.settings = settings
         self.batch_size = batch_size
         self.model, outputs, self.preprocessing = load_classifier(
-            checkpoint, device=settings.device
+            checkpoint, device=settings.device, dtype=settings.dtype
         )
         self.names = model_classes(checkpoint.classes, outputs)
 

@@ -70,7 +70,7 @@ def measure_checkpoint(
         raise UserError(
             f"got --dataset {settings.dataset!r}, expected coco: detectors have no other"
         )
-    detector, checkpoint = load_detector(checkpoint, device=settings.device)
+    detector, checkpoint = load_detector(checkpoint, device=settings.device, dtype=settings.dtype)
     names = checkpoint.classes or []
     source = open_coco(
         settings.data,

@@ -207,6 +207,12 @@ class Detector(nn.Module):
                     shape = (count, self.pyramid.out_channels, *pool.output_size)
                     predictor(head(images_BCHW.new_zeros(shape)))
 
+    def layers(self) -> list[nn.Module]:
+        """The parts with weights, between which there are only boxes: each takes and gives maps."""
+        names = ("box_head", "box_predictor", "mask_head", "mask_predictor")
+        heads = [getattr(heads, name) for heads in self._heads() for name in names]
+        return [self.pyramid, self.rpn.head, *(part for part in heads if part is not None)]
+
     def _heads(self) -> list[Any]:
         if isinstance(self.roi_heads, CascadeRoIHeads):
             return list(self.roi_heads.stages)

@@ -48,6 +48,7 @@ class DetectionTask(Task):
     figures = ("box_ap", "box_ap50", "mask_ap", "mask_ap50")
     headline = "box AP"
     guide = GUIDE
+    dtypes = ("float32", "bfloat16")
     figure_titles: ClassVar[Mapping[str, str]] = {
         "box_ap": "box AP",
         "box_ap50": "box AP50",

@@ -16,6 +16,7 @@ from spanetv2.models.weights import (
     save_state_dict,
 )
 from spanetv2.models.weights.compare import build_described, compare_states
+from spanetv2.precision import compute_in
 from spanetv2.tasks.detection.data.ids import OwnId, id_key
 from spanetv2.tasks.detection.model import Detector, create_detector
 from spanetv2.tasks.detection.options import DetectorOptions
@@ -90,6 +91,7 @@ def load_detector(
     source: CheckpointSource,
     *,
     device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
     **changes: Any,
 ) -> tuple[Detector, Checkpoint]:
     """Build the detector that a file describes and load it, ready for inference.
@@ -97,6 +99,7 @@ def load_detector(
     Args:
         source: a file, a run folder, or what ``read_checkpoint`` gave.
         device: where to put it.
+        dtype: its layers compute in; boxes, scores and masks are float32 all the same.
         **changes: options of ``DetectorOptions`` to replace, such as ``score_threshold``.
 
     Returns:
@@ -125,6 +128,8 @@ def load_detector(
             f"{where}: the weights do not fit the detector they describe; {difference.explain()}"
         )
     detector.load_state_dict(checkpoint.state_dict)
+    for part in detector.layers():
+        compute_in(part, dtype)
     return detector.to(device).eval(), checkpoint
 
 

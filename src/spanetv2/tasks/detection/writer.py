@@ -44,7 +44,10 @@ class DetectionPredictor(Predictor):
         if recorded is not None:
             threshold = min(threshold, recorded.score_threshold)
         self.detector, self.checkpoint = load_detector(
-            checkpoint, device=settings.device, score_threshold=threshold
+            checkpoint,
+            device=settings.device,
+            dtype=settings.dtype,
+            score_threshold=threshold,
         )
 
     def predict(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[Prediction | Failure]:

@@ -76,7 +76,7 @@ def measure_checkpoint(
     )
     source = open_dataset(spec, EvalTransform(preprocessing, inference.scales))
     turned, _ = settle_orientation(source)
-    model, checkpoint = load_segmenter(checkpoint, device=settings.device)
+    model, checkpoint = load_segmenter(checkpoint, device=settings.device, dtype=settings.dtype)
     classes = checkpoint.classes or []
     loader = eval_batches(
         source,

@@ -46,6 +46,7 @@ class SegmentationTask(Task):
     figures = ("miou", "pixel_accuracy", "mean_accuracy")
     headline = "mIoU"
     guide = GUIDE
+    dtypes = ("float32", "bfloat16")
     figure_titles: ClassVar[Mapping[str, str]] = {
         "miou": "mIoU",
         "pixel_accuracy": "pixel accuracy",

@@ -13,6 +13,7 @@ from spanetv2.errors import UserError
 from spanetv2.models.weights.compare import build_described, compare_states
 from spanetv2.models.weights.read import Checkpoint, CheckpointSource, read_checkpoint
 from spanetv2.models.weights.save import save_state_dict
+from spanetv2.precision import compute_in
 from spanetv2.tasks.segmentation.model import HeadOptions, SegmentationModel, create_segmenter
 from spanetv2.training.class_heads import moved_rows, rows_of_classes, say_new_head
 
@@ -86,13 +87,17 @@ def save_segmenter(
 
 
 def load_segmenter(
-    source: CheckpointSource, *, device: torch.device | str = "cpu"
+    source: CheckpointSource,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[SegmentationModel, Checkpoint]:
     """Build the segmentation model that a file describes and load it, ready for inference.
 
     Args:
         source: a file, a run folder, or what ``read_checkpoint`` gave.
         device: where to put it.
+        dtype: to compute in; images and scores are float32 all the same.
 
     Returns:
         The model in evaluation mode, and the checkpoint with classes and preprocessing.
@@ -118,6 +123,7 @@ def load_segmenter(
             f"{checkpoint.path}: damaged, its weights do not fit its record; {difference.explain()}"
         )
     model.load_state_dict(checkpoint.state_dict)
+    compute_in(model, dtype)
     return model.to(device).eval(), checkpoint
 
 

@@ -46,7 +46,9 @@ class SegmentationPredictor(Predictor):
         self.preprocessing = recorded_preprocessing(checkpoint)
         if "window" in options:
             self.preprocessing = dataclasses.replace(self.preprocessing, size=None)
-        self.model, self.checkpoint = load_segmenter(checkpoint, device=settings.device)
+        self.model, self.checkpoint = load_segmenter(
+            checkpoint, device=settings.device, dtype=settings.dtype
+        )
 
     def predict(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[Prediction | Failure]:
         return predict(
