@@ -10,7 +10,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from spanetv2.benchmark.settings import DTYPES, Cell, split_label
+from spanetv2.benchmark.settings import DTYPES, FOLDED, Cell, split_label
 from spanetv2.benchmark.timing import Step
 from spanetv2.deploy import optimize_for_inference
 from spanetv2.errors import UserError
@@ -40,8 +40,9 @@ def build(name: str, size: int) -> nn.Module:
     return timm.create_model(name, num_classes=CLASSES, **sized)
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function``, compiled for one shape, with a cache of its own.
+def compiled(function: Callable[..., Any], *, graphs: bool = False) -> Callable[..., Any]:
+    """``function``, compiled for one shape, with a cache of its own; replayed as a CUDA graph if
+    ``graphs``.
 
     The compiler keeps its results by code object, and gives up when too many gather at one: every
     call makes a new code object.
@@ -51,7 +52,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*inputs)
 
     call.__code__ = call.__code__.replace(co_name=f"call_{id(call)}")
-    return torch.compile(call, dynamic=False)
+    return torch.compile(call, dynamic=False, mode="reduce-overhead" if graphs else None)
 
 
 def make_images(cell: Cell, *, device: str, dtype: torch.dtype, channels_last: bool) -> Tensor:
@@ -83,10 +84,10 @@ def network_step(cell: Cell, *, device: str, channels_last: bool, onnx_arena: bo
     count = count_parameters(model)
     if how == "onnx":
         return _onnx_step(model, cell, device=device, parameters=count, arena=onnx_arena)
-    if how == "optimized":
-        model = optimize_for_inference(model, cell.size)
-    elif how is not None:
-        set_implementation(model, how)
+    if how is not None and how != "optimized":
+        set_implementation(model, "fused" if how in FOLDED else how)
+    if how in FOLDED:  # what is folded depends on the device, and is rounded to the dtype after it
+        model = optimize_for_inference(model.to(device), cell.size)
     training = cell.work == "training"
     dtype = DTYPES[cell.dtype]
     held = torch.float32 if training else dtype
@@ -94,7 +95,7 @@ def network_step(cell: Cell, *, device: str, channels_last: bool, onnx_arena: bo
     if channels_last:
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     images = make_images(cell, device=device, dtype=held, channels_last=channels_last)
-    call = compiled(model) if cell.mode == "compiled" else model
+    call = model if cell.mode == "eager" else compiled(model, graphs=cell.mode == "graphs")
     targets = None
     if training:
         generator = torch.Generator().manual_seed(1)

@@ -12,6 +12,7 @@ from spanetv2.models.variants import VARIANTS
 
 __all__ = [
     "DTYPES",
+    "FOLDED",
     "HOWS",
     "MODELS",
     "MODES",
@@ -32,11 +33,14 @@ MODELS = (
     "swin_tiny_patch4_window7_224",
 )
 REFERENCES = ("convformer_s18", "sepconv")
-MODES = ("eager", "compiled")
+MODES = ("eager", "compiled", "graphs")
+"""As written; by ``torch.compile``; and that replayed as a CUDA graph ("reduce-overhead")."""
 PASSES = ("inference", "training")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _SHORT = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-HOWS = (*(name for name in IMPLEMENTATIONS if name != "auto"), "optimized", "onnx")
+FOLDED = ("optimized", "fused_optimized")
+"""Of HOWS, the networks that ``optimize_for_inference`` makes, of "auto" and of "fused"."""
+HOWS = (*(name for name in IMPLEMENTATIONS if name != "auto"), *FOLDED, "onnx")
 """What may follow a model's name: NAME@reference, NAME@optimized, ..."""
 
 
@@ -84,7 +88,7 @@ class Cell:
     model: str
     """label of a network, or name of an operator"""
     mode: str
-    """eager, compiled, or onnx"""
+    """one of ``MODES``, or onnx"""
     work: str
     """inference or training"""
     dtype: str
@@ -147,6 +151,10 @@ class Settings:
             values = value if isinstance(value, tuple) else () if value is None else (value,)
             if any(number < 1 for number in values):
                 raise UserError(f"got {field} {value}, expected numbers of 1 or more")
+        if "graphs" in self.modes and not self.device.startswith("cuda"):
+            raise UserError(
+                f"got mode graphs on {self.device}, expected a GPU: it replays CUDA graphs"
+            )
         if self.warmup < 0:
             raise UserError(f"got warmup {self.warmup}, expected 0 or more")
         if self.reference is None:
@@ -183,7 +191,7 @@ class Settings:
         cells = []
         for model in self.models:
             how = split_label(model)[1]
-            if work == "training" and how in ("optimized", "onnx"):
+            if work == "training" and how in (*FOLDED, "onnx"):
                 continue
             modes = ("onnx",) if how == "onnx" else self.modes
             dtypes = tuple(d for d in self.dtypes if how != "onnx" or d == "float32")

@@ -138,7 +138,12 @@ def _setting_name(row: Record) -> str:
     how = row["model"].partition("@")[2]
     if row["mode"] == "onnx":
         return "ONNX Runtime"
-    names = {"": "", "optimized": "optimised, ", "reference": "reference path, "}
+    names = {
+        "": "",
+        "optimized": "optimised, ",
+        "reference": "reference path, ",
+        "fused_optimized": "fused and optimised, ",
+    }
     return names.get(how, f"{how}, ") + f"{row['mode']}, {row['dtype']}"
 
 

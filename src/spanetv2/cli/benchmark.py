@@ -17,12 +17,12 @@ def benchmark(
         list[str] | None,
         typer.Argument(
             help="Networks: NAME (ours or timm's), NAME@reference, @products, @fused, @optimized, "
-            "@onnx. With --operators: operators. With --table: result files."
+            "@fused_optimized, @onnx. With --operators: operators. With --table: result files."
         ),
     ] = None,
     mode: Annotated[
         list[str] | None,
-        typer.Option(help="eager (default), compiled; compiling takes a minute per network."),
+        typer.Option(help="eager (default), compiled, graphs (compiled, as CUDA graphs)."),
     ] = None,
     work: Annotated[
         list[str] | None,

@@ -1,6 +1,7 @@
 """Spectral re-scaling (SRF): a learnable, zero-phase filter of maps in the Fourier domain."""
 
-from spanetv2.ops.spectral_rescale.choice import prefer_products
+from spanetv2.ops.spectral_rescale.channels_first import spectral_rescale_channels_first
+from spanetv2.ops.spectral_rescale.choice import prefer_products, prefer_products_on_gpu
 from spanetv2.ops.spectral_rescale.products import fourier_bases, spectral_rescale_products
 from spanetv2.ops.spectral_rescale.reference import (
     half_spectrum,
@@ -13,8 +14,10 @@ __all__ = [
     "fourier_bases",
     "half_spectrum",
     "prefer_products",
+    "prefer_products_on_gpu",
     "resize_theta",
     "spectral_gain",
     "spectral_rescale",
+    "spectral_rescale_channels_first",
     "spectral_rescale_products",
 ]
