@@ -15,7 +15,7 @@ from spanetv2.benchmark.rates import Rates, measure_rates
 from spanetv2.benchmark.settings import Cell
 from spanetv2.errors import UserError
 from spanetv2.models import VARIANTS, create_model
-from spanetv2.ops.multiscale_spectral import multiscale_spectral_reference
+from spanetv2.ops.local_mixing import local_mixing_reference
 
 
 @pytest.mark.parametrize("size", [224, 250])
@@ -62,7 +62,7 @@ def test_local_mixing_has_the_same_gradients_in_one_function():
     fast, _ = make_operator("local", 32, 7)
     slow, _ = make_operator("local@reference", 32, 7)
     assert isinstance(slow, FusedLocalMixing)
-    assert slow.function is multiscale_spectral_reference
+    assert slow.function is local_mixing_reference
     fast(torch.ones(1, 7, 7, 32)).square().sum().backward()
     slow(torch.ones(1, 32, 7, 7)).square().sum().backward()
     assert slow.theta.grad.abs().sum() > 0

@@ -6,7 +6,7 @@ import torch
 from spanetv2.deploy.fold import DenseLocal, with_constant_filter
 from spanetv2.mixers import SPAM, LocalMixing
 from spanetv2.ops.heads import KERNELS
-from spanetv2.ops.multiscale_spectral import multiscale_spectral_reference, pack_kernels
+from spanetv2.ops.local_mixing import local_mixing_reference, pack_kernels
 
 PARTS = [f"local_convs.{head}.{leaf}" for head in range(4) for leaf in ("weight", "bias")]
 
@@ -28,7 +28,7 @@ def test_local_mixing_is_the_operator(grid: tuple[int, int], gate: str) -> None:
     kernels = pack_kernels([conv.weight for conv in mixer.local_convs])
     bias = torch.cat([conv.bias for conv in mixer.local_convs])
     gain = mixer.spectral_filter.gain(*grid)
-    expected = multiscale_spectral_reference(x_BHWC.permute(0, 3, 1, 2), kernels, bias, gain)
+    expected = local_mixing_reference(x_BHWC.permute(0, 3, 1, 2), kernels, bias, gain)
     expected = expected.permute(0, 2, 3, 1)
     assert y_BHWC.shape == x_BHWC.shape
     assert _relative_rms(y_BHWC, expected) < 1e-5

@@ -15,7 +15,6 @@ pytest.importorskip("triton", reason="Triton does not come with PyTorch here")
 PROGRAM = Path(__file__).parents[1] / "support" / "compile_report.py"
 OPERATORS = sorted(
     {path.parent.name for path in Path(spanetv2.ops.__path__[0]).glob("*/*kernels*.py")}
-    - {"multiscale_spectral"}  # launched from Python, where no graph shows it
 )
 """Folders of operators that have modules of kernels."""
 SPILLED = {80: 0, 89: 16, 90: 0}

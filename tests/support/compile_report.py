@@ -114,7 +114,7 @@ def launches(function: Callable[..., Any], inputs: list[Tensor]) -> list[Launch]
     triton.runtime.driver.set_active(_AbsentGPU())  # pyright: ignore[reportArgumentType]
     backend = aot_autograd(fw_compiler=keep, bw_compiler=keep)
     torch.compiler.reset()
-    fake = FakeTensorMode()
+    fake = FakeTensorMode(allow_non_fake_inputs=True)  # constants are real
     leaves = [fake.from_tensor(value) for value in inputs]
     with fake:
         out = torch.compile(function, backend=backend, fullgraph=True, dynamic=False)(*leaves)

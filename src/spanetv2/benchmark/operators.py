@@ -24,9 +24,9 @@ from spanetv2.mixers import SPAM, Attention, LocalMixing
 from spanetv2.models.costs import count_parameters, multiply_adds
 from spanetv2.models.implementation import set_implementation
 from spanetv2.models.variants import VARIANTS
-from spanetv2.ops.multiscale_spectral import (
+from spanetv2.ops.local_mixing import (
     LARGEST_GRID,
-    multiscale_spectral_reference,
+    local_mixing_reference,
     pack_kernels,
 )
 from spanetv2.ops.spectral_rescale import spectral_gain
@@ -118,11 +118,11 @@ def make_operator(name: str, channels: int, side: int) -> tuple[nn.Module, bool]
     if kind == "spam":
         return mixer, True
     if how == "fused":
-        from spanetv2.ops.multiscale_spectral.operator import multiscale_spectral
+        from spanetv2.ops.local_mixing.operator import local_mixing
 
-        return FusedLocalMixing(mixer, multiscale_spectral), False
+        return FusedLocalMixing(mixer, local_mixing), False
     if how == "reference":
-        return FusedLocalMixing(mixer, multiscale_spectral_reference), False
+        return FusedLocalMixing(mixer, local_mixing_reference), False
     return LocalMixing.of(mixer), True
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from spanetv2.errors import UserError
 from spanetv2.mixers.spectral import SpectralRescale
 from spanetv2.ops.heads import HEADS, KERNELS
-from spanetv2.ops.multiscale_spectral import can_fuse, pack_kernels
+from spanetv2.ops.local_mixing import pack_kernels, use_fused
 
 __all__ = ["LocalMixing"]
 
@@ -154,7 +154,7 @@ class LocalMixing(nn.Module):
         Source: SPANetV2, multi-scale local mixing and spectral re-scaling filter.
         """
         if not torch.jit.is_scripting():  # noqa: SIM102 - scripting wants the bare condition
-            if self.implementation == "fused" and self.fusible and can_fuse(x_BCHW):
+            if self.fusible and use_fused(self.implementation, x_BCHW):
                 return self._mix_tokens_fused(x_BCHW)
         heads = x_BCHW.chunk(self.num_heads, dim=1)
         local = []
@@ -164,14 +164,14 @@ class LocalMixing(nn.Module):
 
     @torch.jit.unused
     def _mix_tokens_fused(self, x_BCHW: Tensor) -> Tensor:
-        from spanetv2.ops.multiscale_spectral.operator import multiscale_spectral
+        from spanetv2.ops.local_mixing.operator import local_mixing
 
         convs = [cast(nn.Conv2d, conv) for conv in self.local_convs]
         kernels_CTT = pack_kernels([conv.weight for conv in convs])
         bias_C = torch.cat([cast(Tensor, conv.bias) for conv in convs])
         assert self.spectral_filter is not None
         gain_CHK = self.spectral_filter.kept_gain(x_BCHW.shape[2], x_BCHW.shape[3])
-        return multiscale_spectral(x_BCHW, kernels_CTT, bias_C, gain_CHK)
+        return local_mixing(x_BCHW, kernels_CTT, bias_C, gain_CHK)
 
 
 def _is_one_odd_side_per_head(kernels: object) -> bool:

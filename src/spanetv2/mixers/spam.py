@@ -15,7 +15,7 @@ from spanetv2.errors import UserError
 from spanetv2.mixers.local import LocalMixing
 from spanetv2.ops.grouped_mix import grouped_mix_packed, prefer_packed
 from spanetv2.ops.heads import KERNELS
-from spanetv2.ops.kernel_operator import can_launch
+from spanetv2.ops.kernel_choice import use_kernels
 
 __all__ = ["HEAD_ORDERS", "SPAM"]
 
@@ -115,17 +115,24 @@ class SPAM(LocalMixing):
     def forward(self, x_BHWC: Tensor) -> Tensor:
         # Lists of tokens wherever the grid does not matter: see Block.
         x_BNC = x_BHWC.flatten(1, 2)
-        grid = x_BHWC.shape[1:3]
-        context_BCHW = self.context(x_BNC).transpose(1, 2).unflatten(2, grid)
-        scale_BCHW = self._project(self.mix_tokens(context_BCHW))
+        scale_BCHW = self._project(self.mix_tokens(self._context_maps(x_BHWC)))
         y_BNC = scale_BCHW.flatten(2).transpose(1, 2)
         if self.query is not None:
             y_BNC = F.gelu(self.query(x_BNC)) * y_BNC
         return self.proj_drop(self.out(y_BNC)).view(x_BHWC.shape)
 
+    def _context_maps(self, x_BHWC: Tensor) -> Tensor:
+        if not torch.jit.is_scripting():  # noqa: SIM102 - scripting wants the bare condition
+            if use_kernels("local_mixing", self.implementation, x_BHWC.permute(0, 3, 1, 2)):
+                # The same product turned: kernels want the tokens of a channel together.
+                y_CL = torch.mm(self.context.weight, x_BHWC.flatten(0, 2).t())
+                return y_CL.unflatten(1, x_BHWC.shape[:3]).transpose(0, 1)
+        y_BNC = self.context(x_BHWC.flatten(1, 2))
+        return y_BNC.transpose(1, 2).unflatten(2, x_BHWC.shape[1:3])
+
     def _project(self, y_BCHW: Tensor) -> Tensor:
         if not torch.jit.is_scripting():
-            if self.implementation == "fused" and can_launch(y_BCHW):
+            if use_kernels("grouped_mix", self.implementation, y_BCHW):
                 return self._project_fused(y_BCHW)
             if self.implementation != "reference" and prefer_packed():
                 return self._project_packed(y_BCHW)

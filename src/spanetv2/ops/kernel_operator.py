@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["can_launch", "interpreted", "kernel_operator"]
+__all__ = ["DTYPES", "can_launch", "interpreted", "kernel_operator"]
 
 _HAS_TRITON = find_spec("triton") is not None
-_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+"""Of maps that kernels take."""
 _OLDEST = (8, 0)
 """Compute capability from which Triton has bfloat16 and products in tf32."""
 
@@ -29,7 +30,7 @@ def _is_recent(index: int) -> bool:
 def can_launch(x: Tensor) -> bool:
     """Whether kernels can run on a tensor of at most 32 bits a value: with Triton, on a GPU from
     2020 on, or in the interpreter."""
-    if not _HAS_TRITON or x.dtype not in _DTYPES:
+    if not _HAS_TRITON or x.dtype not in DTYPES:
         return False
     return interpreted() or (x.is_cuda and _is_recent(x.device.index or 0))
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from spanetv2.ops.heads import LARGEST_KERNEL
 from spanetv2.ops.spectral_rescale import spectral_rescale
 
-__all__ = ["multiscale_spectral_reference", "pack_kernels"]
+__all__ = ["local_mixing_reference", "pack_kernels"]
 
 
 def pack_kernels(weights: Sequence[Tensor]) -> Tensor:
@@ -36,7 +36,7 @@ def pack_kernels(weights: Sequence[Tensor]) -> Tensor:
     return torch.cat(padded)
 
 
-def multiscale_spectral_reference(
+def local_mixing_reference(
     x_BCHW: Tensor, kernels_CTT: Tensor, bias_C: Tensor, gain_CHK: Tensor
 ) -> Tensor:
     """``spectral_rescale(depthwise_conv(x))`` with zero padding; head i uses 3 + 2i taps a side.
