@@ -134,17 +134,10 @@ def test_cross_covariance_and_pooled_keys_have_no_map_over_tokens() -> None:
 
 
 def test_tokens_in_an_order_of_their_own_are_a_gap() -> None:
-    model = timm.create_model("hiera_tiny_224", stages=(1, 1, 1, 1), img_size=64).eval()
-    calls, gaps = record_calls(model, find_mixers(model), torch.randn(1, 3, 64, 64))
+    model = timm.create_model("naflexvit_base_patch16_gap", depth=1, embed_dim=24, num_heads=2)
+    calls, gaps = record_calls(model.eval(), find_mixers(model), torch.randn(1, 3, 64, 64))
     assert not calls
     assert all(isinstance(gap, Gap) and "order of its own" in gap.reason for gap in gaps)
-
-
-def test_windows_without_an_adapter_are_a_gap() -> None:
-    model = timm.create_model("davit_tiny", depths=(1, 1), embed_dims=(32, 64), num_heads=(1, 2))
-    model.eval()
-    _, gaps = record_calls(model, find_mixers(model), torch.randn(1, 3, 64, 64))
-    assert "parts of 1 images" in gaps[0].reason
 
 
 def test_find_mixers_refuses_a_network_without_maps() -> None:

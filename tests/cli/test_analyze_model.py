@@ -193,3 +193,107 @@ def test_a_model_that_does_not_run_does_not_cost_the_others(
     assert isinstance(result.exception, UserError)
     assert "of which nothing can be measured: it does not run on images" in str(result.exception)
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_models_that_cannot_be_had_are_gaps_beside_the_others(
+    checkpoint: Path, classes: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["--images", classes, "--max-images", 2, "--no-pretrained", "--out", out]
+    missing = ["resnet9000", "runs/none", "torchvision:vit_b_61", f"hf-dir:{tmp_path}"]
+    compare = [part for name in missing for part in ("--compare", name)]
+    result = run(checkpoint, *compare, *arguments)
+    assert result.exit_code == 0, result.output
+    models = json.loads((out / "analysis.json").read_text())["models"]
+    assert models[0]["jacobian"]
+    for model, words in zip(
+        models[1:],
+        ["SPANetV2 variant or a timm model", "runs/none", "did you mean", "save_pretrained"],
+        strict=True,
+    ):
+        (gap,) = model["gaps"]
+        assert gap["part"] == "the network"
+        assert words in gap["reason"]
+        assert f"not measured: {gap['reason']}" in result.stderr
+    assert "no; see the gaps below" in (out / "index.html").read_text()
+    result = run(missing[0], "--compare", missing[1], *arguments[:-1], tmp_path / "none")
+    assert isinstance(result.exception, UserError)
+    assert "resnet9000" in str(result.exception)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_all_models_are_loaded_before_one_is_measured_and_each_is_written(
+    checkpoint: Path, classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import timm
+
+    import spanetv2.analysis.model_study as study
+
+    order: list[str] = []
+    create, analyze = timm.create_model, study.analyze_model
+
+    def created(name: str, **options: object) -> object:
+        order.append(name)
+        return create(name, **options)
+
+    def measured(subject: study.ModelInput, *rest: object, **options: object) -> object:
+        order.append(f"measure {subject.title}")
+        if subject.title == "test_vit":
+            raise KeyboardInterrupt
+        return analyze(subject, *rest, **options)
+
+    monkeypatch.setattr(timm, "create_model", created)
+    monkeypatch.setattr(study, "analyze_model", measured)
+    arguments = ["--images", classes, "--max-images", 2, "--no-pretrained"]
+    run(checkpoint, "--compare", "test_vit", *arguments, "--out", tmp_path / "out")
+    assert order[-3:] == ["test_vit", "measure weights.safetensors", "measure test_vit"]
+    (only,) = json.loads((tmp_path / "out" / "analysis.json").read_text())["models"]
+    assert only["jacobian"]
+
+
+def save_hf(folder: Path, **processor: object) -> Path:
+    from transformers import ViTConfig, ViTForImageClassification
+
+    torch.manual_seed(0)
+    config = ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=32,
+        patch_size=8,
+        id2label={0: "cat", 1: "dog"},
+        label2id={"cat": 0, "dog": 1},
+    )
+    ViTForImageClassification(config).save_pretrained(folder)
+    if processor:
+        (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    return folder
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("prefix", ["", "hf-dir:"])
+def test_a_folder_of_transformers_is_a_model(prefix: str, classes: Path, tmp_path: Path) -> None:
+    folder = save_hf(tmp_path / "vit", size={"height": 32, "width": 32}, image_mean=[0.5] * 3)
+    out = tmp_path / "out"
+    result = run(f"{prefix}{folder}", "--images", classes, "--out", out)
+    assert result.exit_code == 0, result.output
+    (model,) = json.loads((out / "analysis.json").read_text())["models"]
+    assert model["model"] == "vit"
+    assert model["image_size"] == [32, 32]
+    assert [m["kind"] for m in model["jacobian"]] == ["attention"]
+    assert model["attention_maps"]
+    assert model["top1"] is not None  # its classes are the folders' names
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_network_of_torchvision_is_a_model(classes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["--images", classes, "--max-images", 1, "--no-pretrained", "--out", out]
+    result = run("torchvision:squeezenet1_1", *arguments)
+    assert result.exit_code == 0, result.output
+    (model,) = json.loads((out / "analysis.json").read_text())["models"]
+    assert model["image_size"] == [224, 224]
+    assert {m["kind"] for m in model["jacobian"]} == {"convolution"}

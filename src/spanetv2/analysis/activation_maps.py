@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spanetv2.analysis.mixers import MixerCall
+from spanetv2.analysis.mixer_call import MixerCall
 from spanetv2.analysis.network import (
     feed,
     frozen,

@@ -7,22 +7,27 @@ network passes along with the tokens, the last map of so many places that was co
 Shape suffixes: B images, C channels, S a sequence's tokens, H and W the grid in tokens.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from spanetv2.analysis.mixer_call import PartOrder
 from spanetv2.analysis.network import unwrapped
 from spanetv2.mixers import ChannelsFirst
 
-__all__ = ["MapLog", "layout_of", "owners", "reordered", "sequence_grid", "window_of"]
+__all__ = ["MapLog", "layout_of", "owners", "reordered", "rerolled", "sequence_grid", "window_of"]
 
 Grid = tuple[int, int]
 # Networks whose tokens are not row by row: the index does not tell the place. MobileViT 2 keeps the
 # places within a patch on one axis, and the patches on the other.
-_REORDERED = ("Hiera", "HieraDet", "Nest", "NaFlexVit", "MobileVitV2Block")
+_REORDERED = ("Hiera", "HieraDet", "HieraEncoder", "Nest", "NaFlexVit", "MobileVitV2Block")
 # Attributes in which modules keep the grid that they were made for.
 _RECORDED = ("feat_size", "resolution", "grid_size", "input_resolution")
+# Parameters that are tokens before the grid's.
+_PREFIX = re.compile(r"^(cls|class|dist|distillation|reg|register|storage)_?tokens?(_?\d+)?$")
 _WINDOWS = ("window_size", "partition_size")
 
 
@@ -103,11 +108,12 @@ def sequence_grid(
         ((0, (3, 4)), None)
     """
     around = [*within, model]
-    prefix = next((n for m in around if (n := _count(m)) is not None), 0)
+    prefixes = [next((n for m in around if (n := _count(m)) is not None), 0)]
+    prefixes += _prefix_tokens(model)
     embeds = [e for m in around if isinstance(e := getattr(m, "patch_embed", None), nn.Module)]
     recorded = [getattr(m, name, None) for m in [*around, *embeds] for name in _RECORDED]
     for candidates in ([hint], maps, recorded):
-        for extra in dict.fromkeys((prefix, 0)):
+        for extra in dict.fromkeys((*prefixes, 0)):
             for candidate in candidates:
                 grid = _sides(candidate)
                 if grid is not None and grid[0] * grid[1] == tokens - extra:
@@ -124,8 +130,8 @@ def window_of(block: nn.Module, tokens: int) -> Grid | None:
     return None
 
 
-def layout_of(module: nn.Module, x: Tensor) -> str | None:
-    """NCHW or NHWC, as the module says or by the first layer as wide as one of the axes."""
+def layout_of(module: nn.Module, x: Tensor, maps: Iterable[Grid] = ()) -> str | None:
+    """NCHW or NHWC: as the module says, by the first layer as wide as an axis, or by known maps."""
     if isinstance(module, ChannelsFirst):
         return module.layout
     for layer in module.modules():
@@ -141,7 +147,44 @@ def layout_of(module: nn.Module, x: Tensor) -> str | None:
             return "NCHW"
     # Convolutions of a part of the channels each, as in InceptionNeXt.
     kinds = {type(layer) for layer in module.modules()}
-    return "NCHW" if nn.Conv2d in kinds and nn.Linear not in kinds else None
+    if nn.Conv2d in kinds and nn.Linear not in kinds:
+        return "NCHW"
+    known = set(maps)
+    fits = [
+        layout
+        for layout, grid in (("NCHW", x.shape[2:]), ("NHWC", x.shape[1:3]))
+        if tuple(grid) in known
+    ]
+    return fits[0] if len(fits) == 1 else None
+
+
+def rerolled(around: Sequence[nn.Module], name: str, x: Tensor) -> PartOrder | None:
+    """The order of the tokens in a block of timm's Hiera, which can undo it itself."""
+    network = next((m for m in around if type(m).__name__ == "Hiera"), None)
+    found = re.search(r"blocks\.(\d+)\.", name)
+    reroll = getattr(network, "reroll", None)
+    if found is None or x.ndim != 3 or reroll is None:
+        return None
+    numbers_1S1 = torch.arange(x.shape[1]).view(1, -1, 1)
+    before = max(int(found.group(1)) - 1, 0)  # its schedule is that of the blocks' outputs
+    schedule, grid = reroll.schedule[before]
+    if len(grid) != 2 or grid[0] * grid[1] != x.shape[1]:
+        return None
+    # an empty schedule: what is left is in the grid's own order
+    rolled = reroll(numbers_1S1, before).flatten() if schedule else numbers_1S1.flatten()
+    places = torch.empty_like(rolled)
+    places[rolled] = torch.arange(len(rolled))
+    return PartOrder(grid=(grid[0], grid[1]), places=places[None], channel_axis=-1)
+
+
+def _prefix_tokens(model: nn.Module) -> list[int]:
+    """How many tokens may stand before the grid's: all that the network learned, or one kind."""
+    kinds = [
+        parameter.shape[1]
+        for name, parameter in model.named_parameters()
+        if parameter.ndim == 3 and _PREFIX.search(name.rpartition(".")[2])
+    ]
+    return [sum(kinds), *dict.fromkeys(kinds)]
 
 
 def _count(module: nn.Module) -> int | None:

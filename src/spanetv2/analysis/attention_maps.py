@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from spanetv2.analysis.arrangement import window_of
-from spanetv2.analysis.mixers import MixerCall
+from spanetv2.analysis.mixer_call import MixerCall
 from spanetv2.analysis.network import single_precision
 from spanetv2.analysis.response import MixerResponse, response_of_rows
 from spanetv2.errors import UserError
@@ -39,6 +39,9 @@ class _Reader(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention:
             self.maps.append(_map_of(*args, **kwargs))
+        if func is F.multi_head_attention_forward:
+            wanted = {**kwargs, "need_weights": True, "average_attn_weights": False}
+            self.maps.append(func(*args, **wanted)[1].detach())
         result = func(*args, **kwargs)
         if func in _SOFTMAX and isinstance(result, Tensor) and result.ndim == 4:
             dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
@@ -89,7 +92,8 @@ def attention_maps(call: MixerCall, *, images: int = 8) -> Tensor:
         call(call.x[:images])
     if not reader.maps:
         raise UserError(f"got {call.mixer.name}, which computes no attention map that can be seen")
-    return reader.maps[0]
+    maps = reader.maps[0]
+    return maps.flatten(1, -3) if maps.ndim > 4 else maps  # windows on an axis of their own
 
 
 def map_response(
@@ -189,8 +193,12 @@ def attention_map_response(
     extra = 0 if call.prefix is None else call.prefix.shape[1]
     if maps.shape[2] == maps.shape[3] == extra + height * width:
         return map_response(maps, call.grid, rows=rows, seed=seed, **about)
-    window = window_of(mixer.module, maps.shape[2])
-    windowed = mixer.function is not mixer.module
+    tokens = maps.shape[2]
+    if call.order is not None:
+        window, windowed = call.order.sides(tokens), True
+    else:
+        window = window_of(mixer.module, tokens)
+        windowed = mixer.function is not mixer.module or maps.shape[0] > len(call.x[:images])
     if windowed and window is not None and maps.shape[2] == maps.shape[3]:
         return map_response(maps, window, rows=rows, seed=seed, **about)
     raise UserError(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from spanetv2.analysis.arrays import Gap, NamedArray
-from spanetv2.analysis.mixers import MixerCall
+from spanetv2.analysis.mixer_call import MixerCall
 from spanetv2.analysis.network import feed, measuring, unwrapped
 from spanetv2.errors import UserError
 

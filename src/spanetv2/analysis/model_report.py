@@ -99,6 +99,9 @@ def _explore(command: str, made: bool) -> str:
 def _facts(analyses: Sequence[ModelAnalysis]) -> str:
     shown = []
     for a in analyses:
+        if not a.measured:
+            shown.append(cards({"model": a.title, "measured": "no; see the gaps below"}))
+            continue
         facts = {
             "model": a.title,
             "parameters": f"{a.parameters / 1e6:.2f} M",

@@ -22,7 +22,8 @@ from spanetv2.analysis.filtered import DEFAULT_RADII, filtered_accuracy, top1
 from spanetv2.analysis.heat_map import fourier_heat_map
 from spanetv2.analysis.jacobian import jacobian_response
 from spanetv2.analysis.log_amplitude import BlockAmplitude, relative_log_amplitude
-from spanetv2.analysis.mixers import MixerCall, find_mixers, record_calls
+from spanetv2.analysis.mixer_call import MixerCall
+from spanetv2.analysis.mixers import token_mixers
 from spanetv2.analysis.network import (
     feed,
     first_line,
@@ -139,6 +140,17 @@ class ModelAnalysis:
     cams: ActivationMaps | None = None
     gaps: list[Gap] = field(default_factory=list)
 
+    @classmethod
+    def missing(cls, title: str, reason: str) -> "ModelAnalysis":
+        """That of a model which could not be had."""
+        gaps = [Gap(NETWORK, reason)]
+        return cls(title=title, parameters=0, image_size=(0, 0), images=0, gaps=gaps)
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is such a model, and it runs."""
+        return all(gap.part != NETWORK for gap in self.gaps)
+
 
 def analyze_model(
     subject: ModelInput, options: StudyOptions | None = None, *, progress: bool = False
@@ -183,7 +195,7 @@ def analyze_model(
     calls: list[MixerCall] = []
     with parts.make("token mixers"):
         probes = images[: options.probe_images]
-        recorded, gaps = record_calls(model, find_mixers(model), probes)
+        recorded, gaps = token_mixers(model, probes)
         calls = [call for call in recorded if min(call.grid) > 1]
         gaps += [
             Gap(call.mixer.name, "a {} x {} grid holds the constant only".format(*call.grid))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from spanetv2.analysis.arrays import NamedArray
-from spanetv2.analysis.mixers import MixerCall
+from spanetv2.analysis.mixer_call import MixerCall
 from spanetv2.analysis.network import measuring, single_precision
 from spanetv2.errors import UserError
 from spanetv2.mixers import SPAM

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from spanetv2.cli.naming import find_checkpoint, short_titles
+from spanetv2.cli.naming import MODEL_HELP, find_checkpoint, short_titles
 from spanetv2.errors import UserError
 
 __all__ = ["explore"]
@@ -15,10 +15,7 @@ __all__ = ["explore"]
 def explore(
     model: Annotated[
         str,
-        typer.Argument(
-            help="A run folder, a checkpoint, a name of weights in the package (see `spanetv2 "
-            "models`), or a timm model."
-        ),
+        typer.Argument(help=MODEL_HELP),
     ],
     compare: Annotated[
         list[str] | None, typer.Option(help="Another model beside it; up to two.")
@@ -38,7 +35,7 @@ def explore(
         ),
     ] = Path("lab.html"),
     pretrained: Annotated[
-        bool, typer.Option(help="Fetch timm's weights for models given by name.")
+        bool, typer.Option(help="Fetch timm's or torchvision's weights for names.")
     ] = True,
     offline: Annotated[
         bool,

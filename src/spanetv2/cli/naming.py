@@ -7,16 +7,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from spanetv2.models.weights.read import Checkpoint
 
-__all__ = ["find_checkpoint", "short_titles"]
+__all__ = ["MODEL_HELP", "find_checkpoint", "short_titles"]
+
+MODEL_HELP = (
+    "A run folder, a checkpoint (.safetensors, the authors' .pth), a name of weights in the "
+    "package (see `spanetv2 models`), a timm model, torchvision:NAME, or a folder that "
+    "save_pretrained of a transformers model wrote (hf-dir:FOLDER)."
+)
+"""What a model may be called where any library's are taken."""
 
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 
 
 def find_checkpoint(name: str) -> "Checkpoint | None":
-    """The checkpoint that a name stands for; None for the name of a model."""
+    """The checkpoint that a name stands for; None for a model's name, of any library."""
+    from spanetv2.models.other_libraries import is_other
     from spanetv2.models.weights.read import read_checkpoint
     from spanetv2.models.weights.shipped import find_shipped
 
+    if is_other(name):
+        return None
     # timm's names have dots too (convnext_atto.d2_in1k)
     is_file = Path(name).exists() or Path(name).suffix in _WEIGHTS or "/" in name
     return read_checkpoint(name) if is_file or find_shipped(name) is not None else None
@@ -24,5 +34,8 @@ def find_checkpoint(name: str) -> "Checkpoint | None":
 
 def short_titles(names: Sequence[str]) -> list[str]:
     """Short names for a report: the last part of a path, as long as that tells them apart."""
-    short = [Path(name).name if Path(name).exists() else name for name in names]
+    from spanetv2.models.other_libraries import HF_FOLDER
+
+    paths = [Path(name.removeprefix(HF_FOLDER)) for name in names]
+    short = [path.name if path.exists() else name for path, name in zip(paths, names, strict=True)]
     return short if len(set(short)) == len(short) else list(names)

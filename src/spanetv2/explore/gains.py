@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from spanetv2.analysis.arrays import Gap
 from spanetv2.analysis.jacobian import jacobian_response
-from spanetv2.analysis.mixers import MixerCall, find_mixers, record_calls
+from spanetv2.analysis.mixer_call import MixerCall
+from spanetv2.analysis.mixers import token_mixers
 from spanetv2.analysis.spam_bank import gate_gain, kernel_gain
 from spanetv2.errors import UserError
 from spanetv2.mixers import SPAM
@@ -59,7 +60,7 @@ class BlockGain:
 def find_calls(model: nn.Module, images_BCHW: Tensor) -> tuple[list[MixerCall], list[Gap]]:
     """The network's token mixers at these images, and those that cannot be looked into."""
     try:
-        calls, gaps = record_calls(model, find_mixers(model), images_BCHW)
+        calls, gaps = token_mixers(model, images_BCHW)
     except UserError as error:
         return [], [Gap("token mixers", str(error))]
     small = [call for call in calls if min(call.grid) == 1]

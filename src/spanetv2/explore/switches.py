@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from spanetv2.analysis.mixers import MixerCall
+from spanetv2.analysis.mixer_call import MixerCall
 from spanetv2.deploy.fold import FoldedSPAM, optimize_for_inference, with_constant_filter
 from spanetv2.errors import UserError
 from spanetv2.mixers import SPAM
@@ -82,6 +82,7 @@ class SwitchedNetwork(nn.Module):
         self._values.switches_S2A = switches_S2A
         self._values.maps.clear()
         logits = self.net(images_BCHW)
+        logits = getattr(logits, "logits", logits)  # as transformers gives them
         maps = [self._values.maps[name] for name in self.outputs]
         self._values.maps.clear()
         self._values.switches_S2A = None
@@ -163,13 +164,6 @@ def _is_module(call: MixerCall) -> bool:
 
 def _keeper(call: MixerCall, values: _Values) -> Any:
     def keep(_: nn.Module, __: Any, output: Any) -> None:
-        y = output[0] if isinstance(output, tuple) else output
-        if call.layout == "NHWC":
-            y = y.permute(0, 3, 1, 2)
-        elif call.layout == "NSC":
-            y = y.transpose(1, 2) if call.mixer.tokens_last else y
-            extra = 0 if call.prefix is None else call.prefix.shape[1]
-            y = y[:, extra:].transpose(1, 2).unflatten(2, call.grid)
-        values.maps.setdefault(call.mixer.name, y)
+        values.maps.setdefault(call.mixer.name, call.output_map(output))
 
     return keep

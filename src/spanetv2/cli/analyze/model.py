@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spanetv2.cli.naming import find_checkpoint, short_titles
+from spanetv2.cli.naming import MODEL_HELP, find_checkpoint, short_titles
 from spanetv2.errors import UserError
 
 __all__ = ["model"]
@@ -16,10 +16,7 @@ __all__ = ["model"]
 def model(
     name: Annotated[
         str,
-        typer.Argument(
-            help="A checkpoint (.safetensors, a run folder, the authors' .pth), a name of weights "
-            "in the package (see `spanetv2 models`), or a timm model."
-        ),
+        typer.Argument(help=MODEL_HELP),
     ],
     images: Annotated[
         str | None,
@@ -35,7 +32,7 @@ def model(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("model_analysis"),
     pretrained: Annotated[
-        bool, typer.Option(help="Fetch timm's weights for models given by name.")
+        bool, typer.Option(help="Fetch timm's or torchvision's weights for names.")
     ] = True,
     max_images: Annotated[int, typer.Option(min=1, help="Images, evenly over the data.")] = 64,
     cue_conflict: Annotated[
@@ -57,14 +54,21 @@ def model(
 ) -> None:
     """Report how models treat frequencies: curves, pictures and one HTML page.
 
-    Works for SPANetV2 and for any timm model. What a model or the images do not allow is a marked
-    gap in the report. Images that cannot be read are reported on standard error and left out; the
-    exit status is then 1.
+    Works for SPANetV2 and for networks of timm, torchvision and transformers. All models are
+    loaded before the first is measured. A model that cannot be had, and what a model or the images
+    do not allow, is a marked gap in the report, which is written after each model. Images that
+    cannot be read are reported on standard error and left out; the exit status is then 1.
     """
     from spanetv2.analysis.activation_maps import METHODS
     from spanetv2.analysis.cue_conflict import find_cue_images
     from spanetv2.analysis.model_report import LAB, write_report
-    from spanetv2.analysis.model_study import NETWORK, StudyOptions, analyze_model
+    from spanetv2.analysis.model_study import (
+        NETWORK,
+        ModelAnalysis,
+        ModelInput,
+        StudyOptions,
+        analyze_model,
+    )
     from spanetv2.device import choose_device
     from spanetv2.models.weights.record import DEFAULT_TASK
     from spanetv2.tasks import find_task
@@ -77,6 +81,8 @@ def model(
     names = [name, *(compare or [])]
     if len(set(names)) != len(names):
         raise UserError(f"got models {', '.join(names)}, expected none twice")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"got --out {out}, which is a file; expected a folder for the report")
     chosen = choose_device(device)
     cues = find_cue_images(cue_conflict) if cue_conflict is not None else []
     usual = find_task(DEFAULT_TASK)
@@ -93,18 +99,22 @@ def model(
         batch_size=batch_size,
         seed=seed,
     )
-    subjects = []
+    # Everything is built and fetched before anything is measured.
+    subjects: dict[str, ModelInput] = {}
+    analyses: dict[str, ModelAnalysis] = {}
     for title, each in zip(titles, names, strict=True):
-        checkpoint = find_checkpoint(each)
-        task = usual if checkpoint is None else find_task(checkpoint.task)
-        subject = task.analysis_input(
-            checkpoint or each, title, data, cues, device=chosen, pretrained=pretrained
-        )
-        subjects.append(subject)
-    analyses = [analyze_model(subject, options, progress=True) for subject in subjects]
-    broken = [gap.reason for a in analyses for gap in a.gaps if gap.part == NETWORK]
-    if len(broken) == len(analyses):
-        raise UserError(f"got {', '.join(names)}, of which nothing can be measured: {broken[0]}")
+        try:
+            checkpoint = find_checkpoint(each)
+            task = usual if checkpoint is None else find_task(checkpoint.task)
+            subjects[title] = task.analysis_input(
+                checkpoint or each, title, data, cues, device=chosen, pretrained=pretrained
+            )
+        except UserError as error:
+            if len(names) == 1:
+                raise
+            analyses[title] = ModelAnalysis.missing(title, str(error))
+    if not subjects:
+        raise UserError("; ".join(a.gaps[0].reason for a in analyses.values()))
     about = {
         "models": ", ".join(names),
         "images": images or dataset,
@@ -118,18 +128,32 @@ def model(
         "seed": seed,
         **_machine(str(chosen)),
     }
-    lab = ["spanetv2", "explore", names[0]]
-    lab += [part for each in names[1:3] for part in ("--compare", each)]  # it takes three
-    lab += [*([] if pretrained else ["--no-pretrained"]), "--out", str(out / LAB)]
-    page = write_report(analyses, out, about=about, explore=shlex.join(lab))
-    for analysis in analyses:
-        for gap in analysis.gaps:
+    lab = shlex.join(_lab(names, out / LAB, pretrained=pretrained))
+    page = None
+    for title, subject in subjects.items():
+        analyses[title] = analyze_model(subject, options, progress=True)
+        # What is done is written before the next one can fail.
+        done = [analyses[title] for title in titles if title in analyses]
+        if any(analysis.measured for analysis in done):
+            page = write_report(done, out, about=about, explore=lab)
+    if page is None:
+        reason = next(gap.reason for a in analyses.values() for gap in a.gaps)
+        raise UserError(f"got {', '.join(names)}, of which nothing can be measured: {reason}")
+    for title in titles:
+        for gap in analyses[title].gaps:
             missing = "not measured" if gap.part == NETWORK else f"no {gap.part}"
-            print(f"{analysis.title}: {missing}: {gap.reason}", file=sys.stderr)
+            print(f"{title}: {missing}: {gap.reason}", file=sys.stderr)
     print(page)
     if data.failed:
         print(f"{data.failed} images could not be read", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _lab(names: list[str], path: Path, *, pretrained: bool) -> list[str]:
+    """The command that makes the page of the same models."""
+    compared = [part for each in names[1:3] for part in ("--compare", each)]  # it takes three
+    plain = [] if pretrained else ["--no-pretrained"]
+    return ["spanetv2", "explore", names[0], *compared, *plain, "--out", str(path)]
 
 
 def _machine(device: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from spanetv2.data.images import EXTENSIONS, ImageError, read_image
 from spanetv2.data.preprocessing import Preprocessing, eval_transform
 from spanetv2.errors import UserError
 from spanetv2.models.factory import resolve_name
+from spanetv2.models.other_libraries import LoadedNetwork, is_other, load_other
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.tasks.classification.data.source import ImageSource
 from spanetv2.tasks.classification.data.sources import DatasetSpec, open_dataset
@@ -108,9 +109,9 @@ def analysis_input(
         UserError: no such model, or weights that cannot be fetched. A network without a classifier
             has spectra and no accuracy.
     """
-    network, names, preprocessing = load_network(model, device=device, pretrained=pretrained)
-    transform = eval_transform(preprocessing)
-    outputs = cast(int, getattr(network, "num_classes", 0))
+    loaded = load_network(model, device=device, pretrained=pretrained)
+    network, names, outputs = loaded.model, loaded.classes, loaded.outputs
+    transform = eval_transform(loaded.preprocessing)
     targets, reason = None, ModelInput.no_labels
     if outputs < 1:
         names, reason = None, "the network has no classifier"
@@ -124,8 +125,8 @@ def analysis_input(
         title=title,
         model=network,
         images=torch.stack([transform(image) for image in images.images]),
-        mean=preprocessing.mean,
-        std=preprocessing.std,
+        mean=loaded.preprocessing.mean,
+        std=loaded.preprocessing.std,
         targets=targets,
         no_labels=reason,
         classes=class_titles(model_classes(names, outputs)) if outputs else None,
@@ -137,13 +138,14 @@ def analysis_input(
 
 def load_network(
     model: str | Checkpoint, *, device: torch.device, pretrained: bool
-) -> tuple[nn.Module, list[str] | None, Preprocessing]:
+) -> LoadedNetwork:
     """A network in evaluation mode, its class names and how its images are made.
 
     Args:
-        model: a classifier's checkpoint, or the name of one of our models or of timm's.
+        model: a classifier's checkpoint, the name of one of our models or of timm's, or one of
+            another library (see ``spanetv2.models.other_libraries``).
         device: where to put it.
-        pretrained: fetch timm's weights for a model given by name.
+        pretrained: fetch timm's or torchvision's weights for a model given by name.
 
     Raises:
         UserError: no such model, or weights that cannot be fetched.
@@ -153,7 +155,10 @@ def load_network(
 
     if isinstance(model, Checkpoint):
         network, record = load_model(model, device=device)
-        return network, record.classes, image_preprocessing(network, record)
+        return _loaded(network, record.classes, image_preprocessing(network, record))
+    if is_other(model):
+        other = load_other(model, pretrained=pretrained)
+        return dataclasses.replace(other, model=other.model.to(device))
     name = resolve_name(model)
     if pretrained:
         from timm.models import get_pretrained_cfg
@@ -176,4 +181,16 @@ def load_network(
             f"cannot fetch the weights of {model} ({first}); give a checkpoint, or "
             "--no-pretrained to look at the untrained network"
         ) from None
-    return network.to(device).eval(), None, Preprocessing.of_model(network)
+    return _loaded(network.to(device).eval(), None, Preprocessing.of_model(network))
+
+
+def _loaded(
+    network: nn.Module, classes: list[str] | None, preprocessing: Preprocessing
+) -> LoadedNetwork:
+    outputs = getattr(network, "num_classes", 0)
+    return LoadedNetwork(
+        model=network,
+        classes=classes,
+        outputs=outputs if isinstance(outputs, int) else 0,
+        preprocessing=preprocessing,
+    )

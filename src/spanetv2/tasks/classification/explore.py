@@ -14,6 +14,7 @@ from spanetv2.data.images import ImageError
 from spanetv2.errors import UserError
 from spanetv2.explore.shipped import fashion_samples
 from spanetv2.explore.subject import ExploreSubject, Sample
+from spanetv2.models.other_libraries import is_folder, is_other
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.models.weights.shipped import shipped_weights
 from spanetv2.tasks.classification.analysis import AnalysisImages, load_network
@@ -49,21 +50,19 @@ def explore_subject(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
-        network, names, preprocessing = load_network(
-            model, device=torch.device("cpu"), pretrained=pretrained
-        )
-    outputs = getattr(network, "num_classes", 0)
-    if not isinstance(outputs, int) or outputs < 1:
+        loaded = load_network(model, device=torch.device("cpu"), pretrained=pretrained)
+    names = loaded.classes
+    if loaded.outputs < 1:
         raise UserError(f"got {title}, which has no classifier; expected a classification model")
     samples = _of_images(images) if images is not None else _own(model, names)
     return ExploreSubject(
         title=title,
-        model=network,
-        classes=class_titles(model_classes(names, outputs)),
-        preprocessing=preprocessing,
+        model=loaded.model,
+        classes=class_titles(model_classes(names, loaded.outputs)),
+        preprocessing=loaded.preprocessing,
         python=_python(model, pretrained),
         samples=samples,
-        untrained=isinstance(model, str) and not pretrained,
+        untrained=isinstance(model, str) and not pretrained and not is_folder(model),
     )
 
 
@@ -79,6 +78,13 @@ def _python(model: str | Checkpoint, pretrained: bool) -> str:
             "preprocessing = image_preprocessing(model, checkpoint)"
         )
     seed = "" if pretrained else f"torch.manual_seed({_SEED})  # the weights are random\n"
+    if is_other(model):
+        return (
+            "from spanetv2.models.other_libraries import load_other\n\n"
+            f"{'' if is_folder(model) else seed}"
+            f"loaded = load_other({model!r}, pretrained={pretrained})\n"
+            "model, preprocessing = loaded.model, loaded.preprocessing"
+        )
     return (
         "from spanetv2.data.preprocessing import Preprocessing\n"
         "from spanetv2.models import create_model\n\n"
