@@ -4,9 +4,11 @@
 ``save_pretrained`` of a transformers model wrote, with the pre-processing beside it.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +137,8 @@ def _hf(folder: Path) -> LoadedNetwork:
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
         named = (config.architectures or [None])[0]
         kind: Any = getattr(transformers, named or "AutoModel", transformers.AutoModel)
-        model = kind.from_pretrained(folder, local_files_only=True)
+        with _quiet(transformers):
+            model = kind.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # of many kinds: files that are missing, damaged, or unknown
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"{folder}: cannot be loaded by transformers ({first})") from None
@@ -150,6 +153,18 @@ def _hf(folder: Path) -> LoadedNetwork:
         outputs=outputs,
         preprocessing=_hf_preprocessing(folder, config),
     )
+
+
+@contextlib.contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """Without the bar that transformers shows while it loads weights."""
+    shown = transformers.logging.is_progress_bar_enabled()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers.logging.enable_progress_bar()
 
 
 def _hf_preprocessing(folder: Path, config: Any) -> Preprocessing:
