@@ -38,6 +38,8 @@ def train(
     out: str | PathLike[str] | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    extend: int | None = None,
+    changed_data: bool = False,
     overrides: Mapping[str, Any] | None = None,
     command: str | None = None,
 ) -> "RunResult":
@@ -55,6 +57,9 @@ def train(
         out: the run folder; None is ``runs/<recipe or model>``.
         resume: go on from the last checkpoint in ``out``, if there is one.
         overwrite: replace the run in ``out``.
+        extend: go on with the finished run in ``out`` for so many epochs (updates, in a run counted
+            in them), with a new schedule.
+        changed_data: let a run go on that has seen other training files or labels.
         overrides: further values by their place, nested or dotted, which win over ``config``:
             ``{"optimizer.lr": 1e-3}``. Objects of Lightning's may be among them:
             ``{"trainer.callbacks": [MyCallback()], "loggers": [MyLogger()]}``.
@@ -75,12 +80,23 @@ def train(
         Traceback (most recent call last):
         spanetv2.errors.ConfigError: Group 'optimizer' does not accept option 'lrr'
     """
+    resume = resume or extend is not None
     if resume and overwrite:
-        raise ConfigError("got resume and overwrite, expected one of them")
+        raise ConfigError("got resume or extend and overwrite, expected one of them")
     task = _task(task)
     resolved = resolve_training(
         task, config, data=data, out=out, resume=resume, overrides=overrides
     )
+    if extend is not None:
+        longer = _longer(resolved.config, resolved.trainer_options["max_epochs"], extend)
+        resolved = resolve_training(
+            task,
+            config,
+            data=data,
+            out=out,
+            resume=resume,
+            overrides={**(overrides or {}), **longer},
+        )
     from spanetv2.training.run import run_task
 
     return run_task(
@@ -89,7 +105,33 @@ def train(
         command=command or _describe_call(task.name, config, overrides),
         resume=resume,
         overwrite=overwrite,
+        changed_data=changed_data,
     )
+
+
+def _longer(config: Any, max_epochs: int, extend: int) -> dict[str, Any]:
+    """The values of a run that goes on for so many epochs or updates after its end.
+
+    Raises:
+        ConfigError: none, or updates that are no whole number of validations.
+    """
+    schedule = config.schedule
+    if schedule.updates is None:
+        if extend < 1:
+            raise ConfigError(f"got extend {extend}, expected 1 epoch or more")
+        return {"schedule.begin": max_epochs, "trainer.max_epochs": max_epochs + extend}
+    interval = schedule.validation_interval
+    if extend < 1 or extend % interval:
+        raise ConfigError(
+            f"got extend {extend}, expected updates, a multiple of the {interval} between two "
+            "validations"
+        )
+    updates = schedule.updates
+    return {
+        "schedule.begin": updates,
+        "schedule.updates": updates + extend,
+        "schedule.validate_every": interval,
+    }
 
 
 def resolve_training(

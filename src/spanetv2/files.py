@@ -2,8 +2,11 @@
 
 import codecs
 import contextlib
+import errno
 import json
 import os
+import shutil
+import socket
 import tempfile
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -11,42 +14,68 @@ from pathlib import Path
 from typing import Any
 
 from spanetv2.errors import UserError
+from spanetv2.kept import refuse_to_replace
 from spanetv2.text import printable
 
-__all__ = ["UniqueNames", "atomic_path", "json_rows", "read_text", "write_json", "write_text"]
+__all__ = [
+    "UniqueNames",
+    "atomic_path",
+    "json_rows",
+    "read_text",
+    "remove_partial",
+    "write_json",
+    "write_text",
+]
 
 _LARGEST_TEXT = 64_000_000
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_ROOM = 64 * 1024
 _LONGEST = 200
 """Bytes of a name without its ending and number. File systems allow 255 in all, and the temporary
 file beside it needs some of them."""
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str], *, size: int | None = None) -> Iterator[Path]:
     """Give a temporary path beside ``path``; move it there when the block ends without an error.
 
     The temporary file keeps the suffix of ``path`` (writers that look at it, such as matplotlib,
     work unchanged), is flushed to disk before the move, and is removed if the block raises. The
-    parent folder is made if it is missing.
+    parent folder is made if it is missing. Where ``path`` is a link, what it points to is replaced.
+    A device, a pipe or a socket is written to when the block ends, and stays what it is.
 
     Args:
         path: where the finished file belongs.
+        size: bytes of it, for the message if there is no room, where they are known.
 
     Yields:
         The path to write to, in the same folder.
 
     Raises:
+        UserError: the file is one that is read (see ``kept``), or there is no room for it.
         OSError: the folder cannot be made or written.
     """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        prefix=f".{target.stem}-", suffix=f".part{target.suffix}", dir=target.parent
-    )
+    refuse_to_replace(path)
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    special = target.exists() and not target.is_file()
+    folder = Path(tempfile.gettempdir()) if special else target.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        handle, name = tempfile.mkstemp(
+            prefix=f".{target.stem[:_LONGEST]}-", suffix=f".part{target.suffix}", dir=folder
+        )
+    except OSError as error:
+        error.filename = str(path)  # which means more to a user than the temporary name
+        raise
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
+        if special:
+            _pour(temporary, target)
+            return
         # mkstemp makes private files; the result should follow the user's umask like any other.
         umask = os.umask(0)
         os.umask(umask)
@@ -54,6 +83,12 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(target)
+    except UserError:
+        raise
+    except Exception as error:
+        if (told := _no_room(error, path, temporary, size)) is not None:
+            raise UserError(told) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -87,6 +122,58 @@ def read_text(path: str | os.PathLike[str], *, expected: str) -> str:
             f"cannot read {printable(str(path))} (not UTF-8 text: line {line} has the byte "
             f"{data[error.start]:#04x}), expected {expected}; save it as UTF-8"
         ) from None
+
+
+def _pour(source: Path, target: Path) -> None:
+    """Write a file's content into a device, a pipe or a socket."""
+    with source.open("rb") as stream:
+        if target.is_socket():
+            with socket.socket(socket.AF_UNIX) as other:
+                other.connect(str(target))
+                other.sendfile(stream)
+        else:
+            with target.open("wb") as other:
+                shutil.copyfileobj(stream, other)
+
+
+def _no_room(
+    error: BaseException, path: str | os.PathLike[str], temporary: Path, size: int | None
+) -> str | None:
+    """What to say of an error whose reason is a full disk; None for others.
+
+    Libraries that write files raise errors of their own, some without the reason.
+    """
+    chain: BaseException | None = error
+    numbers = set()
+    while chain is not None:
+        numbers.add(getattr(chain, "errno", None))
+        chain = chain.__cause__ or chain.__context__
+    written, free = 0, 0
+    with contextlib.suppress(OSError):
+        written, free = temporary.stat().st_size, shutil.disk_usage(temporary.parent).free
+    full = free < max(_ROOM, (size or 0) - written) and not isinstance(error, OSError)
+    text = str(error)
+    if not (numbers & {*_FULL} or full or any(os.strerror(number) in text for number in _FULL)):
+        return None
+    needed = f"it needs {max(size or 0, written + 1) / 1e6:,.1f} MB"
+    if size is None:
+        needed = f"it needs more than {written / 1e6:,.1f} MB"
+    why = "no space left on the device"
+    if errno.EFBIG in numbers or os.strerror(errno.EFBIG) in text:
+        why = "the system allows no file of that size"
+    if errno.EDQUOT in numbers or os.strerror(errno.EDQUOT) in text:
+        why = "the quota of disk space is used up"
+    return (
+        f"{path}: {why}: {needed}, {free / 1e6:,.1f} MB are free; nothing was replaced; make room "
+        "or choose another folder"
+    )
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what ``atomic_path`` was writing into a folder when its process was killed."""
+    for left in folder.glob(".*-????????.part*"):
+        with contextlib.suppress(OSError):
+            left.unlink()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

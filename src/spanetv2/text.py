@@ -1,6 +1,13 @@
 """Text for people, whatever a file's name is made of."""
 
-__all__ = ["printable", "shorten"]
+import re
+
+__all__ = ["harmless", "printable", "shorten"]
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Those of terminals, and those that turn the direction of text."""
+_CURSOR_UP = "\x1b[A"
+"""What a progress bar below another one writes, alone or after line ends."""
 
 
 def printable(text: str) -> str:
@@ -12,6 +19,21 @@ def printable(text: str) -> str:
     """
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def harmless(text: str) -> str:
+    r"""A text for a terminal, whatever names are in it: control characters are escaped.
+
+    Line ends, tabs and carriage returns stay; so do the movements of progress bars. Escapes are
+    those of JSON, so that a line of JSON stays one.
+
+    Example:
+        >>> harmless("a\x1b[2Jb\n")
+        'a\\u001b[2Jb\n'
+    """
+    if not text.replace(_CURSOR_UP, "").strip():
+        return text
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def shorten(text: str, length: int = 32) -> str:

@@ -1,11 +1,13 @@
 """What may change when a run goes on acts; what may not is refused and changes nothing."""
 
 import csv
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 import spanetv2
@@ -47,8 +49,28 @@ class Seen(Callback):
         self.updates.setdefault(trainer.global_step, []).extend(found)
 
 
-def train(out: Path, *, resume: bool = False, **overrides: Any) -> RunResult:
-    return spanetv2.train("classification", BASE, out=out, overrides=overrides, resume=resume)
+class GoneError(Exception):
+    """Ends a run as if it had been killed."""
+
+
+class Cut(Callback):
+    """Raises ``GoneError`` at an update."""
+
+    def __init__(self, update: int) -> None:
+        self.update = update
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step == self.update:
+            raise GoneError
+
+
+def train(
+    out: Path, *, resume: bool = False, extend: int | None = None, **overrides: Any
+) -> RunResult:
+    how: Any = {"resume": resume, "extend": extend}
+    return spanetv2.train("classification", BASE, out=out, overrides=overrides, **how)
 
 
 def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -68,6 +90,67 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Seen]:
     out = tmp_path_factory.mktemp("whole") / "run"
     train(out, **{"trainer.callbacks": [seen]})
     return out, seen
+
+
+def test_a_finished_run_says_so_and_nothing_is_written(
+    whole: tuple[Path, Seen], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = whole
+    before = snapshot(folder)
+    result = train(folder, resume=True, **{"data.workers": 1})
+    assert "run is finished, after update 18: nothing to do; --extend" in capsys.readouterr().err
+    assert result.metrics["training"]["updates"] == 18
+    for change in ({"optimizer.lr": 1e-4}, {"data.batch_size": 4}):
+        with pytest.raises(UserError, match=r"run is finished, .* a change would not act \("):
+            train(folder, resume=True, **change)
+    with pytest.raises(UserError, match=r"got trainer\.max_epochs=4, expected 2 .* or --extend"):
+        train(folder, resume=True, **{"trainer.max_epochs": 4})
+    assert snapshot(folder) == before
+
+
+def test_an_extended_run_has_a_new_schedule_and_resumes(
+    tmp_path: Path, whole: tuple[Path, Seen], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, again = tmp_path / "first", tmp_path / "again"
+    for out in (first, again):
+        shutil.copytree(whole[0], out)
+    result = train(first, extend=1, **{"optimizer.lr": 2e-3})
+    assert result.metrics["training"]["updates"] == 27
+    said = capsys.readouterr().err
+    assert "extended from 2 to 3 epochs, with a new schedule from here on" in said
+    added = rates(first)[18:]
+    assert len(added) == 9
+    assert added[0] == pytest.approx(2e-3)
+    assert added == sorted(added, reverse=True)
+    assert added[-1] < 1e-4
+    # cut short amid what was added, before anything of it is saved, it is finished by --resume
+    lost = {"optimizer.lr": 2e-3, "checkpoints.every_steps": 0}
+    with pytest.raises(GoneError):
+        train(again, extend=1, **{**lost, "trainer.callbacks": [Cut(20)]})
+    options = {"overrides": {"trainer.callbacks": None}, "out": again, "resume": True}
+    spanetv2.train("classification", **options)
+    states = [
+        torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for out in (first, again)
+    ]
+    assert not [name for name in states[0] if not torch.equal(states[0][name], states[1][name])]
+    with pytest.raises(UserError, match=r"is finished, after update 27"):
+        train(first, resume=True, **{"optimizer.lr": 5e-3, **_ends(first)})
+
+
+def _ends(folder: Path) -> dict[str, Any]:
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    return {
+        "schedule.begin": config["schedule"]["begin"],
+        "trainer.max_epochs": config["trainer"]["max_epochs"],
+    }
+
+
+def test_a_run_that_is_not_finished_is_not_extended(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(out, **{"trainer.max_steps": 4})
+    with pytest.raises(UserError, match=r"is at epoch 0 of 2, expected a finished run to extend"):
+        train(out, extend=2)
 
 
 @pytest.mark.parametrize("sizes", [(None, 4), (4, 6)])
@@ -121,7 +204,7 @@ def test_options_that_would_not_act_are_refused_and_nothing_is_written(
     folder, _ = whole
     before = snapshot(folder)
     with pytest.raises(UserError, match=message) as refused:
-        train(folder, resume=True, **{"trainer.max_epochs": 3, **overrides})
+        train(folder, extend=1, **overrides)
     assert "\n" not in str(refused.value)
     assert snapshot(folder) == before
 
@@ -139,22 +222,21 @@ def test_a_damaged_checkpoint_stays_where_it_is_when_the_run_is_refused(tmp_path
     assert last.with_name("last.ckpt.broken").is_file()
 
 
-def test_rate_clipping_and_length_act_and_are_told_of(
+def test_rate_and_clipping_act_and_are_told_of(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
     train(out, **{"trainer.max_steps": 5})
-    changes = {"optimizer.lr": 4e-3, "trainer.max_epochs": 1, "schedule.name": "poly"}
+    changes = {"optimizer.lr": 4e-3, "schedule.name": "poly"}
     train(out, resume=True, **changes, **{"data.workers": 1, "checkpoints.every_steps": 0})
     [line] = [x for x in capsys.readouterr().err.splitlines() if x.startswith("from here on: ")]
     assert "optimizer.lr 0.004 (was 0.001)" in line
-    assert "trainer.max_epochs 1 (was 2)" in line
     assert "workers" not in line
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=4e-3)
     config = ScheduleConfig(name="poly", warmup_epochs=0)
-    schedule = Schedule(optimizer, config, epochs=1, updates_per_epoch=9)
+    schedule = Schedule(optimizer, config, epochs=2, updates_per_epoch=9)
     expected = []
-    for update in range(5, 9):
+    for update in range(5, 18):
         schedule.apply(epoch=0, update=update)
         expected.append(optimizer.param_groups[0]["lr"])
     assert rates(out)[5:] == pytest.approx(expected, rel=1e-5)
@@ -174,8 +256,8 @@ def test_a_run_without_a_record_is_compared_with_its_config_file(tmp_path: Path)
             train(out, resume=True, **{option: value})
     assert snapshot(out) == before
     seen = Seen()
-    more = {"data.batch_size": 4, "trainer.callbacks": [seen], "trainer.max_epochs": 1}
+    more = {"data.batch_size": 4, "trainer.callbacks": [seen], "trainer.max_steps": 9}
     train(out, resume=True, **more)
     fresh = Seen()
-    train(tmp_path / "fresh", **{"trainer.callbacks": [fresh], "trainer.max_epochs": 1})
+    train(tmp_path / "fresh", **{"trainer.callbacks": [fresh], "trainer.max_steps": 9})
     assert seen.updates == {step: fresh.updates[step] for step in range(4, 9)}

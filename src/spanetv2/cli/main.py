@@ -21,7 +21,10 @@ from spanetv2.cli.predict import predict_command
 from spanetv2.cli.quickstart import quickstart
 from spanetv2.cli.recipes import recipes
 from spanetv2.cli.scenes import scenes
+from spanetv2.cli.terminal import safe_streams, silence
 from spanetv2.errors import UserError
+from spanetv2.failures import describe_failure
+from spanetv2.kept import keeping
 
 __all__ = ["main", "make_app"]
 
@@ -84,21 +87,31 @@ def train(context: typer.Context) -> None:
 def main(app: Callable[[], object] | None = None) -> None:
     """Run a command line, by default ours; a failure is one line on stderr and exit status 1."""
     try:
-        with messages_on_stderr():
+        with safe_streams():
+            _run(app)
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        silence()
+        sys.exit(141)
+
+
+def _run(app: Callable[[], object] | None) -> None:
+    try:
+        with messages_on_stderr(), keeping():
             (app or make_app())()
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+    except BrokenPipeError:
+        raise
     except Exception as error:
         if os.environ.get(TRACEBACK):
             raise
+        if (told := describe_failure(error)) is not None:
+            _fail(told)
         first = (str(error).strip().splitlines() or ["no message"])[0]
-        _fail(f"{type(error).__name__}: {first} (set {TRACEBACK}=1 to see where)")
+        _fail(f"not foreseen: {first}; set {TRACEBACK}=1 to see where, and report it")
 
 
 def _fail(message: str) -> None:

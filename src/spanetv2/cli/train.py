@@ -33,6 +33,8 @@ common options
   --data PATH          {data}
   --out FOLDER         the run folder (default: runs/<recipe or model>)
   --resume             go on from the last checkpoint in --out
+  --extend EPOCHS      go on with the finished run in --out, with a new schedule
+  --changed-data       let a run go on whose training files or labels have changed
   --overwrite          replace the run in --out
   --weights CKPT       {weights}
 {more}  --print-config       print the whole configuration, every option with its value, and stop
@@ -100,6 +102,8 @@ def run_training(argv: list[str]) -> "RunResult | None":
         out=line.out,
         resume=line.resume,
         overwrite=line.overwrite,
+        extend=line.extend,
+        changed_data=line.changed_data,
         command=" ".join(["spanetv2", "train", *argv]),
     )
 
@@ -165,6 +169,8 @@ class _Line:
         out: the run folder.
         resume: go on with the run in it.
         overwrite: replace it.
+        extend: epochs to add to it.
+        changed_data: whether its data may have changed.
         printed: the option that prints something instead of training.
     """
 
@@ -172,6 +178,8 @@ class _Line:
     out: str | None = None
     resume: bool = False
     overwrite: bool = False
+    extend: int | None = None
+    changed_data: bool = False
     printed: str | None = None
 
     def add(self, *words: str) -> None:
@@ -203,6 +211,10 @@ def _read(argv: list[str]) -> _Line:
                 line.out = take()
         elif word == "--overwrite":
             line.overwrite = True
+        elif name == "--extend":
+            line.extend = _whole(name, take())
+        elif word == "--changed-data":
+            line.changed_data = True
         elif word in ("--print-config", "--print_config", "--help-all"):
             line.printed = word.replace("_", "-")
         elif name in ("--config", "-c"):
@@ -217,6 +229,13 @@ def _read(argv: list[str]) -> _Line:
             line.add("--freeze", "all")
         else:
             line.add(word)
-    if line.resume and line.overwrite:
-        raise ConfigError("got --resume and --overwrite, expected one of them")
+    if (line.resume or line.extend) and line.overwrite:
+        raise ConfigError("got --resume or --extend and --overwrite, expected one of them")
     return line
+
+
+def _whole(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"{name}: got {text}, expected a whole number") from None

@@ -15,6 +15,7 @@ from spanetv2.data.images import Failure, ImageError
 from spanetv2.data.sampler import EpochSampler
 from spanetv2.data.seeded import SeededDataset
 from spanetv2.errors import UserError
+from spanetv2.processes import begin_worker, naming_deaths
 
 __all__ = [
     "Collate",
@@ -44,14 +45,19 @@ class PartialBatch(NamedTuple):
 class ImageLoader(DataLoader[Any]):
     """A ``DataLoader`` that raises a worker's ``ImageError`` as it is, naming the file.
 
-    The plain one wraps it in a worker's traceback.
+    The plain one wraps it in a worker's traceback. Its workers end with this process, and the death
+    of one is a ``UserError``.
     """
 
+    def __init__(self, *args: Any, worker_init_fn: Any = begin_worker, **options: Any):
+        super().__init__(*args, worker_init_fn=worker_init_fn, **options)
+
     def __iter__(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        for batch in super().__iter__():
-            if isinstance(batch, Stop):
-                raise ImageError(*batch.failure)
-            yield batch
+        with naming_deaths():
+            for batch in super().__iter__():
+                if isinstance(batch, Stop):
+                    raise ImageError(*batch.failure)
+                yield batch
 
 
 class SafeItems(Dataset[Any]):

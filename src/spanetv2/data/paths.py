@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from spanetv2.data.images import (
     EXTENSIONS,
@@ -22,6 +22,7 @@ from spanetv2.data.images import (
     ImageError,
     unread_reason,
 )
+from spanetv2.data.loader import ImageLoader
 from spanetv2.data.walk import walk
 
 __all__ = ["find_images", "path_batches"]
@@ -79,7 +80,7 @@ def path_batches(
     Yields:
         Lists of (path, what was read), or a ``Failure`` in its place.
     """
-    loader = DataLoader(
+    loader = ImageLoader(
         _Reader(read),
         # Not a Sampler class: any iterable of lists will do, and this one is never held whole.
         batch_sampler=_Batches(find_images(paths), batch_size),  # pyright: ignore

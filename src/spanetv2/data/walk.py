@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from spanetv2.data.images import Failure
 
-__all__ = ["walk"]
+__all__ = ["is_folder", "walk"]
 
 
 def walk(top: str) -> Iterator[str | Failure]:
@@ -30,13 +30,24 @@ def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[str | Failure]:
             return
         seen.add((status.st_dev, status.st_ino))
         with os.scandir(folder) as listing:
-            entries = sorted((e.name, e.is_dir()) for e in listing if not e.name.startswith("."))
+            entries = sorted((e.name, is_folder(e)) for e in listing if not e.name.startswith("."))
     except OSError as error:
         yield Failure(folder, (error.strerror or str(error)).lower())
         return
-    for name, is_folder in entries:
+    for name, further in entries:
         path = os.path.join(folder, name)  # noqa: PTH118
-        if is_folder:
+        if further:
             yield from _walk(path, seen)
         else:
             yield path
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder, or a link to one.
+
+    A link that goes round in a circle is none: reading it as a file says what is wrong with it.
+    """
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

@@ -27,6 +27,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from spanetv2.errors import UserError
+from spanetv2.processes import end_with_parent
 from spanetv2.scenes.annotate import ade_labels, coco_annotations, coco_categories
 from spanetv2.scenes.compose import Scene, SceneSettings, make_scene
 from spanetv2.scenes.material import CLASSES, PHOTOGRAPHS, Split, material
@@ -159,7 +160,9 @@ def _mapped(write: Any, count: int, workers: int) -> Iterator[Iterator[list[dict
         return
     # Fresh processes: those forked from one that holds PyTorch's threads may hang.
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with concurrent.futures.ProcessPoolExecutor(
+        workers, mp_context=context, initializer=end_with_parent
+    ) as pool:
         try:
             yield pool.map(write, numbers, chunksize=16)
         except BaseException:

@@ -22,6 +22,7 @@ from spanetv2.training.stopping import Watch, is_stopping
 
 __all__ = [
     "BEST",
+    "BROKEN",
     "LAST",
     "PREVIOUS",
     "RunCheckpoints",
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 LAST, PREVIOUS, BEST = "last.ckpt", "last-previous.ckpt", "best.ckpt"
+BROKEN = f"{LAST}.broken"
+_NEEDED = ("state_dict", "optimizer_states", "loops", "global_step", "epoch")
 
 
 class SafeCheckpointIO(CheckpointIO):
@@ -44,7 +47,7 @@ class SafeCheckpointIO(CheckpointIO):
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
     ) -> None:
         target = Path(path)
-        with atomic_path(target) as temporary:
+        with atomic_path(target, size=_bytes(checkpoint)) as temporary:
             torch.save(checkpoint, temporary)
             if target.is_file():
                 link(target, target.with_name(f"{target.stem}-previous{target.suffix}"))
@@ -59,6 +62,15 @@ class SafeCheckpointIO(CheckpointIO):
 
     def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
         Path(path).unlink(missing_ok=True)
+
+
+def _bytes(value: Any) -> int:
+    """Of the tensors in nested containers."""
+    if isinstance(value, torch.Tensor):
+        return value.nbytes
+    if isinstance(value, Mapping):
+        return sum(map(_bytes, value.values()))
+    return sum(map(_bytes, value)) if isinstance(value, list | tuple) else 0
 
 
 def link(source: Path, target: Path) -> None:
@@ -84,21 +96,23 @@ def find_checkpoint(folder: Path) -> tuple[Path | None, str | None]:
         UserError: there are checkpoints, all of them broken.
     """
     last, previous = folder / LAST, folder / PREVIOUS
-    if last.is_file() and _whole(last):
+    fault = _fault(last)
+    if fault is None:
         return last, None
-    if previous.is_file() and _whole(previous):
-        remark = f"{last} is {'truncated or damaged' if last.is_file() else 'missing'}"
-        return previous, f"{remark}: going on from {previous}"
-    if last.is_file() or previous.is_file():
+    before = _fault(previous)
+    if before is None:
+        return previous, f"{last} is {fault}: going on from {previous}"
+    if {fault, before} != {"missing"}:
         raise UserError(
-            f"{last} and the one before it are truncated or damaged; start again with --overwrite"
+            f"{last} is {fault}, and {previous.name} beside it is {before}; start again with "
+            "--overwrite"
             + (f", or from --weights {folder / BEST}" if (folder / BEST).is_file() else "")
         )
     return None, None
 
 
 def set_aside_broken(folder: Path) -> None:
-    """Rename a broken ``last.ckpt`` (a full disk, a copy cut short) to ``last.ckpt.broken``.
+    """Rename a ``last.ckpt`` that is none of a run's (a copy cut short) to ``last.ckpt.broken``.
 
     So it can never displace the good one before it.
 
@@ -106,13 +120,23 @@ def set_aside_broken(folder: Path) -> None:
         folder: the run's ``checkpoints`` folder.
     """
     last = folder / LAST
-    if last.is_file() and not _whole(last):
+    if _fault(last) not in (None, "missing"):
         with contextlib.suppress(OSError):  # another process of the same run may have moved it
-            last.rename(last.with_name(last.name + ".broken"))
+            last.rename(last.with_name(BROKEN))
 
 
-def _whole(path: Path) -> bool:
-    return zipfile.is_zipfile(path) and archive_fault(path) is None
+def _fault(path: Path) -> str | None:
+    """What keeps a run from going on from a file, in words; None where nothing does."""
+    if not path.is_file():
+        return "missing"
+    if not zipfile.is_zipfile(path) or archive_fault(path) is not None:
+        return "truncated or damaged"
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception:  # whatever another program put into such a file
+        content = None
+    whole = isinstance(content, dict) and all(key in content for key in _NEEDED)
+    return None if whole else "not a checkpoint of a run"
 
 
 class RunCheckpoints(Checkpoint):

@@ -23,6 +23,10 @@ __all__ = [
 ]
 
 
+_MOST_WORKERS = 512
+"""Each is a process of some 100 MB; more are a slip of the keyboard."""
+
+
 def check(condition: bool, name: str, value: object, expected: str) -> None:
     """Refuse an option's value.
 
@@ -80,7 +84,8 @@ class LoadingConfig:
         for name in ("batch_size", "accumulation", "val_batch_size"):
             value = getattr(self, name)
             check(value is None or value > 0, f"data.{name}", value, "1 or more")
-        check(self.workers >= 0, "data.workers", self.workers, "0 or more")
+        most = f"0 to {_MOST_WORKERS} processes"
+        check(0 <= self.workers <= _MOST_WORKERS, "data.workers", self.workers, most)
 
 
 @dataclass(kw_only=True)
@@ -119,6 +124,11 @@ class OptimizerConfig:
         )
         value = self.layer_decay
         check(value is None or 0 < value <= 1, "optimizer.layer_decay", value, "between 0 and 1")
+        for value in self.betas or ():
+            check(0 <= value < 1, "optimizer.betas", self.betas, "two numbers from 0 to below 1")
+        check(0 <= self.momentum < inf, "optimizer.momentum", self.momentum, "0 or more")
+        value = self.eps
+        check(value is None or 0 <= value < inf, "optimizer.eps", value, "0 or more")
 
 
 @dataclass(kw_only=True)
@@ -145,6 +155,8 @@ class ScheduleConfig:
         decay_rate: factor of `step` and `multistep`, power of `poly`.
         decay_milestones: epochs, counted from 0, from which on `multistep` has decayed; updates in
             a run counted in updates.
+        begin: epoch (update, in a run counted in updates) at which all of this begins; --extend
+            sets it, so that what is added to a run has a schedule of its own.
     """
 
     name: Literal["cosine", "poly", "step", "multistep", "tanh", "wsd", "constant"] = "cosine"
@@ -159,6 +171,7 @@ class ScheduleConfig:
     decay_epochs: float | None = None
     decay_rate: float = 0.1
     decay_milestones: list[int] = field(default_factory=lambda: [90, 180, 270])
+    begin: int = 0
 
     def __post_init__(self) -> None:
         for name in ("warmup_epochs", "cooldown_epochs", "warmup_lr", "min_lr", "decay_rate"):
@@ -171,6 +184,8 @@ class ScheduleConfig:
         for name in ("updates", "validate_every", "warmup_updates"):
             value = getattr(self, name)
             check(value is None or value > 0, f"schedule.{name}", value, "1 or more")
+        most = self.updates or inf
+        check(0 <= self.begin < most, "schedule.begin", self.begin, "a place within the run")
         if self.warmup_updates is not None or self.updates is not None:
             check(self.step == "update", "schedule.step", self.step, "update, to count in updates")
             value = self.warmup_epochs
@@ -260,6 +275,7 @@ class BaseRunConfig:
 
     def __post_init__(self) -> None:
         check(self.log_every > 0, "log_every", self.log_every, "1 or more")
+        check(0 <= self.seed < 2**32, "seed", self.seed, "a whole number from 0 to 4294967295")
         lr, schedule = self.optimizer.lr, self.schedule
         peak = f"at most optimizer.lr={lr}"
         check(schedule.min_lr <= lr, "schedule.min_lr", schedule.min_lr, peak)

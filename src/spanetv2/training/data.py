@@ -1,6 +1,9 @@
 """The data of a run under Lightning, resumable at any batch."""
 
 import abc
+import hashlib
+import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -105,7 +108,26 @@ class TrainingData(LightningDataModule, abc.ABC):
             batch_size: images per batch over all of them.
         """
 
+    def contents(self) -> Iterable[Any]:
+        """The training images and their labels in order: a JSON value for each.
+
+        Names are those that the images have wherever the data set lies. Empty where a task cannot
+        tell: changes then go unnoticed.
+        """
+        return ()
+
     # for all -------------------------------------------------------------------------------------
+
+    def fingerprint(self) -> str | None:
+        """Changes with the names, the labels or the order of the training images, or the classes.
+
+        None where the task does not tell what they are. What files contain is not looked at.
+        """
+        digest, found = hashlib.sha256(json.dumps(self.classes).encode()), False
+        for item in self.contents():
+            found = True
+            digest.update(json.dumps(item).encode())
+        return digest.hexdigest() if found else None
 
     @property
     def images_per_pass(self) -> int:

@@ -1,7 +1,8 @@
 """What may change when a run goes on, and where it then goes on."""
 
+import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ _ACTING = {
     "optimizer": ["lr"],
     "head": ["dropout"],
     "model": ["drop_path"],
-    "trainer": ["max_epochs", "gradient_clip_val", "gradient_clip_algorithm"],
+    "trainer": ["gradient_clip_val", "gradient_clip_algorithm"],
 }
 _INEXACT = {
     "data": ["batch_size", "accumulation"],
@@ -48,7 +49,8 @@ _INEXACT = {
         *("deterministic", "benchmark", "limit_train_batches"),
     ],
 }
-_NEVER = ["schedule.updates?", "schedule.validate_every", "ema.on"]
+_LENGTH = ["trainer.max_epochs", "schedule.updates", "schedule.begin"]
+_NEVER = ["schedule.updates?", "schedule.validate_every", "ema.on", *_LENGTH]
 
 
 class RunSoFar:
@@ -58,6 +60,11 @@ class RunSoFar:
         folder: the run folder.
         checkpoint: what it goes on from.
         task: what is trained.
+
+    Attributes:
+        ended: whether it has reached its length, once its options are compared.
+        acting: whether one of them would act on the run as long as it was to be.
+        unchanged: whether none of them changes anything about what the run leaves.
     """
 
     def __init__(self, folder: Path, checkpoint: Path, task: TrainingTask):
@@ -65,9 +72,13 @@ class RunSoFar:
         self.folder = folder
         self.task = task
         self.step = int(content["global_step"])
+        self.epochs = int(content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
         self.classes: list[str] | None = json.loads(content.get("spanetv2", "{}")).get("classes")
         self.numbers: dict[str, Any] = json.loads(content.get(RECORD, "{}"))
         # A run that 0.1.0 began ends as it would have ended there.
+        self.ended = False
+        self.acting = False
+        self.unchanged = True
         self.means_of_passes = bool(self.numbers.get("means_of_passes", RECORD not in content))
         self._accumulation = _accumulation(content)
         self._options = self.numbers.pop("config", None) or _saved_options(folder)
@@ -86,16 +97,23 @@ class RunSoFar:
         before = resolve(self.task, [{**self._options, "out": run.plain["out"]}])
         old, new = (self._flat(r) for r in (before, run))
         changed = [key for key in new if key in old and old[key] != new[key]]
+        self.ended = self.epochs >= _epochs(before)
+        lines = []
+        if "schedule.begin" in changed:
+            lines.append(self._extension(before, run))
+            changed = [key for key in changed if key not in _LENGTH]
         if wrong := [key for key in changed if _kind(key) == "refused"]:
             got = ", ".join(f"{_shown(key)}={_text(new[key])}" for key in wrong)
             expected = ", ".join(_text(old[key]) for key in wrong)
             raise UserError(
                 f"got {got}, expected {expected} as {self.folder} was trained with so far: it does "
                 "not act on a run that goes on; leave it out, or start another run with --weights"
+                + (", or --extend the run once it is finished" if {*wrong} & {*_LENGTH} else "")
             )
         acting = [key for key in changed if _kind(key) == "acting"]
         inexact = [key for key in changed if _kind(key) == "inexact"]
-        lines = []
+        self.acting = bool(acting or inexact) and not lines
+        self.unchanged = not (lines or acting or inexact or "checkpoints.export" in changed)
         for keys, told in (
             (acting, "from here on"),
             (inexact, "from here on no longer bit by bit what an uninterrupted run gives"),
@@ -104,17 +122,103 @@ class RunSoFar:
             lines += [f"{told}: {what}"] if keys else []
         return lines
 
-    def compare_numbers(self, data: TrainingData, classes: list[str] | None) -> None:
+    def _extension(self, before: ResolvedRun, run: ResolvedRun) -> str:
+        """What to say of a longer run with a new schedule for what is added.
+
+        Raises:
+            UserError: the run so far is not finished, or it would be extended from elsewhere.
+        """
+        unit, end, begin = "epoch", _length(before), run.config.schedule.begin
+        if run.config.schedule.updates is not None:
+            unit = "update"
+        if not self.ended:
+            place = self.step if unit == "update" else self.epochs
+            raise UserError(
+                f"{self.folder} is at {unit} {place} of {end}, expected a finished run to extend; "
+                "go on with --resume first"
+            )
+        if begin != end or _length(run) <= end:
+            raise UserError(
+                f"got {unit}s {begin} to {_length(run)}, expected {end} to more as "
+                f"{self.folder} ended after {unit} {end}; say --extend with the {unit}s to add"
+            )
+        return f"extended from {end} to {_length(run)} {unit}s, with a new schedule from here on"
+
+    @functools.cached_property
+    def metrics(self) -> dict[str, Any] | None:
+        """Of a run that has reached its length and left its weights; None for others."""
+        try:
+            metrics = json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+            measured = metrics["training"]["updates"] == self.step
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+        there = (self.folder / "weights.safetensors").is_file()
+        return metrics if self.ended and measured and there else None
+
+    def nothing_to_do(self, changes: Sequence[str]) -> str | None:
+        """What to say of a finished run that is not extended; None where there is work left.
+
+        Args:
+            changes: what ``compare_options`` found.
+
+        Raises:
+            UserError: an option that would not act any more.
+        """
+        if self.metrics is None:
+            return None
+        more = "--extend goes on from its last weights with a new schedule"
+        if self.unchanged:
+            return f"{self.folder} is finished, after update {self.step:,}: nothing to do; {more}"
+        if self.acting:
+            raise UserError(
+                f"{self.folder} is finished, after update {self.step:,}, so that a change would not"
+                f" act ({'; '.join(changes)}); leave it out, or say --extend: {more[9:]}"
+            )
+        return None
+
+    def compare_data(self, data: TrainingData, *, told: bool) -> list[str]:
+        """Decide whether the run may go on with the files that are there now.
+
+        Args:
+            data: opened.
+            told: whether the user said that they changed.
+
+        Returns:
+            A line where they did.
+
+        Raises:
+            UserError: they did and nobody said so.
+        """
+        old, new = self.numbers.get("fingerprint"), data.fingerprint()
+        if None in (old, new) or old == new:
+            return []
+        if not told:
+            raise UserError(
+                "got training data with other files or labels than "
+                f"{self.folder} was trained with so far ({data.describe()}); give the same data, "
+                "go on with these by --changed-data, or start another run with --weights"
+            )
+        return [
+            "the training data have other files or labels; from here on no longer bit by bit what "
+            "an uninterrupted run gives"
+        ]
+
+    def compare_numbers(
+        self, data: TrainingData, classes: list[str] | None, *, told: bool = False
+    ) -> None:
         """Decide whether the run may go on with its data and batches.
 
         Args:
             data: opened.
             classes: names of the network's classes, None if they have none.
+            told: whether the user said that the data changed.
 
         Raises:
             UserError: other data, updates of another size, or epochs of another length.
         """
         old, new = self._numbers_before(data), _numbers(data)
+        if told:
+            old = {**old, "training_images": None}
         for key, what in (
             ("training_images", "{} training images"),
             ("images_per_update", "updates of {} images"),
@@ -192,6 +296,19 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _length(run: ResolvedRun) -> int:
+    """Of a run, in what it is counted in."""
+    return run.config.schedule.updates or run.trainer_options["max_epochs"]
+
+
+def _epochs(run: ResolvedRun) -> int:
+    """Of a run; in one counted in updates, the stretches between two validations."""
+    schedule = run.config.schedule
+    if schedule.updates is None:
+        return run.trainer_options["max_epochs"]
+    return schedule.updates // schedule.validation_interval
+
+
 def _kind(key: str) -> str:
     if key in _NEVER:
         return "refused"
@@ -220,6 +337,7 @@ def _numbers(data: TrainingData) -> dict[str, Any]:
         "images_per_update": data.plan.total,
         "updates_per_epoch": None if batches is None else batches // data.plan.accumulation,
         "accumulation": data.plan.accumulation,
+        "fingerprint": data.fingerprint(),
     }
 
 

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import shlex
-import shutil
 import signal
 import sys
 import warnings
@@ -20,6 +19,7 @@ from lightning.pytorch import Callback, Trainer
 
 from spanetv2.errors import Interrupted, UserError
 from spanetv2.files import write_json, write_text
+from spanetv2.processes import describe_death, end_with_parent
 from spanetv2.training.batching import is_all, plan_batches
 from spanetv2.training.checkpoints import (
     PREVIOUS,
@@ -38,14 +38,19 @@ from spanetv2.training.logs import RunLog, TrainingLog
 from spanetv2.training.progress import RunProgress
 from spanetv2.training.record import describe_run
 from spanetv2.training.resume import RECORD, RunSoFar, describe_progress
+from spanetv2.training.run_folder import (
+    CHECKPOINTS,
+    LOGS,
+    RunLock,
+    clear_run,
+    remove_leftovers,
+)
 from spanetv2.training.schedule import lowered_warmup
 from spanetv2.training.seeding import seed_all
 from spanetv2.training.stopping import Watch, early_stop
 from spanetv2.training.task import TrainingTask
 
 __all__ = ["RunResult", "rank", "run_task", "say"]
-
-_CHECKPOINTS, _LOGS = "checkpoints", "logs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +89,7 @@ def run_task(
     command: str,
     resume: bool = False,
     overwrite: bool = False,
+    changed_data: bool = False,
 ) -> RunResult:
     """Train, evaluate and export a model.
 
@@ -93,18 +99,50 @@ def run_task(
         command: how the run was started, for the record.
         resume: go on from the run folder's last checkpoint, if there is one.
         overwrite: delete what an earlier run left in the folder.
+        changed_data: the training data may be others than those of the run so far.
 
     Raises:
-        UserError: wrong input; also a loss that became NaN or infinite, or too little memory.
+        UserError: wrong input, or another run in the folder; also a loss that became NaN or
+            infinite, or too little memory.
         Interrupted: a signal stopped the run, after saving.
     """
-    config = run.config
-    assert config.out is not None
-    folder = Path(config.out)
+    assert run.config.out is not None
+    if "LOCAL_RANK" in os.environ:
+        end_with_parent()  # a process of a run of several, started by its first or a launcher
+    with RunLock(Path(run.config.out), here=rank() == 0) as lock:
+        lock.take(make=False)
+        return _run(
+            task,
+            run,
+            lock,
+            command=command,
+            resume=resume,
+            overwrite=overwrite,
+            changed_data=changed_data,
+        )
+
+
+def _run(
+    task: TrainingTask,
+    run: ResolvedRun,
+    lock: RunLock,
+    *,
+    command: str,
+    resume: bool,
+    overwrite: bool,
+    changed_data: bool,
+) -> RunResult:
+    config, folder = run.config, lock.folder
+    weights = folder / "weights.safetensors"
     check_packages(config.loggers)
     checkpoint = _start_from(folder, resume=resume, overwrite=overwrite)
     so_far = None if checkpoint is None else RunSoFar(folder, checkpoint, task)
     changes = [] if so_far is None else so_far.compare_options(run)
+    if so_far is not None and (told := so_far.nothing_to_do(changes)):
+        say(told)
+        return RunResult(folder=folder, weights=weights, metrics=so_far.metrics or {})
+    if overwrite:
+        _keep_start(folder, config.weights)
     seed_all(config.seed)
     options = dict(run.trainer_options)
     monitor = _monitor(task, config)
@@ -161,10 +199,9 @@ def run_task(
 
     step = None if so_far is None else so_far.step
     if so_far is not None:
-        so_far.compare_numbers(data, module.identity.get("classes"))
+        changes += so_far.compare_data(data, told=changed_data)
+        so_far.compare_numbers(data, module.identity.get("classes"), told=changed_data)
         module.means_of_passes = so_far.means_of_passes
-        if checkpoint is not None and checkpoint.name == PREVIOUS:
-            set_aside_broken(checkpoint.parent)
         say("\n".join([f"resuming from {checkpoint}, after update {step:,}", *changes]))
     by_value = trainer.gradient_clip_algorithm == "value"
     gradients = GradientWatch(
@@ -172,10 +209,10 @@ def run_task(
         scaled=trainer.precision == "16-mixed",
         say=say,
     )
-    watch = Watch(folder / _CHECKPOINTS / "last.ckpt", gradients)
+    watch = Watch(folder / CHECKPOINTS / "last.ckpt", gradients)
     log = TrainingLog(config.log_every, plan)
     saver = RunCheckpoints(
-        folder / _CHECKPOINTS,
+        folder / CHECKPOINTS,
         config.checkpoints,
         watch,
         monitor=monitor,
@@ -189,14 +226,23 @@ def run_task(
         progress = [shown]
     callbacks = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
     callbacks[:] = [*callbacks, watch, log, *progress, *extra_callbacks, saver]
-    if overwrite and rank() == 0:
-        _clear(folder)  # not before everything else was in order
-    further = RunLoggers(config.loggers, folder=folder, resumed=step is not None)
-    run_log = RunLog(folder / _LOGS, figures=task.figures, resume_step=step)
-    trainer.loggers = [run_log, *further.loggers]
-    if trainer.is_global_zero and rank() == 0:
+    # nothing is written before everything else was in order
+    if lock.take() and not resume:
+        _start_from(folder, resume=False, overwrite=overwrite)  # nobody was faster
+    if rank() == 0:
+        about = describe_run(command)
+        lock.sign(about["started"])
+        remove_leftovers(folder)
+        if overwrite:
+            clear_run(folder)
+        if checkpoint is not None and checkpoint.name == PREVIOUS:
+            set_aside_broken(checkpoint.parent)
         write_text(folder / "config.yaml", run.text)
-        _write_versions(folder, command, step, left_out=run.left_out)
+        _write_versions(folder, about, step, left_out=run.left_out)
+    further = RunLoggers(config.loggers, folder=folder, resumed=step is not None)
+    run_log = RunLog(folder / LOGS, figures=task.figures, resume_step=step)
+    trainer.loggers = [run_log, *further.loggers]
+    if rank() == 0:
         further.begin(run.plain if step is None else None)
 
     try:
@@ -210,7 +256,6 @@ def run_task(
         raise _interrupted(task, watch.signal, folder, saver)
     if saver.max_steps is None and (told := early_stop(trainer)) is not None:
         say(told)
-    weights = folder / "weights.safetensors"
     if not trainer.is_global_zero:
         return RunResult(folder=folder, weights=weights, metrics={})
     metrics = export_weights(task, module, data, config, folder=folder, log=log, saver=saver)
@@ -241,7 +286,7 @@ def _monitor(task: TrainingTask, config: BaseRunConfig) -> str:
 
 def _start_from(folder: Path, *, resume: bool, overwrite: bool) -> Path | None:
     """The checkpoint to go on from, None to begin; refuses a folder that holds another run."""
-    checkpoints = folder / _CHECKPOINTS
+    checkpoints = folder / CHECKPOINTS
     if resume:
         found, remark = find_checkpoint(checkpoints)
         if remark:
@@ -259,12 +304,13 @@ def _start_from(folder: Path, *, resume: bool, overwrite: bool) -> Path | None:
     return None
 
 
-def _clear(folder: Path) -> None:
-    """Delete what an earlier run left."""
-    shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
-    shutil.rmtree(folder / _LOGS, ignore_errors=True)
-    for name in ("weights.safetensors", "metrics.json", "versions.json"):
-        (folder / name).unlink(missing_ok=True)
+def _keep_start(folder: Path, weights: str | None) -> None:
+    """Refuse to delete the weights that a run is to start from."""
+    if weights is not None and Path(weights).resolve().is_relative_to(folder.resolve()):
+        raise UserError(
+            f"got --weights {weights} from the run that --overwrite would delete, expected weights "
+            "elsewhere; choose another folder with --out"
+        )
 
 
 def _make_trainer(options: dict[str, Any]) -> Trainer:
@@ -292,9 +338,9 @@ def _make_trainer(options: dict[str, Any]) -> Trainer:
 
 
 def _write_versions(
-    folder: Path, command: str, step: int | None, *, left_out: dict[str, str]
+    folder: Path, about: dict[str, Any], step: int | None, *, left_out: dict[str, str]
 ) -> None:
-    record = {**describe_run(command), "left_out": left_out}
+    record = {**about, "left_out": left_out}
     path = folder / "versions.json"
     if step is not None and path.is_file():
         with contextlib.suppress(ValueError):
@@ -350,6 +396,8 @@ def _memory_advice(per_device: int, size: str) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if (told := describe_death(error)) is not None:
+            raise UserError(told) from error
         text = str(error)
         device = isinstance(error, torch.OutOfMemoryError) or "out of memory" in text.lower()
         if not (device or isinstance(error, MemoryError) or "can't allocate memory" in text):

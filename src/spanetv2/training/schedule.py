@@ -19,8 +19,9 @@ _STEP = 90.0  # epochs, timm's default
 class Schedule:
     """Sets the rate from (epoch, update) alone, so there is no state to save or to restore.
 
-    A resumed run follows the schedule of its configuration, also where that was changed (a longer
-    ``max_epochs``, say). timm's schedulers apply each group's ``lr_scale``; torch's do not.
+    A resumed run follows the schedule of its configuration, also where that was changed (a lower
+    ``lr``, say). Before ``config.begin`` the rate is what it is there. timm's schedulers apply each
+    group's ``lr_scale``; torch's do not.
 
     Args:
         optimizer: its groups' current rates are the peaks.
@@ -46,7 +47,11 @@ class Schedule:
                 "or use schedule.step=epoch"
             )
         lengths = _lengths_in_updates if in_updates else _lengths_in_epochs
-        options = lengths(config, epochs, updates_per_epoch)
+        if config.updates is None:
+            self._begin = (config.begin, config.begin * updates_per_epoch)
+        else:
+            self._begin = (0, config.begin)
+        options = lengths(config, epochs - self._begin[0], updates_per_epoch)
         unit = options["updates_per_epoch"] if self.per_update else 1
         self._warmup: int = options["warmup_epochs"] * unit
         self._cooldown_from: int | None = None
@@ -76,6 +81,9 @@ class Schedule:
     def apply(self, *, epoch: int, update: int) -> None:
         """Set the rates for what comes next: the given epoch (0-based) and update (0-based)."""
         assert self._timm is not None
+        epoch, update = (
+            max(0, at - begin) for at, begin in zip((epoch, update), self._begin, strict=True)
+        )
         place = update if self.per_update else epoch
         if self.per_update:
             self._timm.step_update(update)
@@ -106,6 +114,8 @@ def lowered_warmup(
         >>> lowered_warmup(ScheduleConfig(warmup_epochs=5), epochs=2, updates_per_epoch=1)[1]
         'warm-up lowered from 5 to 1 epochs, as the run has 2'
     """
+    if config.updates is None:
+        epochs -= config.begin
     rest = epochs - config.cooldown_epochs
     if config.warmup_updates is None:
         if rest < 1 or config.warmup_epochs < rest:
@@ -114,11 +124,16 @@ def lowered_warmup(
         return replace(config, warmup_epochs=rest // 2), f"{note}{epochs}"
     if config.updates is None and updates_per_epoch is None:
         return config, ""
-    total = config.updates or rest * (updates_per_epoch or 0)
+    total = _updates(config) or rest * (updates_per_epoch or 0)
     if total < 1 or config.warmup_updates < total:
         return config, ""
     note = f"warm-up lowered from {config.warmup_updates} to {total // 2} updates, as the run has "
     return replace(config, warmup_updates=total // 2 or None), f"{note}{total}"
+
+
+def _updates(config: ScheduleConfig) -> int | None:
+    """Length of the schedule, where it is counted in updates."""
+    return None if config.updates is None else config.updates - config.begin
 
 
 def _lengths_in_epochs(
@@ -147,7 +162,7 @@ def _lengths_in_updates(
     if config.updates is not None:
         updates_per_epoch = 1  # there are no epochs: milestones are updates
     cooldown = config.cooldown_epochs * updates_per_epoch
-    total = (config.updates or epochs * updates_per_epoch) - cooldown
+    total = (_updates(config) or epochs * updates_per_epoch) - cooldown
     warmup = config.warmup_updates or config.warmup_epochs * updates_per_epoch
     if total <= warmup:
         raise UserError(

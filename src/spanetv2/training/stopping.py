@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
 from spanetv2.errors import Interrupted
+from spanetv2.processes import begin_worker
 from spanetv2.training.finite import BadLoss, GradientWatch, LossWatch, NonFiniteError
 
 __all__ = ["Interrupted", "Watch", "early_stop", "is_stopping", "shield_worker"]
@@ -186,13 +187,14 @@ class Watch(Callback):
         return "no checkpoint had been written yet"
 
 
-def shield_worker(_: int) -> None:
+def shield_worker(number: int) -> None:
     """Let a loading process outlive the first signal that the whole process group gets.
 
     A terminal sends Ctrl-C, and a cluster SIGTERM, to the loading processes too; the run would
     die of their deaths before it could save. The second SIGTERM ends the process, so that
     Python's clean-up at exit still works.
     """
+    begin_worker(number)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     seen: list[int] = []
 

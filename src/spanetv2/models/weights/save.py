@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
@@ -74,8 +75,25 @@ def save_state_dict(
     check_record(dict(record))
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     metadata = {"format": "pt", METADATA_KEY: json.dumps(dict(record), ensure_ascii=False)}
-    with atomic_path(path) as temporary:
+    size = sum(value.nbytes for value in tensors.values())
+    with atomic_path(path, size=size) as temporary:
         save_file(tensors, temporary, metadata=metadata)
+        _sort_metadata(temporary)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the metadata of a safetensors file in order, which the library leaves to chance.
+
+    So that equal weights make equal files.
+    """
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        assert len(text) <= length, "the library writes JSON without blanks too"
+        file.seek(8)
+        file.write(text.ljust(length))
 
 
 def save_weights(

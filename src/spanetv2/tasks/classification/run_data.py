@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -138,6 +139,11 @@ class ClassificationData(TrainingData):
             return len(self.train)  # pyright: ignore[reportArgumentType]
         except TypeError:
             return None
+
+    def contents(self) -> Iterable[Any]:
+        if isinstance(self.train, ImageSource) and self.train.labels is not None:
+            labels = self.train.labels.tolist()
+            yield from ((self.train.key(i), label) for i, label in enumerate(labels))
 
     def describe(self) -> str:
         sizes = []

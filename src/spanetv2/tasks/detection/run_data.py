@@ -1,6 +1,7 @@
 """Annotated images for a run."""
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,9 @@ class DetectionData(TrainingData):
 
     def length(self) -> int:
         return len(self.train)
+
+    def contents(self) -> Iterable[Any]:
+        return self.train.contents()
 
     def describe(self) -> str:
         parts = [f"{len(self.train):,} training"]

@@ -1,7 +1,8 @@
 """Images with label maps for a run."""
 
 import dataclasses
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -101,6 +102,12 @@ class SegmentationData(TrainingData):
 
     def length(self) -> int:
         return len(self.train)
+
+    def contents(self) -> Iterable[Any]:
+        # of two parallel trees: what lies above both moves with the data set
+        top = os.path.commonpath([path for pair in self.train.pairs for path in pair])
+        for pair in self.train.pairs:
+            yield [os.path.relpath(path, top) for path in pair]
 
     def describe(self) -> str:
         sizes = [f"{len(self.train):,} training"]

@@ -25,7 +25,7 @@ from spanetv2.data.splits import (
     present_splits,
     split_names,
 )
-from spanetv2.data.walk import walk
+from spanetv2.data.walk import is_folder, walk
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.source import ImageSource
 
@@ -183,10 +183,10 @@ def _class_folders(root: Path) -> tuple[list[str], str | None, list[str]]:
     with os.scandir(root) as entries:
         for entry in entries:
             if entry.name.startswith("."):
-                if entry.is_dir() and _image_files(Path(entry.path), Counter()):
+                if is_folder(entry) and _image_files(Path(entry.path), Counter()):
                     hidden.append(entry.name)
                 continue
-            if entry.is_dir():
+            if is_folder(entry):
                 folders.append(entry.name)
             elif Path(entry.name).suffix.lower() in EXTENSIONS:
                 stray = entry.name

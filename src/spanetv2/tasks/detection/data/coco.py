@@ -6,8 +6,9 @@ Shape suffixes: N objects of an image, C channels, H and W pixels.
 import dataclasses
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -167,6 +168,14 @@ class CocoDetection(Dataset[Sample]):
     def location(self, index: int) -> str:
         """Path of image ``index``."""
         return self._files[index][0]
+
+    def contents(self) -> Iterator[Any]:
+        """For every image, its name below the folder and its objects: class, box, crowd."""
+        for index in range(len(self)):
+            own = slice(int(self._ends[index]), int(self._ends[index + 1]))
+            name = os.path.relpath(self.location(index), self.folder)
+            parts = (self._labels, self._boxes, self._crowds)
+            yield [name, *(part[own].tolist() for part in parts)]
 
     def read(self, index: int) -> Image.Image:
         """Read image ``index`` as RGB, turned as its annotations are.
