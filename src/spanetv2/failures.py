@@ -21,7 +21,7 @@ _ADVICE = {
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "check the path"),
     errno.EISDIR: ("it is a folder, expected a file", "add a file's name"),
     errno.ENOENT: ("no such file or folder", "check the path"),
-    errno.EEXIST: ("it is there already", "choose another name"),
+    errno.EEXIST: ("a file of that name is there already", "choose another name or folder"),
     errno.ELOOP: ("links that go round in a circle", "remove or mend the link"),
     errno.ENAMETOOLONG: ("the name is too long for the file system", "choose a shorter one"),
     errno.EMFILE: ("too many open files", "raise the limit (ulimit -n), or lower --workers"),

@@ -56,12 +56,18 @@ def test_a_lock_is_not_held_by_children(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
+        os.close(writer)
         os.read(reader, 1)  # outlives its parent's hold
         os._exit(0)
+    os.close(reader)
     lock.release()
-    assert RunLock(tmp_path).take()
-    os.write(writer, b"x")
-    assert os.waitpid(child, 0)[1] == 0
+    try:
+        with RunLock(tmp_path) as other:
+            assert other.take()
+    finally:
+        os.write(writer, b"x")
+        os.close(writer)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 def test_processes_that_do_not_hold_a_folder_make_nothing(tmp_path: Path) -> None:
@@ -120,7 +126,5 @@ def test_a_foreign_last_checkpoint_falls_back_to_the_one_before(
     set_aside_broken(tmp_path)
     assert (tmp_path / "last.ckpt.broken").is_file()
     (tmp_path / "last-previous.ckpt").write_text(json.dumps({}))
-    with pytest.raises(
-        UserError, match=r"is missing, and last-previous\.ckpt beside"
-    ):
+    with pytest.raises(UserError, match=r"is missing, and last-previous\.ckpt beside"):
         find_checkpoint(tmp_path)

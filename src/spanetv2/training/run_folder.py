@@ -99,12 +99,13 @@ class RunLock:
 
     def release(self) -> None:
         """Let the folder go."""
-        if self._file is not None:
+        if self._file is not None and fcntl is not None:
             (self.folder / _HOLDER).unlink(missing_ok=True)
+            fcntl.flock(self._file, fcntl.LOCK_UN)
             self.forget()
 
     def forget(self) -> None:
-        """Close the lock's file; it stays locked where another process has it open."""
+        """Close the lock's file: in a child, the lock stays its parent's."""
         if self._file is not None:
             self._file.close()
             self._file = None
