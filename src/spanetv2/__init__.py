@@ -7,7 +7,14 @@ Importing the package registers its models with timm:
 from spanetv2.api import evaluate, predict, train
 from spanetv2.deploy import optimize_for_inference
 from spanetv2.errors import ConfigError, Interrupted, UserError
-from spanetv2.models import VARIANTS, SPANetV2, create_model, load_model, set_implementation
+from spanetv2.models import (
+    VARIANTS,
+    SPANetV2,
+    create_model,
+    load_model,
+    set_form,
+    set_implementation,
+)
 from spanetv2.models.weights import load_weights, save_weights
 
 __version__ = "0.2.0"
@@ -26,6 +33,7 @@ __all__ = [
     "optimize_for_inference",
     "predict",
     "save_weights",
+    "set_form",
     "set_implementation",
     "train",
 ]

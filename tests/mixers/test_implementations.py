@@ -55,7 +55,8 @@ def test_large_grids_keep_the_fft_unless_products_are_asked_for(monkeypatch):
     from spanetv2.mixers import spectral
 
     used = []
-    for name in ("spectral_rescale", "spectral_rescale_products"):
+    functions = [f"spectral_rescale{how}" for how in ("", "_products", "_hartley")]
+    for name in functions:
         original = getattr(spectral, name)
 
         def spy(*args, _original=original, _name=name):
@@ -67,12 +68,13 @@ def test_large_grids_keep_the_fft_unless_products_are_asked_for(monkeypatch):
     small, large = torch.randn(1, 4, 14, 14), torch.randn(1, 4, 200, 320)
     layer(small)
     layer(large)
+    layer(small.bfloat16())
     layer.implementation = "products"
     layer(large)
     layer.implementation = "reference"
     layer(small)
-    products, fft = "spectral_rescale_products", "spectral_rescale"
-    assert used == [products, fft, products, fft]
+    fft, products, hartley = functions
+    assert used == [hartley, fft, products, products, fft]
 
 
 def test_setting_changes_no_state_and_refuses_what_it_does_not_know():

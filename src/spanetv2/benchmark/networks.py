@@ -14,9 +14,10 @@ from spanetv2.benchmark.settings import DTYPES, FOLDED, Cell, split_label
 from spanetv2.benchmark.timing import Step
 from spanetv2.deploy import optimize_for_inference
 from spanetv2.errors import UserError
-from spanetv2.models import set_implementation
+from spanetv2.models import set_form, set_implementation
 from spanetv2.models.costs import count_parameters
 from spanetv2.models.variants import VARIANTS
+from spanetv2.ops.linear import FORMS
 
 __all__ = ["CLASSES", "build", "compiled", "make_images", "network_step", "pass_step"]
 
@@ -84,7 +85,9 @@ def network_step(cell: Cell, *, device: str, channels_last: bool, onnx_arena: bo
     count = count_parameters(model)
     if how == "onnx":
         return _onnx_step(model, cell, device=device, parameters=count, arena=onnx_arena)
-    if how is not None and how != "optimized":
+    if how in FORMS:
+        set_form(model, how)
+    elif how is not None and how != "optimized":
         set_implementation(model, "fused" if how in FOLDED else how)
     if how in FOLDED:  # what is folded depends on the device, and is rounded to the dtype after it
         model = optimize_for_inference(model.to(device), cell.size)

@@ -9,6 +9,7 @@ from spanetv2.errors import UserError
 from spanetv2.mixers.spectral import IMPLEMENTATIONS
 from spanetv2.models.factory import resolve_name
 from spanetv2.models.variants import VARIANTS
+from spanetv2.ops.linear import FORMS
 
 __all__ = [
     "DTYPES",
@@ -40,7 +41,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 _SHORT = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 FOLDED = ("optimized", "fused_optimized")
 """Of HOWS, the networks that ``optimize_for_inference`` makes, of "auto" and of "fused"."""
-HOWS = (*(name for name in IMPLEMENTATIONS if name != "auto"), *FOLDED, "onnx")
+HOWS = (*(name for name in (*IMPLEMENTATIONS, *FORMS) if name != "auto"), *FOLDED, "onnx")
 """What may follow a model's name: NAME@reference, NAME@optimized, ..."""
 
 

@@ -16,8 +16,9 @@ def benchmark(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Networks: NAME (ours or timm's), NAME@reference, @products, @fused, @optimized, "
-            "@fused_optimized, @onnx. With --operators: operators. With --table: result files."
+            help="Networks: NAME (ours or timm's), NAME@reference, @products, @fused, @tokens, "
+            "@maps, @optimized, @fused_optimized, @onnx. With --operators: operators. With "
+            "--table: result files."
         ),
     ] = None,
     mode: Annotated[
@@ -71,6 +72,7 @@ def benchmark(
     """Measure speed and memory of networks side by side: medians, and ratios to a reference.
 
     All of them take turns in every round, so that a slow moment of the machine hits all alike.
+    NAME@tokens and NAME@maps run one form of the linear layers (matrix products, convolutions),
     NAME@reference runs the definitions (FFT), NAME@optimized the network folded for inference,
     NAME@onnx the exported network in ONNX Runtime (CPU).
     """

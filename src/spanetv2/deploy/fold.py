@@ -18,15 +18,19 @@ import copy
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spanetv2.errors import UserError
-from spanetv2.layers import Mlp, StarReLU
+from spanetv2.layers import Mlp, SquaredReLU, StarReLU
 from spanetv2.mixers import SPAM, Attention, LocalMixing, SpectralRescale
 from spanetv2.models.backbone import SPANetV2
 from spanetv2.models.block import Block
-from spanetv2.ops.spectral_rescale import spectral_rescale_products
+from spanetv2.ops.spectral_rescale import (
+    hartley_gain,
+    prefer_hartley,
+    spectral_rescale_hartley,
+    spectral_rescale_products,
+)
 
 __all__ = ["LARGEST_DENSE_GRID", "optimize_for_inference"]
 
@@ -95,22 +99,20 @@ def _absorb_norm(block: Block, name: str, *readers: nn.Linear) -> None:
     setattr(block, name, plain.eval())
 
 
-class FoldedMlp(nn.Module):
+class FoldedMlp(Mlp):
     """``Mlp`` with StarReLU's two scalars in the second linear layer: only relu(x)^2 is left."""
 
     def __init__(self, mlp: Mlp) -> None:
-        super().__init__()
+        nn.Module.__init__(self)  # the layers are the MLP's
         act = cast(StarReLU, mlp.act)
-        self.fc1 = mlp.fc1
+        self.form, self.drop = mlp.form, nn.Identity()
+        self.fc1, self.act = mlp.fc1, cast(Any, SquaredReLU())
         out_features, in_features = mlp.fc2.weight.shape
         self.fc2 = nn.Linear(in_features, out_features, device="meta")
         weight = mlp.fc2.weight
         self.fc2.weight = nn.Parameter(weight * act.scale, requires_grad=False)
         bias = (weight.double().sum(1) * act.bias.double()).to(weight.dtype)
         self.fc2.bias = nn.Parameter(bias, requires_grad=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.relu(self.fc1(x)).square())
 
 
 class FoldedSPAM(SPAM):
@@ -121,7 +123,7 @@ class FoldedSPAM(SPAM):
         assert mixer.grid is not None
         self.query, self.context, self.out = mixer.query, mixer.context, mixer.out
         self.proj, self.proj_drop = mixer.proj, mixer.proj_drop
-        self.interleaved = mixer.interleaved
+        self.interleaved, self.form = mixer.interleaved, mixer.form
         self.folded_grid = mixer.grid
         dense = max(mixer.grid) <= LARGEST_DENSE_GRID
         self.local = DenseLocal(mixer) if dense else with_constant_filter(mixer)
@@ -165,11 +167,25 @@ class ConstantFilter(nn.Module):
         super().__init__()
         gain_CHK = spectral.gain(*spectral.grid).to(dtype)
         self.register_buffer("gain_HKC", gain_CHK.permute(1, 2, 0).contiguous())
+        self.width = spectral.grid[1]
+        self._fit()
+
+    def _fit(self) -> None:
+        # No buffer: exported graphs do without it.
+        gain_HKC = cast(Tensor, self.gain_HKC)
+        self.gain_2HWC = hartley_gain(gain_HKC, self.width) if prefer_hartley(gain_HKC) else None
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         gain_HKC = cast(Tensor, self.gain_HKC)
-        y_BHWC = spectral_rescale_products(x_BCHW.permute(0, 2, 3, 1), gain_HKC)
-        return y_BHWC.permute(0, 3, 1, 2)
+        x_BHWC = x_BCHW.permute(0, 2, 3, 1)
+        if self.gain_2HWC is not None and prefer_hartley(x_BHWC):
+            return spectral_rescale_hartley(x_BHWC, self.gain_2HWC).permute(0, 3, 1, 2)
+        return spectral_rescale_products(x_BHWC, gain_HKC).permute(0, 3, 1, 2)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "ConstantFilter":
+        super()._apply(fn, recurse)
+        self._fit()
+        return self
 
 
 def with_constant_filter(mixer: LocalMixing) -> LocalMixing:

@@ -13,6 +13,11 @@ class SquaredReLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x).square()
 
+    @torch.jit.unused
+    def overwrite(self, x: Tensor) -> Tensor:
+        """``forward``, in the memory of its input."""
+        return x.relu_().square_()
+
 
 class StarReLU(nn.Module):
     """``scale * relu(x)^2 + bias`` with two learnable scalars, initialised to 1 and 0.
@@ -29,3 +34,8 @@ class StarReLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * F.relu(x).square() + self.bias
+
+    @torch.jit.unused
+    def overwrite(self, x: Tensor) -> Tensor:
+        """``forward``, in the memory of its input."""
+        return x.relu_().square_().mul_(self.scale).add_(self.bias)

@@ -7,6 +7,8 @@ lists of tokens; ``Block`` says why.
 import torch
 from torch import Tensor, nn
 
+from spanetv2.ops.linear import takes_maps
+
 __all__ = ["Downsampling", "Stem", "conv_output_size"]
 
 # (kernel, padding) by stride. Stride 4 is the paper's; 2 and 1 are ours, for small images.
@@ -51,6 +53,7 @@ class Stem(nn.Module):
             raise ValueError(f"got stem_stride={stride}, expected one of 1, 2, 4")
         self.kernel, self.padding = _STEM_KERNELS[stride]
         self.stride = stride
+        self.form = "auto"
         self.conv = nn.Conv2d(
             in_chans, dim, self.kernel, stride, self.padding, device=device, dtype=dtype
         )
@@ -64,6 +67,10 @@ class Stem(nn.Module):
         )
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
+        if not torch.jit.is_scripting():  # noqa: SIM102 - scripting wants the bare condition
+            if takes_maps(self.form, x_BCHW):
+                # A compiler plans by the layouts that it is told of: this one from here on.
+                x_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last)
         x_BCHW = self.conv(x_BCHW)
         x_BNC = self.norm(x_BCHW.flatten(2).transpose(1, 2))
         return x_BNC.unflatten(1, x_BCHW.shape[2:])

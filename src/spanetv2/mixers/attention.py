@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spanetv2.errors import UserError
+from spanetv2.ops.linear import linear_of_maps, takes_maps
 
 __all__ = ["HEAD_WIDTH", "Attention", "attention", "mixed_attention"]
 
@@ -46,6 +47,7 @@ class Attention(nn.Module):
             raise UserError(f"got head_width={head_width!r}, expected a positive number")
         if dim % head_width:
             raise UserError(f"got dim={dim}, expected a multiple of {head_width} (the head width)")
+        self.form = "auto"
         self.num_heads, self.head_width = dim // head_width, head_width
         self.qkv = nn.Linear(dim, 3 * dim, bias=False, device=device, dtype=dtype)
         self.local_conv = (
@@ -57,6 +59,9 @@ class Attention(nn.Module):
         self.proj_drop = nn.Dropout(proj_drop)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
+        if not torch.jit.is_scripting():  # noqa: SIM102 - scripting wants the bare condition
+            if takes_maps(self.form, x_BHWC):
+                return self._forward_of_maps(x_BHWC.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         B, H, W, C = x_BHWC.shape
         x_BNC = x_BHWC.flatten(1, 2)
         qkv = self.qkv(x_BNC).reshape(B, H * W, 3, self.num_heads, self.head_width)
@@ -68,6 +73,20 @@ class Attention(nn.Module):
             v_BCHW = v_BNC.transpose(1, 2).unflatten(2, (H, W))
             y_BNC = y_BNC + self.local_conv(v_BCHW).flatten(2).transpose(1, 2)
         return self.proj_drop(self.proj(y_BNC)).view(B, H, W, C)
+
+    @torch.jit.unused
+    def _forward_of_maps(self, x_BCHW: Tensor) -> Tensor:
+        heads = (self.num_heads, self.head_width)
+        qkv = linear_of_maps(self.qkv, x_BCHW).chunk(3, 1)
+        q_BANE, k_BANE, v_BANE = (
+            part.permute(0, 2, 3, 1).flatten(1, 2).unflatten(2, heads).transpose(1, 2)
+            for part in qkv
+        )
+        y_BANE = F.scaled_dot_product_attention(q_BANE, k_BANE, v_BANE)
+        y_BCHW = y_BANE.transpose(2, 3).flatten(1, 2).unflatten(2, x_BCHW.shape[2:])
+        if self.local_conv is not None:
+            y_BCHW = y_BCHW + self.local_conv(qkv[2])
+        return self.proj_drop(linear_of_maps(self.proj, y_BCHW))
 
 
 def attention(

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from spanetv2.errors import UserError
 from spanetv2.mixers.local import LocalMixing
-from spanetv2.ops.grouped_mix import grouped_mix_packed, prefer_packed
+from spanetv2.ops.grouped_mix import grouped_mix_packed, grouped_mix_sliced, prefer_packed
 from spanetv2.ops.heads import KERNELS
 from spanetv2.ops.kernel_choice import use_kernels
+from spanetv2.ops.linear import linear_of_maps, runs_in_place, takes_maps
 
 __all__ = ["HEAD_ORDERS", "SPAM"]
 
@@ -77,6 +78,7 @@ class SPAM(LocalMixing):
         if head_order not in HEAD_ORDERS:
             expected = ", ".join(map(repr, HEAD_ORDERS))
             raise UserError(f"got head_order={head_order!r}, expected one of {expected}")
+        self.form = "auto"
         self.interleaved = head_order == "interleaved"
         self.query = (
             nn.Linear(dim, dim, bias=False, device=device, dtype=dtype) if modulation else None
@@ -113,6 +115,9 @@ class SPAM(LocalMixing):
         return self
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
+        if not torch.jit.is_scripting():  # noqa: SIM102 - scripting wants the bare condition
+            if takes_maps(self.form, x_BHWC):
+                return self._forward_of_maps(x_BHWC.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         # Lists of tokens wherever the grid does not matter: see Block.
         x_BNC = x_BHWC.flatten(1, 2)
         scale_BCHW = self._project(self.mix_tokens(self._context_maps(x_BHWC)))
@@ -129,6 +134,16 @@ class SPAM(LocalMixing):
                 return y_CL.unflatten(1, x_BHWC.shape[:3]).transpose(0, 1)
         y_BNC = self.context(x_BHWC.flatten(1, 2))
         return y_BNC.transpose(1, 2).unflatten(2, x_BHWC.shape[1:3])
+
+    @torch.jit.unused
+    def _forward_of_maps(self, x_BCHW: Tensor) -> Tensor:
+        y_BCHW = self.mix_tokens(linear_of_maps(self.context, x_BCHW))
+        slices = self.interleaved and self.implementation != "reference" and prefer_packed()
+        y_BCHW = self._project_sliced(y_BCHW) if slices else self._project(y_BCHW)
+        if self.query is not None:
+            gate_BCHW = F.gelu(linear_of_maps(self.query, x_BCHW))
+            y_BCHW = gate_BCHW.mul_(y_BCHW) if runs_in_place() else gate_BCHW * y_BCHW
+        return self.proj_drop(linear_of_maps(self.out, y_BCHW))
 
     def _project(self, y_BCHW: Tensor) -> Tensor:
         if not torch.jit.is_scripting():
@@ -170,4 +185,12 @@ class SPAM(LocalMixing):
             self.interleaved,
             norm.eps,
         )
+        return y_BHWC.permute(0, 3, 1, 2)
+
+    @torch.jit.unused
+    def _project_sliced(self, y_BCHW: Tensor) -> Tensor:
+        grouped, mix = cast(nn.Conv2d, self.proj[0]), cast(nn.Conv2d, self.proj.mix)
+        norm = cast(nn.GroupNorm, self.proj.norm)
+        weights = (grouped.weight, norm.weight, norm.bias, mix.weight)
+        y_BHWC = grouped_mix_sliced(y_BCHW.permute(0, 2, 3, 1), *weights, norm.eps)
         return y_BHWC.permute(0, 3, 1, 2)

@@ -12,10 +12,14 @@ from torch import Tensor, nn
 from spanetv2.errors import UserError
 from spanetv2.ops.spectral_rescale import (
     half_spectrum,
+    hartley_gain,
+    keep_grid,
+    prefer_hartley,
     prefer_products,
     resize_theta,
     spectral_gain,
     spectral_rescale,
+    spectral_rescale_hartley,
     spectral_rescale_products,
 )
 
@@ -70,7 +74,8 @@ class SpectralRescale(nn.Module):
     ``train()``.
 
     ``implementation`` is an attribute, not a part of the weights: "reference" (FFT), "products"
-    (matrix products) or "auto" (products on grids where they are faster). "fused" concerns the
+    (matrix products with the half spectrum) or "auto" (on grids where they are faster, products:
+    on a CPU those of Hartley transforms, else of the half spectrum). "fused" concerns the
     mixer around the filter; the filter itself then does as "auto".
 
     Args:
@@ -109,7 +114,7 @@ class SpectralRescale(nn.Module):
             if gate == "scaled_sigmoid"
             else None
         )
-        self.grid = (grid[0], grid[1])
+        self._take_grid(grid)
         self.implementation = "auto"
         self._kept: dict[Any, _Kept] = {}
         nn.init.normal_(self.theta, std=0.02)
@@ -127,15 +132,29 @@ class SpectralRescale(nn.Module):
         """Re-base ``theta`` on another grid (H, W): the same filter, resized once and for all."""
         resized = resize_theta(self.theta.detach(), *grid).to(self.theta.dtype)
         self.theta = nn.Parameter(resized.clone(), requires_grad=self.theta.requires_grad)
-        self.grid = (grid[0], grid[1])
+        self._take_grid(grid)
         self._kept = {}
 
-    def _make_gain(self, height: int, width: int, channels_last: bool) -> Tensor:
-        gain_CHK = self.gain(height, width)
-        return gain_CHK.permute(1, 2, 0).contiguous() if channels_last else gain_CHK
+    def _take_grid(self, grid: tuple[int, int]) -> None:
+        self.grid = (grid[0], grid[1])
+        if prefer_products(*self.grid):
+            keep_grid(*self.grid, torch.device("cpu"))  # a compiled graph takes what there is
 
-    def kept_gain(self, height: int, width: int, channels_last: bool = False) -> Tensor:
-        """``gain``, kept between calls in evaluation; (H, K, C) if ``channels_last``."""
+    def _make_gain(self, height: int, width: int, order: str) -> Tensor:
+        gain_CHK = self.gain(height, width)
+        if order == "CHK":
+            return gain_CHK
+        gain_HKC = gain_CHK.permute(1, 2, 0).contiguous()
+        return gain_HKC if order == "HKC" else hartley_gain(gain_HKC, width)
+
+    def kept_gain(self, height: int, width: int, order: str = "CHK") -> Tensor:
+        """``gain``, kept between calls in evaluation.
+
+        Args:
+            height: rows H of the grid, in tokens.
+            width: columns W of the grid, in tokens.
+            order: "CHK", "HKC", or "2HWC" for what ``hartley_gain`` makes of it.
+        """
         theta, alpha = self.theta, self.alpha
         if (
             self.training
@@ -145,12 +164,12 @@ class SpectralRescale(nn.Module):
             or theta.is_inference()
             or (alpha is not None and alpha.is_inference())
         ):
-            return self._make_gain(height, width, channels_last)
-        key = (height, width, channels_last)
+            return self._make_gain(height, width, order)
+        key = (height, width, order)
         kept = self._kept.get(key)
         if kept is None or not kept.is_of(theta, alpha):
             with torch.inference_mode(False), torch.no_grad():
-                gain = self._make_gain(height, width, channels_last)
+                gain = self._make_gain(height, width, order)
                 kept = _Kept.of(theta, alpha, gain)
             # A new dict, not a changed one: other threads may be looking into it.
             latest = list(self._kept.items())[1 - _MOST_KEPT :]
@@ -161,13 +180,15 @@ class SpectralRescale(nn.Module):
         height, width = x_BCHW.shape[2], x_BCHW.shape[3]
         if torch.jit.is_scripting():
             return spectral_rescale(x_BCHW, self.gain(height, width))
-        if self.implementation == "products" or (
-            self.implementation != "reference" and prefer_products(height, width)
-        ):
-            gain_HKC = self.kept_gain(height, width, True)
-            y_BHWC = spectral_rescale_products(x_BCHW.permute(0, 2, 3, 1), gain_HKC)
-            return y_BHWC.permute(0, 3, 1, 2)
-        return spectral_rescale(x_BCHW, self.kept_gain(height, width, False))
+        x_BHWC = x_BCHW.permute(0, 2, 3, 1)
+        by_products = self.implementation != "reference" and prefer_products(height, width)
+        if by_products and self.implementation != "products" and prefer_hartley(x_BHWC):
+            gain_2HWC = self.kept_gain(height, width, "2HWC")
+            return spectral_rescale_hartley(x_BHWC, gain_2HWC).permute(0, 3, 1, 2)
+        if by_products or self.implementation == "products":
+            gain_HKC = self.kept_gain(height, width, "HKC")
+            return spectral_rescale_products(x_BHWC, gain_HKC).permute(0, 3, 1, 2)
+        return spectral_rescale(x_BCHW, self.kept_gain(height, width))
 
     def train(self, mode: bool = True) -> "SpectralRescale":
         self._kept = {}

@@ -2,7 +2,15 @@
 
 from spanetv2.models.backbone import SPANetV2
 from spanetv2.models.factory import create_model, load_model
-from spanetv2.models.implementation import set_implementation
+from spanetv2.models.implementation import set_form, set_implementation
 from spanetv2.models.variants import VARIANTS, Variant
 
-__all__ = ["VARIANTS", "SPANetV2", "Variant", "create_model", "load_model", "set_implementation"]
+__all__ = [
+    "VARIANTS",
+    "SPANetV2",
+    "Variant",
+    "create_model",
+    "load_model",
+    "set_form",
+    "set_implementation",
+]

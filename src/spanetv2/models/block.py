@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from spanetv2.layers import Downsampling, Mlp, ResidualScale
 from spanetv2.mixers import WrittenMixer, read_mixers
+from spanetv2.ops.linear import takes_maps
 
 __all__ = ["Block", "Stage"]
 
@@ -59,6 +60,7 @@ class Block(nn.Module):
         def path() -> nn.Module:
             return DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
+        self.form = "auto"
         self.norm1 = norm()
         (chosen,) = read_mixers([mixer])
         self.token_mixer = chosen.build(
@@ -80,10 +82,16 @@ class Block(nn.Module):
     def forward(self, x_BHWC: Tensor) -> Tensor:
         # Between the mixers there are only lists of tokens: torch.compile takes every map of four
         # dimensions for one with channels in the second, and reorders it to suit convolutions.
+        # What is a convolution in the form of maps makes its view of them itself.
         x_BNC = x_BHWC.flatten(1, 2)
         y_BHWC = self.token_mixer(self.norm1(x_BNC).view(x_BHWC.shape))
         x_BNC = self.res_scale1(x_BNC) + self.drop_path1(y_BHWC.flatten(1, 2))
-        x_BNC = self.res_scale2(x_BNC) + self.drop_path2(self.mlp(self.norm2(x_BNC)))
+        y_BNC = self.norm2(x_BNC)
+        if not torch.jit.is_scripting():  # noqa: SIM102 - scripting wants the bare condition
+            if takes_maps(self.form, x_BHWC):
+                y_BNC = y_BNC.view(x_BHWC.shape)
+        y_BNC = self.mlp(y_BNC).view(x_BNC.shape)
+        x_BNC = self.res_scale2(x_BNC) + self.drop_path2(y_BNC)
         return x_BNC.view(x_BHWC.shape)
 
 

@@ -31,6 +31,8 @@ class BackboneConfig:
         gate: the spectral gate, sigmoid or scaled_sigmoid.
         pretrained: download timm's weights (timm's models only).
         grad_checkpointing: trade time for memory by recomputing activations.
+        form: how our models' linear layers are computed, tokens (matrix products) or maps
+            (convolutions); auto is the faster one on this machine, and stays that of the run.
         kwargs: further keyword arguments of the model.
     """
 
@@ -42,6 +44,7 @@ class BackboneConfig:
     gate: Literal["sigmoid", "scaled_sigmoid"] | None = None
     pretrained: bool = False
     grad_checkpointing: bool = False
+    form: Literal["auto", "tokens", "maps"] = "auto"
     kwargs: dict[str, Any] = field(default_factory=dict)
 
 
@@ -69,6 +72,10 @@ def variant_options(config: BackboneConfig, name: str) -> dict[str, Any]:
     Raises:
         UserError: an option of ours for another model.
     """
+    if config.form != "auto" and name not in VARIANTS:
+        raise UserError(
+            f"model.form is an option of our own models, {name} has none; give --model.form auto"
+        )
     options: dict[str, Any] = {}
     if config.drop_path is not None:
         options["drop_path_rate"] = config.drop_path

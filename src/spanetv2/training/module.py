@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from spanetv2.training.config import BaseRunConfig
 from spanetv2.training.data import TrainingData
 from spanetv2.training.finite import total_norm
+from spanetv2.training.form import use_form
 from spanetv2.training.freezing import hold_frozen_in_eval
 from spanetv2.training.optimizer import build_optimizer
 from spanetv2.training.resume import fit_progress
@@ -40,6 +41,7 @@ class TaskModule(LightningModule, abc.ABC):
     Attributes:
         gradient_norm: of the last update, before clipping.
         means_of_passes: average over the parts of an update as version 0.1.0 did: a mean of means.
+        form: how the network computes, "tokens" or "maps"; see ``training.form``.
         update_factor: what the mean over an update's passes is times, to be the whole update's
             loss; None is 1.
     """
@@ -66,6 +68,7 @@ class TaskModule(LightningModule, abc.ABC):
         self._schedule: Schedule | None = None
         self.gradient_norm = torch.zeros(())
         self.means_of_passes = False
+        self.form = "tokens"
         self.update_factor: Tensor | None = None
         self._counts: list[Tensor] = []
         self._most: int = 1
@@ -181,6 +184,7 @@ class TaskModule(LightningModule, abc.ABC):
     # training ------------------------------------------------------------------------------------
 
     def on_fit_start(self) -> None:
+        use_form(self)
         # Lightning leaves the modes of a network as it finds them, and gives them back after
         # validation: it never calls train().
         hold_frozen_in_eval(self.net, self.frozen)

@@ -28,6 +28,7 @@ _FREE = {
         *("train_annotations", "train_images", "val_annotations", "val_images"),
     ],
     "checkpoints": ["every_steps", "every_epochs", "export"],
+    "model": ["form"],  # that of the checkpoint is taken
     "trainer": [
         *("max_steps", "max_time", "min_epochs", "callbacks", "profiler", "detect_anomaly"),
         *("check_val_every_n_epoch", "inference_mode", "num_sanity_val_steps"),
@@ -341,15 +342,18 @@ def _numbers(data: TrainingData) -> dict[str, Any]:
     }
 
 
-def describe_progress(run: ResolvedRun, data: TrainingData, *, means_of_passes: bool) -> str:
+def describe_progress(
+    run: ResolvedRun, data: TrainingData, *, means_of_passes: bool, form: str
+) -> str:
     """What a checkpoint keeps so that the run may go on from it: JSON.
 
     Args:
         run: its configuration.
         data: opened.
         means_of_passes: the module's.
+        form: the module's.
     """
-    numbers = {**_numbers(data), "means_of_passes": means_of_passes}
+    numbers = {**_numbers(data), "means_of_passes": means_of_passes, "form": form}
     return json.dumps({"config": run.plain, **numbers})
 
 

@@ -33,6 +33,7 @@ from spanetv2.training.configuration import ResolvedRun
 from spanetv2.training.data import TrainingData
 from spanetv2.training.export import export_weights
 from spanetv2.training.finite import GradientWatch
+from spanetv2.training.form import settle_form
 from spanetv2.training.loggers import RunLoggers, check_packages
 from spanetv2.training.logs import RunLog, TrainingLog
 from spanetv2.training.progress import RunProgress
@@ -188,8 +189,10 @@ def _run(
     trainer.accumulate_grad_batches = plan.accumulation
     config, warmup_note = _fit_warmup(config, options["max_epochs"], data)
     module = task.make_module(config, data)
+    recorded = None if so_far is None else so_far.numbers
+    module.form, form_note = settle_form(config, trainer, recorded)
     lines = [f"run folder: {config.out}", f"data: {data.describe()}", *data.remarks]
-    lines += [f"model: {module.describe()}", str(plan), warmup_note]
+    lines += [f"model: {module.describe()}", form_note, str(plan), warmup_note]
     say("\n".join(line for line in lines if line))
     limit = data.batches_per_epoch
     if limit is not None:
@@ -217,7 +220,11 @@ def _run(
         watch,
         monitor=monitor,
         max_steps=None if max_steps in (None, -1) else max_steps,
-        record={RECORD: describe_progress(run, data, means_of_passes=module.means_of_passes)},
+        record={
+            RECORD: describe_progress(
+                run, data, means_of_passes=module.means_of_passes, form=module.form
+            )
+        },
     )
     progress = []
     if options.get("enable_progress_bar") is not False:

@@ -7,5 +7,6 @@
 
 from spanetv2.ops.grouped_mix.packed import grouped_mix_packed, prefer_packed
 from spanetv2.ops.grouped_mix.reference import grouped_mix
+from spanetv2.ops.grouped_mix.sliced import grouped_mix_sliced
 
-__all__ = ["grouped_mix", "grouped_mix_packed", "prefer_packed"]
+__all__ = ["grouped_mix", "grouped_mix_packed", "grouped_mix_sliced", "prefer_packed"]

@@ -30,6 +30,8 @@ class ModelConfig(BackboneConfig):
         gate: the spectral gate, sigmoid or scaled_sigmoid.
         pretrained: download timm's weights (timm's models only).
         grad_checkpointing: trade time for memory by recomputing activations.
+        form: how our models' linear layers are computed, tokens (matrix products) or maps
+            (convolutions); auto is the faster one on this machine, and stays that of the run.
         kwargs: further keyword arguments of the model.
     """
 
