@@ -3,7 +3,7 @@
     python benchmarks/forms.py [RESULT.json]
 
 times S18 pure in both forms, eagerly and compiled, in inference and in training (batch 8,
-224 x 224, float32), in turns, and writes what was faster into ``src/spanetv2/ops/linear/forms.json``
+224 x 224, float32), in turns, and writes what was faster into ``ops/linear/forms.json``
 under the processor's kind. With a result of an earlier run (of ``spanetv2 benchmark
 s18_pure@tokens s18_pure@maps``) it writes that. About ten minutes on two cores.
 """

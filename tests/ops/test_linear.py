@@ -33,7 +33,8 @@ def test_linear_of_maps_calls_what_is_more_than_its_weights():
 
 def test_a_set_form_is_taken_anywhere_and_auto_on_float32_only():
     x = torch.randn(2, 4)
-    assert takes_maps("maps", x) and takes_maps("maps", x.bfloat16())
+    assert takes_maps("maps", x)
+    assert takes_maps("maps", x.bfloat16())
     assert not takes_maps("tokens", x)
     with torch.no_grad():
         expected = fastest_form("cpu", compiled=False, training=False) == "maps"
@@ -53,7 +54,8 @@ def test_table_has_forms_and_says_where_they_come_from():
 
 def test_processor_kind_is_one_line():
     kind = processor_kind()
-    assert kind and kind == kind.strip()
+    assert kind
+    assert kind == kind.strip()
 
 
 @pytest.mark.parametrize("compiled", [True, False])
