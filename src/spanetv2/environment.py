@@ -36,6 +36,7 @@ _PACKAGES = (
     "webdataset",
     "onnx",
     "onnxruntime",
+    "openvino",
 )
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "bf16")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from spanetv2.benchmark import document
+from studies.performance.exported import accuracy_table, profile_table
 from studies.performance.goals import goals_table
 from studies.performance.precisions import precision_table
 
@@ -20,8 +21,9 @@ BEGIN = (
 
 
 def goals(records: Sequence[dict[str, Any]]) -> str:
-    """The section on the goals, and that on precisions."""
-    return f"{goals_table(records).markdown(level=2)}\n{precision_table().markdown(level=2)}"
+    """The sections on goals, precisions and exported networks."""
+    tables = (goals_table(records), precision_table(), profile_table(), accuracy_table())
+    return "\n".join(table.markdown(level=2) for table in tables)
 
 
 def write_page(results: Sequence[str | os.PathLike[str]], out: Path = PAGE) -> list[Path]:

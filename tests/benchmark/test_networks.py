@@ -5,8 +5,14 @@ from spanetv2.benchmark.memory import cpu_peak, run_and_watch
 from spanetv2.benchmark.networks import build, network_step
 from spanetv2.benchmark.settings import Cell
 from spanetv2.benchmark.timing import Step
+from spanetv2.deploy.runtimes import RUNTIMES
 from spanetv2.errors import UserError
 from spanetv2.mixers import SpectralRescale
+
+
+def need(runtime):
+    for package in ("onnx", "onnxscript", "onnxruntime", runtime):
+        pytest.importorskip(package)
 
 
 def cell(model="pico_pure", **changes):
@@ -40,18 +46,33 @@ def test_network_step_sets_the_path_of_every_filter(monkeypatch):
     assert len(filters) == 9
 
 
-def test_network_step_runs_exported_networks():
-    pytest.importorskip("onnx")
-    pytest.importorskip("onnxscript")
-    pytest.importorskip("onnxruntime")
+@pytest.mark.parametrize("mode", RUNTIMES)
+@pytest.mark.parametrize("model", ["pico_pure", "resnet10t"])
+def test_network_step_runs_exported_networks(model, mode):
+    need(mode)
+    expected = step_of(model).run()
+    got = step_of(model, mode=mode).run()
+    torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item())
+
+
+@pytest.mark.parametrize(
+    ("mode", "dtype", "most"),
+    [("onnxruntime", "int8", 0.2), ("openvino", "int8", 0.2), ("openvino", "bfloat16", 0.05)],
+)
+def test_network_step_runs_exported_networks_in_fewer_bits(mode, dtype, most):
+    need(mode)
     expected = step_of().run()
-    got = step_of("pico_pure@onnx", mode="onnx").run()
-    torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4 * expected.abs().max().item())
+    got = step_of(mode=mode, dtype=dtype).run()
+    error = (got - expected).square().mean().sqrt() / expected.square().mean().sqrt()
+    # without its instructions OpenVINO computes in float32
+    least = 0.0 if dtype == "bfloat16" else 1e-3
+    assert least <= error < most
 
 
-def test_network_step_refuses_onnx_on_a_gpu():
-    with pytest.raises(UserError, match="expected --device cpu for ONNX Runtime"):
-        network_step(cell("pico_pure@onnx", mode="onnx"), device="cuda", channels_last=False)
+@pytest.mark.parametrize("mode", RUNTIMES)
+def test_network_step_refuses_runtimes_on_a_gpu(mode):
+    with pytest.raises(UserError, match=f"got {mode} on cuda, expected --device cpu"):
+        network_step(cell("pico_pure", mode=mode), device="cuda", channels_last=False)
 
 
 def test_network_step_casts_in_inference():

@@ -1,6 +1,7 @@
 import pytest
 
 from spanetv2.benchmark.settings import MODES, Settings, full_label, split_label
+from spanetv2.deploy.runtimes import RUNTIMES
 from spanetv2.errors import UserError
 
 
@@ -17,7 +18,7 @@ def test_split_label_gives_name_and_how(label, expected):
 
 
 def test_full_label_names_the_model_in_full():
-    assert full_label("pico_pure@onnx") == "spanetv2_pico_pure@onnx"
+    assert full_label("pico_pure@products") == "spanetv2_pico_pure@products"
     assert full_label("resnet18") == "resnet18"
 
 
@@ -25,6 +26,7 @@ def test_full_label_names_the_model_in_full():
     ("label", "message"),
     [
         ("pico_pur", "did you mean pico_pure"),
+        ("pico_pure@onnx", "expected pico_pure with --mode onnxruntime"),
         ("pico_pure@fast", "got 'pico_pure@fast', expected one of reference, "),
         ("resnet18@reference", "@reference is for SPANetV2 variants only"),
     ],
@@ -43,7 +45,7 @@ def test_settings_take_short_names_of_dtypes():
     [
         ({"modes": ("fast",)}, r"got modes \['fast'\], expected some of eager, compiled"),
         ({"passes": ("forward",)}, "expected some of inference, training"),
-        ({"dtypes": ("int8",)}, "expected some of float32, bfloat16, float16"),
+        ({"dtypes": ("int4",)}, "expected some of float32, bfloat16, float16, int8"),
         ({"models": ()}, "got no models"),
         ({"models": ("a", "a")}, "got models a, a, expected each once"),
         ({"batches": (0,)}, r"got batches \(0,\), expected numbers of 1 or more"),
@@ -67,13 +69,20 @@ def test_settings_compare_with_the_usual_peer_or_the_first():
 
 def test_cells_leave_out_what_a_label_cannot_do():
     settings = Settings(
-        models=("pico_pure", "pico_pure@optimized", "pico_pure@onnx"),
-        modes=MODES,
-        dtypes=("float32", "bfloat16"),
+        models=("pico_pure", "pico_pure@optimized"),
+        modes=tuple(mode for mode in MODES if mode != "graphs"),  # which need a GPU
+        dtypes=("float32", "bfloat16", "int8"),
         sizes=(32, 64),
     )
     inference = settings.cells("inference")
-    exported = [cell for cell in inference if cell.model.endswith("@onnx")]
-    assert {(cell.mode, cell.dtype) for cell in exported} == {("onnx", "float32")}
-    assert len(inference) == 2 * (2 * 2 * 2) + 2
-    assert {cell.model for cell in settings.cells("training")} == {"pico_pure"}
+    exported = [cell for cell in inference if cell.mode in RUNTIMES]
+    assert {(cell.model, cell.mode, cell.dtype) for cell in exported} == {
+        *(("pico_pure", "onnxruntime", dtype) for dtype in ("float32", "int8")),
+        *(("pico_pure", "openvino", dtype) for dtype in ("float32", "bfloat16", "int8")),
+    }
+    assert len(inference) == 2 * (2 * 3 * 2 + 5)
+    training = settings.cells("training")
+    assert {(cell.model, cell.mode) for cell in training} == {
+        ("pico_pure", "eager"),
+        ("pico_pure", "compiled"),
+    }

@@ -2,13 +2,20 @@
 
 import json
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from spanetv2 import create_model, save_weights
 from spanetv2.cli.main import main
 from spanetv2.deploy.export import run_exported
+
+INT8 = ("--quantize", "int8", "--calibrate")
+CLASSIFIER = "spanetv2_pico_pure.fashion_mnist"
+SLICE = Path(__file__).parents[1] / "data" / "fashion_mnist" / "first_500_test_images.npz"
 
 
 @pytest.fixture
@@ -64,9 +71,37 @@ def test_bad_input_is_one_line(run, checkpoint, tmp_path):
         ((path, "--out", tmp_path / "n.pt"), "expected a name that ends in .onnx"),
         ((tmp_path / "missing.pth",), "missing.pth"),
         ((path, "--format", "torchscript", "--dynamic-size"), "traces one size"),
+        ((path, "--quantize", "int4", "--calibrate", tmp_path), "got --quantize int4, expected"),
+        ((path, "--quantize", "int8"), "got --quantize without --calibrate, expected both"),
+        ((path, "--calibrate", tmp_path), "got --calibrate without --quantize, expected both"),
+        ((path, *INT8, tmp_path / "no"), "expected a folder of images"),
+        ((path, *INT8, tmp_path), "got 0 images in"),
+        ((path, *INT8, tmp_path, "--format", "torch"), "got format torch to quantise, expected"),
+        ((path, *INT8, tmp_path, "--dynamic-size"), "got a dynamic image size to quantise"),
     ):
         status, _, err = run("export", *arguments)
         assert status == 1
         assert message in err
         assert len(err.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_export_calibrates_on_a_folder_and_says_how_well_it_agrees(run, tmp_path):
+    folder, out = tmp_path / "images", tmp_path / "n.onnx"
+    folder.mkdir()
+    with np.load(SLICE) as content:
+        for index, image in enumerate(content["images"][:40]):
+            Image.fromarray(image).save(folder / f"{index}.png")
+    (folder / "damaged.png").write_bytes(b"no image")
+    status, text, err = run("export", CLASSIFIER, *INT8, folder, "--out", out)
+    assert status == 0, err
+    assert "int8, images any x 1 x 28 x 28, the network's class on " in text
+    assert " % of 40 images (expected: at least 90 %), largest difference" in text
+    assert "damaged.png: " in err
+    status, text, err = run(
+        *("export", CLASSIFIER, *INT8, folder, "--out", out, "--no-dynamic-batch"),
+        *("--batch-size", 32),
+    )
+    assert status == 0, err
+    assert "images 32 x 1 x 28 x 28, the network's class on " in text
+    assert " % of 32 images" in text

@@ -130,7 +130,7 @@ def _origin(path: Path, record: Record) -> str:
     packages = record["packages"]
     versions = [
         f"{name} {packages[name]}"
-        for name in ("torch", "triton", "timm", "onnxruntime", "spanetv2")
+        for name in ("torch", "triton", "timm", "onnxruntime", "openvino", "spanetv2")
         if name in packages
     ]
     commit = record["commit"]

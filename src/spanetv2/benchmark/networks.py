@@ -3,8 +3,9 @@
 import tempfile
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import timm
 import torch
@@ -13,13 +14,24 @@ from torch import Tensor, nn
 from spanetv2.benchmark.settings import DTYPES, FOLDED, Cell, split_label
 from spanetv2.benchmark.timing import Step
 from spanetv2.deploy import optimize_for_inference
+from spanetv2.deploy.export import export_model, write_onnx
+from spanetv2.deploy.quantize import quantize_onnx
+from spanetv2.deploy.runtimes import RUNTIMES, need_packages, open_runtime
 from spanetv2.errors import UserError
-from spanetv2.models import set_form, set_implementation
+from spanetv2.models import SPANetV2, set_form, set_implementation
 from spanetv2.models.costs import count_parameters
 from spanetv2.models.variants import VARIANTS
 from spanetv2.ops.linear import FORMS
 
-__all__ = ["CLASSES", "build", "compiled", "make_images", "network_step", "pass_step"]
+__all__ = [
+    "CLASSES",
+    "build",
+    "compiled",
+    "exported_network",
+    "make_images",
+    "network_step",
+    "pass_step",
+]
 
 CLASSES = 1000
 
@@ -41,9 +53,13 @@ def build(name: str, size: int) -> nn.Module:
     return timm.create_model(name, num_classes=CLASSES, **sized)
 
 
-def compiled(function: Callable[..., Any], *, graphs: bool = False) -> Callable[..., Any]:
+def compiled(
+    function: Callable[..., Any], *, graphs: bool = False, frozen: bool = False
+) -> Callable[..., Any]:
     """``function``, compiled for one shape, with a cache of its own; replayed as a CUDA graph if
     ``graphs``.
+
+    Frozen, the weights are constants of the compiled code: for inference.
 
     The compiler keeps its results by code object, and gives up when too many gather at one: every
     call makes a new code object.
@@ -53,6 +69,8 @@ def compiled(function: Callable[..., Any], *, graphs: bool = False) -> Callable[
         return function(*inputs)
 
     call.__code__ = call.__code__.replace(co_name=f"call_{id(call)}")
+    if frozen:
+        return torch.compile(call, dynamic=False, options={"freezing": True})
     return torch.compile(call, dynamic=False, mode="reduce-overhead" if graphs else None)
 
 
@@ -78,13 +96,13 @@ def network_step(cell: Cell, *, device: str, channels_last: bool, onnx_arena: bo
         onnx_arena: let ONNX Runtime keep the memory it once took, as it does by itself.
 
     Raises:
-        UserError: ONNX Runtime on another device than the CPU.
+        UserError: a runtime that is missing, or asked for on another device than the CPU.
     """
     name, how = split_label(cell.model)
     model = build(name, cell.size)
     count = count_parameters(model)
-    if how == "onnx":
-        return _onnx_step(model, cell, device=device, parameters=count, arena=onnx_arena)
+    if cell.mode in RUNTIMES:
+        return _runtime_step(cell, device=device, parameters=count, arena=onnx_arena)
     if how in FORMS:
         set_form(model, how)
     elif how is not None and how != "optimized":
@@ -98,7 +116,9 @@ def network_step(cell: Cell, *, device: str, channels_last: bool, onnx_arena: bo
     if channels_last:
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     images = make_images(cell, device=device, dtype=held, channels_last=channels_last)
-    call = model if cell.mode == "eager" else compiled(model, graphs=cell.mode == "graphs")
+    call = model
+    if cell.mode != "eager":
+        call = compiled(model, graphs=cell.mode == "graphs", frozen=cell.mode == "frozen")
     targets = None
     if training:
         generator = torch.Generator().manual_seed(1)
@@ -145,44 +165,45 @@ def pass_step(
     return Step(run=learn, tidy=lambda: model.zero_grad(set_to_none=True), parameters=count)
 
 
-def _onnx_step(model: nn.Module, cell: Cell, *, device: str, parameters: int, arena: bool) -> Step:
+def _runtime_step(cell: Cell, *, device: str, parameters: int, arena: bool) -> Step:
+    """One pass of the exported network, with as many threads as PyTorch has."""
     if device != "cpu":
-        raise UserError(f"got {cell.model} on {device}, expected --device cpu for ONNX Runtime")
-    session = _onnx_session(model, cell, arena=arena)
-    images = make_images(cell, device="cpu", dtype=torch.float32, channels_last=False).numpy()
-    (name,) = (value.name for value in session.get_inputs())
-
-    def infer() -> Tensor:
-        return torch.from_numpy(session.run(None, {name: images})[0])
-
-    return Step(run=infer, tidy=lambda: None, parameters=parameters)
-
-
-def _onnx_session(model: nn.Module, cell: Cell, *, arena: bool) -> Any:
-    """An ONNX Runtime session of the exported network, with as many threads as PyTorch has."""
-    from importlib.util import find_spec
-
-    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"got {cell.model} without the package {', '.join(missing)}; pip install "
-            "'spanetv2[export]' or leave it out"
-        )
-    import onnxruntime
-
-    from spanetv2.deploy.export import export_model
-
-    options = cast(Any, onnxruntime.SessionOptions())
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.enable_cpu_mem_arena = arena
+        raise UserError(f"got {cell.mode} on {device}, expected --device cpu for it")
+    # onnxruntime quantises for both
+    need_packages("onnx", "onnxscript", "onnxruntime", cell.mode)
+    images = make_images(cell, device="cpu", dtype=torch.float32, channels_last=False)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
-        export_model(
-            model.eval(),
-            path,
-            format="onnx",
-            input_size=cell.size,
-            batch_size=cell.batch,
-            dynamic_batch=False,
-        )
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        quantized = cell.dtype == "int8"
+        path.write_bytes(exported_network(cell.model, cell.batch, cell.size, quantized=quantized))
+        threads = torch.get_num_threads()
+        run = open_runtime(cell.mode, path, dtype=cell.dtype, threads=threads, arena=arena)
+    return Step(run=lambda: run(images), tidy=lambda: None, parameters=parameters)
+
+
+@lru_cache(maxsize=2)  # the cells of a network follow one another
+def exported_network(name: str, batch: int, size: int, *, quantized: bool = False) -> bytes:
+    """A network of ours or of timm's as ONNX, for images of one shape.
+
+    Args:
+        name: its label.
+        batch: images.
+        size: their height and width in pixels.
+        quantized: in int8, with the ranges of random images.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        if quantized:
+            path.write_bytes(exported_network(name, batch, size))
+            generator = torch.Generator().manual_seed(0)
+            quantize_onnx(path, path, [torch.randn(batch, 3, size, size, generator=generator)])
+            return path.read_bytes()
+        model = build(split_label(name)[0], size).eval()
+        if isinstance(model, SPANetV2):
+            export_model(
+                model, path, format="onnx", input_size=size, batch_size=batch, dynamic_batch=False
+            )
+        else:
+            images = torch.zeros(batch, 3, size, size)
+            write_onnx(model, (images,), path, inputs=["images"], outputs=["logits"])
+        return path.read_bytes()

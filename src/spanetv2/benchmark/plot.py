@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spanetv2.benchmark.tables import describe_machine
+from spanetv2.benchmark.tables import describe_machine, mode_title
 from spanetv2.drawing import (
     COLOURS,
     GREY,
@@ -71,7 +71,7 @@ def _works(record: Record) -> list[str]:
 
 
 def _condition(row: Record) -> str:
-    return "ONNX Runtime" if row["mode"] == "onnx" else f"{row['mode']}, {row['dtype']}"
+    return f"{mode_title(row['mode'])}, {row['dtype']}"
 
 
 def _bars(record: Record) -> "Figure":

@@ -47,8 +47,8 @@ def run_networks(
     parts = {work: settings.cells(work) for work in settings.passes}
     if not any(parts.values()):
         raise UserError(
-            "got nothing to measure: optimised and exported networks cannot be trained, and ONNX "
-            "Runtime needs float32"
+            "got nothing to measure: optimised, frozen and exported networks cannot be trained, "
+            "ONNX Runtime computes in float32 and int8, OpenVINO in these and bfloat16"
         )
     record = _start("networks", settings, command)
     with threads(settings.threads), _bar(settings, parts, progress) as bar:
@@ -210,12 +210,11 @@ def _measure(
 
 
 def _reference_of(cell: Cell, cells: list[Cell], name: str | None) -> Cell | None:
-    """The reference in the same mode and shape; ONNX Runtime stands beside compiled networks."""
+    """The reference in the same mode, dtype and shape."""
     if name is None:
         return None
-    modes = ("compiled", "eager", "onnx") if cell.mode == "onnx" else (cell.mode,)
-    candidates = [replace(cell, model=name, mode=mode) for mode in modes]
-    return next((other for other in candidates if other in cells), None)
+    reference = replace(cell, model=name)
+    return reference if reference in cells else None
 
 
 def _add_floor(row: Record, rates: Rates, work: str) -> None:

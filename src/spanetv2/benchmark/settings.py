@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from spanetv2.deploy.runtimes import RUNTIMES
 from spanetv2.errors import UserError
 from spanetv2.mixers.spectral import IMPLEMENTATIONS
 from spanetv2.models.factory import resolve_name
@@ -34,14 +35,15 @@ MODELS = (
     "swin_tiny_patch4_window7_224",
 )
 REFERENCES = ("convformer_s18", "sepconv")
-MODES = ("eager", "compiled", "graphs")
-"""As written; by ``torch.compile``; and that replayed as a CUDA graph ("reduce-overhead")."""
+MODES = ("eager", "compiled", "frozen", "graphs", *RUNTIMES)
+"""As written; by ``torch.compile``; so with weights as constants ("freezing"), for inference; so
+and replayed as a CUDA graph ("reduce-overhead"); exported, in a runtime for CPUs."""
 PASSES = ("inference", "training")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _SHORT = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 FOLDED = ("optimized", "fused_optimized")
 """Of HOWS, the networks that ``optimize_for_inference`` makes, of "auto" and of "fused"."""
-HOWS = (*(name for name in (*IMPLEMENTATIONS, *FORMS) if name != "auto"), *FOLDED, "onnx")
+HOWS = (*(name for name in (*IMPLEMENTATIONS, *FORMS) if name != "auto"), *FOLDED)
 """What may follow a model's name: NAME@reference, NAME@optimized, ..."""
 
 
@@ -61,6 +63,8 @@ def split_label(label: str) -> tuple[str, str | None]:
     name = resolve_name(given)
     if "@" not in label:
         return name, None
+    if how == "onnx":
+        raise UserError(f"got {label!r}, expected {given} with --mode onnxruntime")
     if how not in HOWS:
         raise UserError(f"got {label!r}, expected one of {', '.join(HOWS)} after the @")
     if name not in VARIANTS:
@@ -89,7 +93,7 @@ class Cell:
     model: str
     """label of a network, or name of an operator"""
     mode: str
-    """one of ``MODES``, or onnx"""
+    """one of ``MODES``"""
     work: str
     """inference or training"""
     dtype: str
@@ -119,9 +123,11 @@ class Settings:
     reference: str | None = None
     """what the others are compared with; convformer_s18 or sepconv if measured, or the first"""
     modes: tuple[str, ...] = ("eager",)
-    """some of ``MODES``; compiling takes a minute or more per network on a small machine"""
+    """some of ``MODES``; compiling takes a minute or more per network on a small machine. Frozen
+    is compiled with the weights as constants (inference); the runtimes run exported networks."""
     passes: tuple[str, ...] = PASSES
     dtypes: tuple[str, ...] = ("float32",)
+    """some of ``DTYPES``, and int8 for the runtimes"""
     batches: tuple[int, ...] = (8,)
     sizes: tuple[int, ...] = (224,)
     """heights and widths in pixels"""
@@ -137,7 +143,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtypes", tuple(_SHORT.get(name, name) for name in self.dtypes))
-        for field, known in (("modes", MODES), ("passes", PASSES), ("dtypes", tuple(DTYPES))):
+        for field, known in (("modes", MODES), ("passes", PASSES), ("dtypes", (*DTYPES, "int8"))):
             values = getattr(self, field)
             if unknown := [value for value in values if value not in known]:
                 raise UserError(f"got {field} {unknown}, expected some of {', '.join(known)}")
@@ -186,18 +192,24 @@ class Settings:
     def cells(self, work: str) -> list[Cell]:
         """What is measured of one kind of pass, side by side.
 
-        Optimised and exported networks appear in inference only, and ONNX Runtime in float32 and
-        once, as it has no modes.
+        What cannot be is left out: optimised, frozen and exported networks in training, labels
+        with a HOW and most precisions in the runtimes, int8 elsewhere.
         """
         cells = []
         for model in self.models:
             how = split_label(model)[1]
-            if work == "training" and how in (*FOLDED, "onnx"):
-                continue
-            modes = ("onnx",) if how == "onnx" else self.modes
-            dtypes = tuple(d for d in self.dtypes if how != "onnx" or d == "float32")
-            for mode, dtype, (batch, size) in itertools.product(modes, dtypes, self.shapes):
-                cells.append(
-                    Cell(model=model, mode=mode, work=work, dtype=dtype, batch=batch, size=size)
-                )
+            for mode, dtype in itertools.product(self.modes, self.dtypes):
+                if not _runs(how, mode, work, dtype):
+                    continue
+                for batch, size in self.shapes:
+                    cells.append(
+                        Cell(model=model, mode=mode, work=work, dtype=dtype, batch=batch, size=size)
+                    )
         return cells
+
+
+def _runs(how: str | None, mode: str, work: str, dtype: str) -> bool:
+    if mode in RUNTIMES:
+        return work == "inference" and how is None and dtype in RUNTIMES[mode]
+    learns = how not in FOLDED and mode != "frozen"
+    return dtype in DTYPES and (learns or work == "inference")

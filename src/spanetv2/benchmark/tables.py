@@ -6,7 +6,10 @@ from typing import Any
 from spanetv2.benchmark.timing import speed_ratio
 from spanetv2.table import Table
 
-__all__ = ["describe_machine", "describe_settings", "left_out", "tables_of"]
+__all__ = ["describe_machine", "describe_settings", "left_out", "mode_title", "tables_of"]
+
+_TITLES = {"onnx": "ONNX Runtime", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+"""Of modes; "onnx" stands in results of 0.2.0 and before."""
 
 Record = dict[str, Any]
 
@@ -28,6 +31,11 @@ def describe_machine(record: Record) -> str:
     if not device.startswith("cuda"):
         return hardware["processor"] or hardware["machine"]
     return hardware["gpus"][int(device.partition(":")[2] or 0)]
+
+
+def mode_title(mode: str) -> str:
+    """How a mode is called on pages."""
+    return _TITLES.get(mode, mode)
 
 
 def describe_settings(record: Record) -> str:
@@ -74,7 +82,7 @@ def _network_tables(record: Record) -> list[Table]:
     for (work, mode, dtype), rows in _groups(record["cells"], "work", "mode", "dtype").items():
         shaped = _varies(rows, "batch") or _varies(rows, "size")
         sized, with_memory = _varies(rows, "size"), any("memory_mib" in row for row in rows)
-        title = f"{work}, {'ONNX Runtime' if mode == 'onnx' else mode}, {dtype}"
+        title = f"{work}, {mode_title(mode)}, {dtype}"
         if not shaped:
             title += f", batch {rows[0]['batch']}, {rows[0]['size']} x {rows[0]['size']}"
         header = ["model", *(["batch", "size"] if shaped else ["params (M)"]), "ms", "images/s"]
@@ -136,15 +144,14 @@ def _setting_tables(record: Record) -> list[Table]:
 
 def _setting_name(row: Record) -> str:
     how = row["model"].partition("@")[2]
-    if row["mode"] == "onnx":
-        return "ONNX Runtime"
     names = {
         "": "",
+        "onnx": "",
         "optimized": "optimised, ",
         "reference": "reference path, ",
         "fused_optimized": "fused and optimised, ",
     }
-    return names.get(how, f"{how}, ") + f"{row['mode']}, {row['dtype']}"
+    return names.get(how, f"{how}, ") + f"{mode_title(row['mode'])}, {row['dtype']}"
 
 
 def _operator_tables(record: Record) -> list[Table]:

@@ -17,20 +17,24 @@ def benchmark(
         list[str] | None,
         typer.Argument(
             help="Networks: NAME (ours or timm's), NAME@reference, @products, @fused, @tokens, "
-            "@maps, @optimized, @fused_optimized, @onnx. With --operators: operators. With "
-            "--table: result files."
+            "@maps, @optimized, @fused_optimized. With --operators: operators. With --table: "
+            "result files."
         ),
     ] = None,
     mode: Annotated[
         list[str] | None,
-        typer.Option(help="eager (default), compiled, graphs (compiled, as CUDA graphs)."),
+        typer.Option(
+            help="eager (default), compiled, frozen (weights as constants), graphs (CUDA graphs), "
+            "onnxruntime, openvino; several work."
+        ),
     ] = None,
     work: Annotated[
         list[str] | None,
         typer.Option("--pass", help="inference, training; both if not given."),
     ] = None,
     dtype: Annotated[
-        list[str] | None, typer.Option(help="float32 (default), bfloat16, float16; several work.")
+        list[str] | None,
+        typer.Option(help="float32 (default), bfloat16, float16, int8; several work."),
     ] = None,
     batch: Annotated[
         list[int] | None, typer.Option(help="Images per pass (default 8); several make a sweep.")
@@ -73,8 +77,9 @@ def benchmark(
 
     All of them take turns in every round, so that a slow moment of the machine hits all alike.
     NAME@tokens and NAME@maps run one form of the linear layers (matrix products, convolutions),
-    NAME@reference runs the definitions (FFT), NAME@optimized the network folded for inference,
-    NAME@onnx the exported network in ONNX Runtime (CPU).
+    NAME@reference runs the definitions (FFT), NAME@optimized the network folded for inference. The
+    modes onnxruntime and openvino run exported networks (CPU), in int8 with ranges of random
+    images; what a mode cannot do is left out.
     """
     from spanetv2.benchmark.document import write_page
     from spanetv2.benchmark.operators import OPERATORS

@@ -1,14 +1,23 @@
 """``spanetv2 export``: a checkpoint as a file that runs without this package."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from spanetv2.cli.messages import messages_on_stderr
 from spanetv2.cli.options import CHECKPOINT
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from spanetv2.tasks.task import ExportSubject
+
 __all__ = ["export"]
+
+_IMAGES = 256
+_BATCH = 8
 
 
 def export(
@@ -29,12 +38,19 @@ def export(
         int, typer.Option(min=1, help="Images per run, with --no-dynamic-batch.")
     ] = 1,
     opset: Annotated[int, typer.Option(help="ONNX opset, 18 or later.")] = 20,
+    quantize: Annotated[
+        str | None, typer.Option(help="int8: whole numbers, for ONNX Runtime and OpenVINO on CPUs.")
+    ] = None,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(help="With --quantize: folder of images like those that it will see."),
+    ] = None,
 ) -> None:
     """Export a checkpoint to ONNX, torch.export or TorchScript, and check the file.
 
     The file describes its classes and the pre-processing of images in its metadata.
     """
-    from spanetv2.deploy.export import FORMATS, check_export, export_model
+    from spanetv2.deploy.export import AGREEMENT, FORMATS, check_export, export_model
     from spanetv2.errors import UserError
     from spanetv2.models.weights.read import read_checkpoint
     from spanetv2.tasks import find_task
@@ -45,11 +61,22 @@ def export(
         raise UserError(f"got --img-size {len(img_size)} times, expected once or twice")
     if out is not None and out.suffix != FORMATS[format]:
         raise UserError(f"got --out {out}, expected a name that ends in {FORMATS[format]}")
-    check_export(format, dynamic_size=dynamic_size, opset=opset)
+    if quantize not in (None, "int8"):
+        raise UserError(f"got --quantize {quantize}, expected int8")
+    if (quantize is None) != (calibrate is None):
+        given, other = ("quantize", "calibrate") if calibrate is None else ("calibrate", "quantize")
+        raise UserError(f"got --{given} without --{other}, expected both")
+    quantized = quantize is not None
+    check_export(format, dynamic_size=dynamic_size, opset=opset, quantized=quantized)
     size = None if img_size is None else (img_size[0], img_size[-1])
     with messages_on_stderr():
         record = read_checkpoint(checkpoint)
         subject = find_task(record.task).export_subject(record, size)
+        calibration = None
+        if calibrate is not None:
+            calibration = _calibration(
+                calibrate, subject, batch_size=None if dynamic_batch else batch_size
+            )
     target = out or Path(subject.name + FORMATS[format])
     written = export_model(
         subject.model,
@@ -61,11 +88,57 @@ def export(
         dynamic_size=dynamic_size,
         opset=opset,
         description=subject.description,
+        calibration=calibration,
     )
     shape = " x ".join("any" if side < 0 else str(side) for side in written.input_shape)
+    if written.agreement is not None:
+        assert calibration is not None
+        count = sum(map(len, calibration))
+        typer.echo(
+            f"{checkpoint} -> {target}: int8, images {shape}, the network's class on "
+            f"{100 * written.agreement:.1f} % of {count} images (expected: at least "
+            f"{100 * AGREEMENT:.0f} %), largest difference {written.error:.1e} of the largest "
+            "output"
+        )
+        return
     checked = (
         "not checked (pip install 'spanetv2[export]' to run it here)"
         if written.error is None
         else f"largest difference from the network {written.error:.1e} of the largest output"
     )
     typer.echo(f"{checkpoint} -> {target}: images {shape}, {checked}")
+
+
+def _calibration(
+    folder: str, subject: "ExportSubject", *, batch_size: int | None
+) -> "list[Tensor]":
+    """Up to 256 images, evenly over a folder, in batches; those that cannot be read are named.
+
+    Args:
+        folder: where they are.
+        subject: says how they are made.
+        batch_size: images per batch, where the network takes no other number.
+    """
+    import torch
+
+    from spanetv2.data.images import Failure
+    from spanetv2.data.paths import find_images, path_batches
+    from spanetv2.errors import UserError
+
+    if not Path(folder).is_dir():
+        raise UserError(f"got --calibrate {folder}, expected a folder of images")
+    found = [path for path in find_images([folder]) if not isinstance(path, Failure)]
+    some = found[:: max(1, -(-len(found) // _IMAGES))]
+    images = []
+    for entry in (e for b in path_batches(some, read=subject.read, batch_size=_BATCH) for e in b):
+        if isinstance(entry, Failure):
+            print(f"warning: {entry.path}: {entry.reason}; left out", file=sys.stderr)
+        else:
+            images.append(entry[1])
+    size = batch_size or min(_BATCH, len(images) or 1)
+    if len(images) < size:
+        raise UserError(
+            f"got {len(images)} images in {folder} that can be read, expected at least {size}"
+        )
+    whole = len(images) if batch_size is None else len(images) // size * size
+    return [torch.stack(images[i : i + size]) for i in range(0, whole, size)]

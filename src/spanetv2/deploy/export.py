@@ -22,12 +22,16 @@ import torch
 from torch import Tensor, nn
 
 from spanetv2.deploy.fold import optimize_for_inference
+from spanetv2.deploy.quantize import quantize_onnx
+from spanetv2.deploy.runtimes import need_packages, open_runtime
+from spanetv2.deploy.tokens import in_tokens
 from spanetv2.errors import UserError
 from spanetv2.files import atomic_path
 from spanetv2.models.backbone import SPANetV2
 from spanetv2.models.implementation import set_implementation
 
 __all__ = [
+    "AGREEMENT",
     "DESCRIPTION",
     "FORMATS",
     "OPSET",
@@ -44,6 +48,8 @@ FORMATS: dict[str, str] = {"onnx": ".onnx", "torch": ".pt2", "torchscript": ".ts
 OPSET = 20
 """ONNX opset: the first with GELU as one operator."""
 DESCRIPTION = "spanetv2.json"
+AGREEMENT = 0.9
+"""Share of images on which a file in int8 must name the network's class."""
 _SMALLEST, _LARGEST = 64, 4096
 
 
@@ -57,12 +63,15 @@ class Exported:
         input_shape: images it takes, -1 where any number does.
         error: largest difference from the network's output, of the largest output; None if the
             file could not be run here (ONNX without ONNX Runtime).
+        agreement: share of the calibration images whose largest output is the network's, of a
+            quantised file; None otherwise.
     """
 
     path: Path
     format: str
     input_shape: tuple[int, int, int, int]
     error: float | None
+    agreement: float | None = None
 
 
 def export_model(
@@ -76,6 +85,7 @@ def export_model(
     dynamic_size: bool = False,
     opset: int = OPSET,
     description: Mapping[str, Any] | None = None,
+    calibration: Sequence[Tensor] | None = None,
 ) -> Exported:
     """Write a network for use without this package.
 
@@ -93,9 +103,12 @@ def export_model(
         dynamic_size: take images of any size. Not for "torchscript", whose trace is of one size.
         opset: ONNX opset version, 18 or later.
         description: classes, pre-processing, ...; must be JSON.
+        calibration: batches (B, C, H, W) of pre-processed images like those that it will see, to
+            write the network in int8 ("onnx" with one image size). The file is then compared on
+            these images, of which the largest output must be the network's on at least 90 %.
 
     Returns:
-        ``Exported``, with the error measured on random images.
+        ``Exported``, with the error measured on random images, or on those of the calibration.
 
     Raises:
         UserError: not a SPANetV2, an unknown format, a missing package, an impossible
@@ -104,7 +117,8 @@ def export_model(
     """
     if not isinstance(model, SPANetV2):
         raise UserError(f"got a {type(model).__name__}, expected a SPANetV2 to export")
-    check_export(format, dynamic_size=dynamic_size, opset=opset)
+    quantized = calibration is not None
+    check_export(format, dynamic_size=dynamic_size, opset=opset, quantized=quantized)
     size = model.img_size if input_size is None else input_size
     height, width = (size, size) if isinstance(size, int) else size
     if dynamic_size and min(height, width) < _SMALLEST:
@@ -114,12 +128,16 @@ def export_model(
         )
     reference = next(model.parameters())
     dtype = str(reference.dtype).removeprefix("torch.")
+    if quantized and reference.dtype != torch.float32:
+        raise UserError(f"got a network in {dtype} to quantise, expected float32")
     if format == "onnx" and reference.dtype not in (torch.float32, torch.float16):
         raise UserError(
             f"got a network in {dtype}, which ONNX Runtime does not run; expected float32 or "
             "float16, as model.float() makes it (torch and torchscript files keep the precision)"
         )
     ready = _any_size(model) if dynamic_size else optimize_for_inference(model, (height, width))
+    if format == "onnx" and not dynamic_size:
+        ready = in_tokens(ready)
     # Two images, as a batch of one would be taken for a constant.
     images = 2 if dynamic_batch else batch_size
     generator = torch.Generator().manual_seed(0)
@@ -145,6 +163,7 @@ def export_model(
         if dynamic_size
         else ["batch" if any_batch else images, model.in_chans, height, width],
         "dtype": dtype,
+        **({"quantized": "int8"} if quantized else {}),
         "output": output,
         **(description or {}),
     }
@@ -161,14 +180,21 @@ def export_model(
                 torch.export.save(program, partial, extra_files=extra)
             else:
                 _save_onnx(program, partial, opset, about)
-        error = _error(partial, example, expected)
+        agreement = None
+        if calibration is None:
+            error = _error(partial, example, expected)
+        else:
+            quantize_onnx(partial, partial, calibration)
+            error, agreement = _agreement(partial, ready, calibration)
     batch = -1 if any_batch else images
     sides = (-1, -1) if dynamic_size else (height, width)
     shape = (batch, model.in_chans, sides[0], sides[1])
-    return Exported(path=target, format=format, input_shape=shape, error=error)
+    return Exported(path=target, format=format, input_shape=shape, error=error, agreement=agreement)
 
 
-def check_export(format: str, *, dynamic_size: bool = False, opset: int = OPSET) -> None:
+def check_export(
+    format: str, *, dynamic_size: bool = False, opset: int = OPSET, quantized: bool = False
+) -> None:
     """Refuse what cannot be exported, whatever the network; see ``export_model``.
 
     Raises:
@@ -180,10 +206,18 @@ def check_export(format: str, *, dynamic_size: bool = False, opset: int = OPSET)
         raise UserError(
             "got a dynamic image size with torchscript, which traces one size; use onnx or torch"
         )
+    if quantized and format != "onnx":
+        raise UserError(f"got format {format} to quantise, expected onnx")
+    if quantized and dynamic_size:
+        raise UserError(
+            "got a dynamic image size to quantise, expected one size, whose ranges are measured"
+        )
     if opset < 18:
         raise UserError(f"got opset {opset}, expected 18 or later")
     if format == "onnx":
         need_onnx()
+    if quantized:
+        need_packages("onnxruntime")
 
 
 def run_exported(path: str | os.PathLike[str], x_BCHW: Tensor) -> Tensor:
@@ -202,12 +236,7 @@ def run_exported(path: str | os.PathLike[str], x_BCHW: Tensor) -> Tensor:
     """
     path = Path(path)
     if path.suffix == FORMATS["onnx"]:
-        _need("onnxruntime")
-        import onnxruntime
-
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        (name,) = (value.name for value in session.get_inputs())
-        return torch.from_numpy(session.run(None, {name: x_BCHW.cpu().numpy()})[0])
+        return open_runtime("onnxruntime", path)(x_BCHW)
     with torch.no_grad(), _quiet():
         if path.suffix == FORMATS["torch"]:
             return torch.export.load(str(path)).module()(x_BCHW)
@@ -318,22 +347,33 @@ def _error(path: Path, example: Tensor, expected: Tensor) -> float | None:
     return float((got - expected).abs().max() / expected.abs().max())
 
 
+def _agreement(path: Path, model: nn.Module, batches: Sequence[Tensor]) -> tuple[float, float]:
+    """Difference of a quantised file's outputs, and how often the largest one is the network's.
+
+    Raises:
+        UserError: less often than a usable file would have it.
+    """
+    run = open_runtime("onnxruntime", path)
+    got = torch.cat([run(batch) for batch in batches]).double()
+    expected = torch.cat([model(batch) for batch in batches]).double()
+    error = float((got - expected).abs().max() / expected.abs().max())
+    same = float((got.argmax(1) == expected.argmax(1)).double().mean())
+    if same < AGREEMENT:
+        raise UserError(
+            f"got a file in int8 that agrees with the network on {100 * same:.0f} % of "
+            f"{len(got)} images, expected at least {100 * AGREEMENT:.0f} %; nothing was written, "
+            "calibrate with images like those that it was trained on"
+        )
+    return error, same
+
+
 def need_onnx() -> None:
     """Refuse where a package is missing that ONNX files are written with.
 
     Raises:
         UserError: naming what to install.
     """
-    _need("onnx", "onnxscript")
-
-
-def _need(*packages: str) -> None:
-    missing = [package for package in packages if find_spec(package) is None]
-    if missing:
-        raise UserError(
-            f"got no package {', '.join(missing)}, expected it for ONNX; pip install "
-            "'spanetv2[export]'"
-        )
+    need_packages("onnx", "onnxscript")
 
 
 @contextmanager

@@ -91,12 +91,14 @@ class ExportSubject:
         img_size: height and width of its images in pixels.
         name: of the file, without ending.
         description: kept in the file: model, classes, pre-processing; JSON values.
+        read: from an image file to the network's input (C, H, W), as ``predict`` makes it.
     """
 
     model: nn.Module
     img_size: tuple[int, int]
     name: str
     description: dict[str, Any]
+    read: "Callable[[str], torch.Tensor]"
 
 
 class Task(TrainingTask):

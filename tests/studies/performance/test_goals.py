@@ -13,7 +13,7 @@ def verdict(table, start):
 
 def test_goals_table_without_results_measures_nothing():
     table = goals_table([])
-    assert len(table.rows) == len(GOALS) == 17
+    assert len(table.rows) == len(GOALS) == 20
     assert {line[-1] for line in table.rows} == {"not measured"}
 
 
@@ -40,6 +40,20 @@ def test_goals_table_takes_the_latest_record():
     new = record([row(PURE, [1.0]), row(PEER, [2.0])], started="2026-02-01T00:00:00+00:00")
     start = "CPU, float32, batch 8, compiled, inference: S18 pure / conv"
     assert verdict(goals_table([new, old]), start)[1] == "2.00"
+
+
+def test_goals_table_compares_the_fastest_modes_where_every_runtime_was_measured():
+    start = (
+        "CPU, float32, batch 8, inference, the fastest of PyTorch, ONNX Runtime and OpenVINO: S18 p"
+    )
+    times = {"frozen": (3.0, 1.8), "onnxruntime": (4.0, 2.0), "openvino": (2.0, 2.5)}
+    rows = [
+        row(model, [seconds], mode=mode)
+        for mode, pair in times.items()
+        for model, seconds in zip((PURE, PEER), pair, strict=True)
+    ]
+    assert verdict(goals_table([record(rows)]), start) == [">= 0.90", "0.90", "reached"]
+    assert verdict(goals_table([record(rows[:4])]), start)[-1] == "not measured"
 
 
 def test_goals_table_judges_memory_where_it_was_measured():

@@ -12,7 +12,7 @@ from spanetv2.data.paths import path_batches
 from spanetv2.data.preprocessing import Transform
 from spanetv2.errors import UserError
 
-__all__ = ["Prediction", "predict"]
+__all__ = ["Prediction", "Reader", "predict"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ def predict(
             "expected at least 1, 1 and 0"
         )
     model = model.to(device).eval()
-    batches = path_batches(paths, read=_Reader(transform), batch_size=batch_size, workers=workers)
+    batches = path_batches(paths, read=Reader(transform), batch_size=batch_size, workers=workers)
     for entries in batches:
         images = [entry[1] for entry in entries if not isinstance(entry, Failure)]
         ranked = iter(_rank(model, torch.stack(images), top_k, device) if images else ())
@@ -78,7 +78,7 @@ def predict(
 
 
 @dataclass(frozen=True)
-class _Reader:
+class Reader:
     """Reads and transforms an image; unlike a closure it can be sent to a worker process."""
 
     transform: Transform

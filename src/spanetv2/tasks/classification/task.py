@@ -184,8 +184,10 @@ class ClassificationTask(Task):
     def export_subject(
         self, checkpoint: "Checkpoint", img_size: tuple[int, int] | None = None
     ) -> ExportSubject:
+        from spanetv2.data.preprocessing import eval_transform
         from spanetv2.models import SPANetV2, load_model
         from spanetv2.models.weights.images import image_preprocessing
+        from spanetv2.tasks.classification.predict import Reader
 
         model, checkpoint = load_model(checkpoint)
         if not isinstance(model, SPANetV2):
@@ -202,6 +204,7 @@ class ClassificationTask(Task):
                 "classes": checkpoint.classes,
                 "preprocessing": images.to_dict(),
             },
+            read=Reader(eval_transform(images)),
         )
 
     def analysis_images(

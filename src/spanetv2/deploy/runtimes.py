@@ -1,0 +1,102 @@
+"""Exported networks in runtimes for CPUs: ONNX Runtime and OpenVINO."""
+
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spanetv2.errors import UserError
+
+__all__ = ["RUNTIMES", "need_packages", "open_runtime"]
+
+RUNTIMES: dict[str, tuple[str, ...]] = {
+    "onnxruntime": ("float32", "int8"),
+    "openvino": ("float32", "bfloat16", "int8"),
+}
+"""Name of a runtime -> what it computes in; int8 needs a quantised file."""
+EXTRAS = {"openvino": "openvino"}
+
+
+def open_runtime(
+    name: str,
+    path: str | os.PathLike[str],
+    *,
+    dtype: str = "float32",
+    threads: int | None = None,
+    arena: bool = True,
+) -> Callable[[Tensor], Tensor]:
+    """Load an exported network into a runtime.
+
+    Args:
+        name: "onnxruntime" or "openvino".
+        path: a .onnx file.
+        dtype: what OpenVINO computes in, "float32" or "bfloat16"; "int8" is said by the file.
+        threads: to compute with; None leaves it to the runtime.
+        arena: let ONNX Runtime keep the memory that it once took.
+
+    Returns:
+        A function of images (B, C, H, W) to the network's output, both float32 (or what the file
+        says) on the CPU.
+
+    Raises:
+        UserError: the runtime is missing.
+
+    Example:
+        >>> open_runtime("tensorrt", "network.onnx")
+        Traceback (most recent call last):
+        spanetv2.errors.UserError: got runtime 'tensorrt', expected one of onnxruntime, openvino
+    """
+    if name not in RUNTIMES:
+        raise UserError(f"got runtime {name!r}, expected one of {', '.join(RUNTIMES)}")
+    need_packages(name)
+    if name == "openvino":
+        return _open_openvino(path, dtype=dtype, threads=threads)
+    import onnxruntime
+
+    options = cast(Any, onnxruntime.SessionOptions())
+    options.intra_op_num_threads = threads or 0
+    options.enable_cpu_mem_arena = arena
+    session = onnxruntime.InferenceSession(
+        os.fspath(path), options, providers=["CPUExecutionProvider"]
+    )
+    (given,) = (value.name for value in session.get_inputs())
+    return lambda x_BCHW: torch.from_numpy(session.run(None, {given: x_BCHW.cpu().numpy()})[0])
+
+
+def _open_openvino(
+    path: str | os.PathLike[str], *, dtype: str, threads: int | None
+) -> Callable[[Tensor], Tensor]:
+    import openvino
+
+    options: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        # by itself it takes bfloat16 where the processor has instructions for it
+        "INFERENCE_PRECISION_HINT": "bf16" if dtype == "bfloat16" else "f32",
+    }
+    if threads is not None:
+        options["INFERENCE_NUM_THREADS"] = threads
+    request = openvino.compile_model(os.fspath(path), "CPU", options).create_infer_request()
+
+    def run(x_BCHW: Tensor) -> Tensor:
+        return torch.from_numpy(np.array(request.infer([x_BCHW.cpu().numpy()])[0]))
+
+    return run
+
+
+def need_packages(*packages: str) -> None:
+    """Refuse where a package of an extra is missing.
+
+    Raises:
+        UserError: naming what to install.
+    """
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        extra = EXTRAS.get(missing[0], "export")
+        raise UserError(
+            f"got no package {', '.join(missing)}, expected it for exported networks; pip install "
+            f"'spanetv2[{extra}]'"
+        )
