@@ -11,7 +11,7 @@ import argparse
 import json
 import os
 import tempfile
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -47,7 +47,7 @@ def kind_of(operator: str) -> str:
     return next((kind for kind, names in KINDS.items() if operator in names), "element-wise")
 
 
-def in_onnxruntime(path: Path, images: Tensor, runs: int) -> Counter[str]:
+def in_onnxruntime(path: Path, images: Tensor, runs: int) -> dict[str, float]:
     """Milliseconds a run by operator, the first run left out."""
     options = cast(Any, onnxruntime.SessionOptions())
     options.intra_op_num_threads = torch.get_num_threads()
@@ -62,14 +62,14 @@ def in_onnxruntime(path: Path, images: Tensor, runs: int) -> Counter[str]:
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
             row = (event["args"]["op_name"], event["dur"] / 1000)
             spent.setdefault(event["name"], []).append(row)
-    total: Counter[str] = Counter()
+    total: dict[str, float] = defaultdict(float)
     for rows in spent.values():
         for operator, duration in rows[1:]:
             total[operator] += duration / runs
     return total
 
 
-def in_openvino(path: Path, images: Tensor, runs: int) -> Counter[str]:
+def in_openvino(path: Path, images: Tensor, runs: int) -> dict[str, float]:
     """Milliseconds a run by operator, the first run left out."""
     options = {
         "PERF_COUNT": "YES",
@@ -78,7 +78,7 @@ def in_openvino(path: Path, images: Tensor, runs: int) -> Counter[str]:
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }
     request = openvino.compile_model(str(path), "CPU", options).create_infer_request()
-    total: Counter[str] = Counter()
+    total: dict[str, float] = defaultdict(float)
     for run in range(runs + 1):
         request.infer([images.numpy()])
         for node in request.get_profiling_info() if run else ():
@@ -104,12 +104,12 @@ def main() -> None:
             path.write_bytes(exported_network(name, cell.batch, cell.size))
             for runtime, measure in (("onnxruntime", in_onnxruntime), ("openvino", in_openvino)):
                 spent = measure(path, images, arguments.runs)
-                kinds: Counter[str] = Counter()
+                kinds: dict[str, float] = defaultdict(float)
                 for operator, duration in spent.items():
                     kinds[kind_of(operator)] += duration
                 rows.append(
-                    {"network": name, "runtime": runtime, "kinds_ms": dict(kinds.most_common())}
-                    | {"operators_ms": {k: v for k, v in spent.most_common() if v >= 0.05}}
+                    {"network": name, "runtime": runtime, "kinds_ms": kinds}
+                    | {"operators_ms": {k: v for k, v in spent.items() if v >= 0.05}}
                 )
     command = "python -m benchmarks.profile_exported"
     write_json(arguments.out, {**describe_environment(), "command": command, "rows": rows})

@@ -83,9 +83,10 @@ def test_run_networks_compiles(monkeypatch):
         return function
 
     monkeypatch.setattr(torch, "compile", stand_in)
-    record = run_networks(tiny(modes=("eager", "compiled"), passes=("inference",), rounds=1))
-    assert compiled == [{"dynamic": False}] * 2
-    assert [row["mode"] for row in record["cells"]] == ["eager", "compiled"] * 2
+    modes = ("eager", "compiled", "frozen")
+    record = run_networks(tiny(modes=modes, passes=("inference",), rounds=1))
+    assert compiled == [{"dynamic": False}, {"dynamic": False, "options": {"freezing": True}}] * 2
+    assert [row["mode"] for row in record["cells"]] == [*modes] * 2
 
 
 def test_run_networks_adds_memory_to_every_cell(monkeypatch):

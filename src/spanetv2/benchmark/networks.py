@@ -69,9 +69,9 @@ def compiled(
         return function(*inputs)
 
     call.__code__ = call.__code__.replace(co_name=f"call_{id(call)}")
-    if frozen:
-        return torch.compile(call, dynamic=False, options={"freezing": True})
-    return torch.compile(call, dynamic=False, mode="reduce-overhead" if graphs else None)
+    how: dict[str, Any] = {"mode": "reduce-overhead"} if graphs else {}
+    how |= {"options": {"freezing": True}} if frozen else {}
+    return torch.compile(call, dynamic=False, **how)
 
 
 def make_images(cell: Cell, *, device: str, dtype: torch.dtype, channels_last: bool) -> Tensor:
