@@ -41,6 +41,7 @@ __all__ = [
     "depth_figure",
     "filtered_figure",
     "heat_map_figure",
+    "model_style",
     "response_figure",
     "shape_bias_figure",
 ]
@@ -49,7 +50,8 @@ _COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 _LONGEST = 16  # characters of a class's name
 
 
-def _style(number: int) -> dict[str, Any]:
+def model_style(number: int) -> dict[str, Any]:
+    """Colour, line and marker of the model of a number."""
     return {**series_style(number, colours=_COLOURS), "markersize": 4}
 
 
@@ -103,7 +105,7 @@ def amplitude_figure(analyses: Sequence[ModelAnalysis]) -> "Figure":
     for number, analysis in enumerate(shown):
         depth = _relative_depth(len(analysis.amplitudes))
         finest = [block.finest for block in analysis.amplitudes]
-        axes.plot(depth, finest, label=analysis.title, **_style(number))
+        axes.plot(depth, finest, label=analysis.title, **model_style(number))
     axes.set_title("finest wave")
     axes.set_xlabel("depth (first to last block)")
     axes.set_ylabel("relative log-amplitude")
@@ -196,10 +198,10 @@ def depth_figure(analyses: Sequence[ModelAnalysis]) -> "Figure":
             names = [response.name for response in analysis.responses]
             depth = dict(zip(names, _relative_depth(len(names)), strict=True))
             values = [read(response) for response in analysis.responses]
-            axes.plot(list(depth.values()), values, label=analysis.title, **_style(number))
+            axes.plot(list(depth.values()), values, label=analysis.title, **model_style(number))
             maps = [r for r in analysis.attention if r.name in depth]
             if maps:
-                look = {**_style(number), "linestyle": "none", "markerfacecolor": "none"}
+                look = {**model_style(number), "linestyle": "none", "markerfacecolor": "none"}
                 look["markersize"] = 6
                 x = [depth[r.name] for r in maps]
                 label = f"{analysis.title}, attention map"
@@ -226,7 +228,7 @@ def bank_figure(bank: Sequence[SpamBank], title: str) -> "Figure":
         radius = np.asarray(curves.coords["radius"])
         mean = np.mean([m.curves.values for m in members], axis=0)
         for head, name in enumerate(curves.coords["head"]):
-            look = {**_style(head), "label": name, "markersize": 3}
+            look = {**model_style(head), "label": name, "markersize": 3}
             if len(radius) >= 6:
                 del look["marker"]
             kernel, gate, low, high, composed = mean[head]
@@ -249,7 +251,7 @@ def bank_figure(bank: Sequence[SpamBank], title: str) -> "Figure":
 
 
 def filtered_figure(analyses: Sequence[ModelAnalysis]) -> "Figure":
-    """Top-1 accuracy under low- and high-pass filtered input."""
+    """Scores under low- and high-pass filtered input."""
     figure = new_figure(8.4, 3.5)
     grid = figure.subplots(1, 2, sharey=True)
     for number, analysis in enumerate(analyses):
@@ -257,9 +259,9 @@ def filtered_figure(analyses: Sequence[ModelAnalysis]) -> "Figure":
             continue
         radius = np.asarray(analysis.filtered.coords["radius"])
         for axes, values in zip(grid, analysis.filtered.values, strict=True):
-            axes.plot(radius, 100 * values, label=analysis.title, **_style(number))
+            axes.plot(radius, 100 * values, label=analysis.title, **model_style(number))
             if analysis.accuracy is not None:
-                colour = _style(number)["color"]
+                colour = model_style(number)["color"]
                 axes.axhline(100 * analysis.accuracy, color=colour, linewidth=0.8, alpha=0.6)
     for axes, name in zip(grid, ("low-pass: |w| ≤ R kept", "high-pass: |w| > R kept"), strict=True):
         axes.set_title(name)
@@ -267,7 +269,8 @@ def filtered_figure(analyses: Sequence[ModelAnalysis]) -> "Figure":
         axes.set_xticks(*PI_TICKS)
         axes.set_ylim(0, 102)
         axes.grid(alpha=0.3)
-    grid[0].set_ylabel("top-1, %")
+    scores = dict.fromkeys(a.score for a in analyses if a.filtered is not None)
+    grid[0].set_ylabel(f"{', '.join(scores)}, %")
     grid[1].legend(fontsize=8)
     return figure
 
@@ -308,10 +311,10 @@ def shape_bias_figure(results: Sequence[tuple[str, ShapeBias]]) -> "Figure":
         cues = counts[:, 0] + counts[:, 1]
         used = np.flatnonzero(cues)
         y = [names.index(result.per_category.coords["category"][i]) for i in used.tolist()]
-        look = {**_style(number), "linestyle": "none", "markersize": 6}
+        look = {**model_style(number), "linestyle": "none", "markersize": 6}
         axes.plot(counts[used, 0] / cues[used], y, label=title, **look)
         if result.bias is not None:
-            line = _style(number)
+            line = model_style(number)
             axes.axvline(result.bias, color=line["color"], linestyle=line["linestyle"], linewidth=1)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)

@@ -11,11 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from spanetv2.analysis.arrays import NamedArray
-from spanetv2.analysis.network import feed, logits_of, measuring, single_precision
+from spanetv2.analysis.score import Score, check_labels, top1, top1_score
 from spanetv2.errors import UserError
 from spanetv2.theory.grid import frequencies
 
-__all__ = ["DEFAULT_RADII", "check_labels", "filter_images", "filtered_accuracy", "top1"]
+__all__ = [
+    "DEFAULT_RADII",
+    "check_labels",
+    "filter_images",
+    "filtered_accuracy",
+    "filtered_score",
+    "top1",
+]
 
 DEFAULT_RADII = tuple(np.pi * f for f in (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4))
 
@@ -59,56 +66,6 @@ def filter_images(
     return images_BCHW - low + mean[:, None, None]
 
 
-def check_labels(targets_B: Tensor, images_BCHW: Tensor, outputs: int | None = None) -> None:
-    """Refuse labels that do not belong to the images.
-
-    Raises:
-        UserError: another number of labels than images, no images, or labels off the outputs.
-    """
-    if len(targets_B) != len(images_BCHW) or len(images_BCHW) == 0:
-        raise UserError(
-            f"got {len(targets_B)} labels for {len(images_BCHW)} images, expected one per image"
-        )
-    if targets_B.min() < 0 or (outputs is not None and targets_B.max() >= outputs):
-        raise UserError(f"got labels up to {int(targets_B.max())} for {outputs} outputs")
-
-
-def top1(
-    model: nn.Module,
-    images_BCHW: Tensor,
-    targets_B: Tensor,
-    change: Callable[[Tensor], Tensor] | None = None,
-    *,
-    batch_size: int = 32,
-) -> float:
-    """Share of images whose highest output is their label.
-
-    Args:
-        model: a classifier; it is run in evaluation mode and left in its own.
-        images_BCHW: normalised images.
-        targets_B: their labels, as indices of outputs.
-        change: applied to each batch on the model's device, in the images' precision.
-        batch_size: images per forward pass.
-
-    Raises:
-        UserError: labels that do not fit, no classifier, or logits that are not finite.
-    """
-    check_labels(targets_B, images_BCHW)
-    right = 0
-    with torch.inference_mode(), measuring(model):
-        for batch, target in zip(
-            images_BCHW.split(batch_size), targets_B.split(batch_size), strict=True
-        ):
-            batch = batch.to(feed(model, batch).device)
-            logits = logits_of(model, batch if change is None else change(batch))
-            if not torch.isfinite(logits).all():
-                raise UserError("the model's outputs are not finite; check the weights")
-            if int(target.max()) >= logits.shape[1]:
-                raise UserError(f"got label {int(target.max())} for {logits.shape[1]} outputs")
-            right += int((logits.argmax(1).cpu() == target).sum())
-    return right / len(images_BCHW)
-
-
 def filtered_accuracy(
     model: nn.Module,
     images_BCHW: Tensor,
@@ -135,23 +92,47 @@ def filtered_accuracy(
     Raises:
         UserError: see ``top1``; no radii.
     """
+    score = top1_score(
+        model,
+        images_BCHW,
+        targets_B,
+        std=(1.0,) * images_BCHW.shape[1],
+        offset=(0.0,) * images_BCHW.shape[1],
+        batch_size=batch_size,
+    )
+    return filtered_score(score, radii=radii, advance=advance)
+
+
+def filtered_score(
+    score: Score,
+    *,
+    radii: Sequence[float] = DEFAULT_RADII,
+    advance: Callable[[int], Any] | None = None,
+) -> NamedArray:
+    """Any score of predictions under low- and high-pass filtered input against the radius.
+
+    Args:
+        score: of the network.
+        radii: in radians per pixel, ascending.
+        advance: called with the number of images done.
+
+    Returns:
+        Scores (0 to 1) over ``band`` and ``radius``; see ``filtered_accuracy``.
+
+    Raises:
+        UserError: no radii, or outputs that cannot be scored.
+    """
     if not radii or list(radii) != sorted(radii):
         raise UserError(f"got radii {list(radii)}, expected ascending radians per pixel")
-    images_BCHW = single_precision(images_BCHW)
-    mean = images_BCHW.mean(dim=(0, 2, 3))
     bands: tuple[Literal["low", "high"], ...] = ("low", "high")
     found = np.zeros((2, len(radii)))
     for i, band in enumerate(bands):
         for j, radius in enumerate(radii):
-            found[i, j] = top1(
-                model,
-                images_BCHW,
-                targets_B,
-                lambda x, radius=radius, band=band: filter_images(x, radius, band, mean),
-                batch_size=batch_size,
+            found[i, j] = score.measure(
+                lambda x, radius=radius, band=band: filter_images(x, radius, band, score.mean)
             )
             if advance is not None:
-                advance(len(images_BCHW))
+                advance(score.images)
     return NamedArray(
-        found, ("band", "radius"), {"band": list(bands), "radius": list(radii)}, "top-1"
+        found, ("band", "radius"), {"band": list(bands), "radius": list(radii)}, score.title
     )

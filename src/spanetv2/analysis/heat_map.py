@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from spanetv2.analysis.arrays import NamedArray
-from spanetv2.analysis.filtered import top1
-from spanetv2.analysis.network import single_precision
+from spanetv2.analysis.score import Score, top1_score
 from spanetv2.errors import UserError
 
-__all__ = ["DEFAULT_STRENGTH", "fourier_heat_map", "fourier_image"]
+__all__ = ["DEFAULT_STRENGTH", "fourier_heat_map", "fourier_image", "wave_errors"]
 
 DEFAULT_STRENGTH = 15.7 / 224
 """Root mean square of the wave over the pixels, in units of pixel values 0..1: that of a wave of
@@ -81,31 +80,57 @@ def fourier_heat_map(
             f"got a heat map of {size} x {size} frequencies, expected an odd number up to "
             f"{min(height, width)}, the image's side"
         )
-    if not strength > 0:
-        raise UserError(f"got strength {strength}, expected a positive root mean square")
     if len(std) != images_BCHW.shape[1]:
         raise UserError(f"got {len(std)} values of std for {images_BCHW.shape[1]} channels")
-    images_BCHW = single_precision(images_BCHW)
+    offset = (0.0,) * len(std)
+    score = top1_score(model, images_BCHW, targets_B, std=std, offset=offset, batch_size=batch_size)
+    return wave_errors(score, size=size, strength=strength, seed=seed, advance=advance)
+
+
+def wave_errors(
+    score: Score,
+    *,
+    size: int = 15,
+    strength: float = DEFAULT_STRENGTH,
+    seed: int = 0,
+    advance: Callable[[int], Any] | None = None,
+) -> NamedArray:
+    """What any score lacks of 1 under added waves; see ``fourier_heat_map``.
+
+    Args:
+        score: of the network.
+        size: odd number of frequencies per axis, no more than the images have.
+        strength: root mean square of the wave per channel, in units of pixel values 0..1.
+        seed: of the random sign per image and channel.
+        advance: called with the number of images done.
+
+    Raises:
+        UserError: a strength that is not positive, or outputs that cannot be scored.
+    """
+    if not strength > 0:
+        raise UserError(f"got strength {strength}, expected a positive root mean square")
     half = size // 2
     found = np.full((size, size), np.nan)
-    scale_C = strength * (height * width) ** 0.5 / torch.tensor(std)
+    std = torch.tensor(score.std)
     for i in range(-half, half + 1):
         for j in range(-half, half + 1):
             if np.isfinite(found[half - i, half - j]):
                 found[half + i, half + j] = found[half - i, half - j]
                 continue
-            wave = fourier_image((height, width), i, j).float()
             generator = torch.Generator().manual_seed(seed)
 
-            def disturb(x: Tensor, wave: Tensor = wave, g: torch.Generator = generator) -> Tensor:
+            def disturb(
+                x: Tensor, i: int = i, j: int = j, g: torch.Generator = generator
+            ) -> Tensor:
+                height, width = x.shape[2:]
+                wave = fourier_image((height, width), i, j).float()
                 sign = torch.randint(0, 2, x.shape[:2], generator=g).float() * 2 - 1
-                amount_BC = (sign * scale_C).to(x)
+                amount_BC = (sign * strength * (height * width) ** 0.5 / std).to(x)
                 return x + amount_BC[:, :, None, None] * wave.to(x)
 
-            found[half + i, half + j] = 1 - top1(
-                model, images_BCHW, targets_B, disturb, batch_size=batch_size
-            )
+            found[half + i, half + j] = 1 - score.measure(disturb)
             if advance is not None:
-                advance(len(images_BCHW))
+                advance(score.images)
     axis = list(range(-half, half + 1))
-    return NamedArray(found, ("i", "j"), {"i": axis, "j": axis}, "error rate")
+    unit = "error rate" if score.title == "top-1" else f"1 - {score.title}"
+    return NamedArray(found, ("i", "j"), {"i": axis, "j": axis}, unit)

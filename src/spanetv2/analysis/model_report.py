@@ -9,6 +9,8 @@ from typing import Any
 
 from spanetv2.analysis import figures
 from spanetv2.analysis.arrays import NamedArray, write_csv
+from spanetv2.analysis.corrupted import radial_power
+from spanetv2.analysis.corruption_report import corruption_section
 from spanetv2.analysis.model_study import ModelAnalysis
 from spanetv2.analysis.response import M_EFF
 from spanetv2.drawing import save_figure
@@ -68,6 +70,7 @@ def write_report(
     parts += _responses(analyses, out)
     parts += _bank(analyses, out)
     parts += _accuracies(analyses, out)
+    parts += corruption_section(analyses, out)
     parts += _cams(analyses, out)
     parts.append(_gaps(analyses))
     if explore:
@@ -109,7 +112,7 @@ def _facts(analyses: Sequence[ModelAnalysis]) -> str:
             "token mixers": _count(r.kind for r in a.responses),
         }
         if a.accuracy is not None:
-            facts["top-1 on these images"] = f"{100 * a.accuracy:.1f} %"
+            facts[f"{a.score} on these images"] = f"{100 * a.accuracy:.1f} %"
         if a.bias is not None and a.bias.bias is not None:
             facts["shape bias"] = f"{100 * a.bias.bias:.1f} %"
         shown.append(cards(facts))
@@ -203,7 +206,8 @@ def _accuracies(analyses: Sequence[ModelAnalysis], out: Path) -> list[str]:
     if any(a.filtered is not None for a in analyses):
         path = _save(figures.filtered_figure(analyses), out / "filtered_accuracy.png")
         text = (
-            "Top-1 accuracy when only the frequencies up to R (left) or beyond R (right) are left "
+            "Accuracy (of segmenters mIoU, of detectors average precision) when only the "
+            "frequencies up to R (left) or beyond R (right) are left "
             "in the image; the mean colour of all images is added back on the right. Thin lines: "
             "whole images."
         )
@@ -211,8 +215,9 @@ def _accuracies(analyses: Sequence[ModelAnalysis], out: Path) -> list[str]:
     if any(a.heat_map is not None for a in analyses):
         path = _save(figures.heat_map_figure(analyses), out / "heat_map.png")
         text = (
-            "Error rate when one wave is added to every image (root mean square 0.07 of the pixel "
-            "range, random sign per image and channel). Dark is robust; the middle is frequency 0."
+            "Error rate (1 - score) when one wave is added to every image (root mean square 0.07 "
+            "of the pixel range, random sign per image and channel). Dark is robust; the middle "
+            "is frequency 0."
         )
         parts.append(section("Fourier heat map", figure(path, text)))
     results = [(a.title, a.bias) for a in analyses if a.bias is not None]
@@ -273,6 +278,10 @@ def _write_tables(analyses: Sequence[ModelAnalysis], out: Path) -> None:
     single = {
         "filtered_accuracy.csv": {(a.title,): a.filtered for a in analyses if a.filtered},
         "heat_map.csv": {(a.title,): a.heat_map for a in analyses if a.heat_map},
+        "corruptions.csv": {(a.title,): a.corrupted for a in analyses if a.corrupted},
+        "corruption_spectra.csv": {
+            (a.title,): radial_power(a.corruption_power) for a in analyses if a.corruption_power
+        },
         "shape_bias.csv": {(a.title,): a.bias.per_category for a in analyses if a.bias},
     }
     if amplitudes:
@@ -302,7 +311,9 @@ def _to_json(a: ModelAnalysis) -> dict[str, Any]:
         "parameters": a.parameters,
         "image_size": list(a.image_size),
         "images": a.images,
-        "top1": a.accuracy,
+        "score": a.score,
+        "top1": a.accuracy if a.score == "top-1" else None,
+        "accuracy": a.accuracy,
         "log_amplitude": [
             {"block": b.block, "depth": b.depth, "stage": b.stage, "curve": b.curve.to_dict()}
             for b in a.amplitudes
@@ -314,6 +325,8 @@ def _to_json(a: ModelAnalysis) -> dict[str, Any]:
         ],
         "filtered_accuracy": optional(a.filtered),
         "heat_map": optional(a.heat_map),
+        "corruptions": optional(a.corrupted),
+        "corruption_spectra": optional(a.corruption_power and radial_power(a.corruption_power)),
         "shape_bias": None
         if bias is None
         else {

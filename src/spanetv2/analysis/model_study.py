@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from spanetv2.analysis.activation_maps import class_activation_maps, map_to_explain
 from spanetv2.analysis.arrays import Gap, NamedArray
 from spanetv2.analysis.attention_maps import attention_map_response
+from spanetv2.analysis.corrupted import corrupted_scores, corruption_power
+from spanetv2.analysis.corruptions import CORRUPTIONS, STRENGTHS
 from spanetv2.analysis.cue_conflict import CueImage, ShapeBias, category_map, shape_bias
-from spanetv2.analysis.filtered import DEFAULT_RADII, filtered_accuracy, top1
-from spanetv2.analysis.heat_map import fourier_heat_map
+from spanetv2.analysis.filtered import DEFAULT_RADII, filtered_score
+from spanetv2.analysis.heat_map import wave_errors
 from spanetv2.analysis.jacobian import jacobian_response
 from spanetv2.analysis.log_amplitude import BlockAmplitude, relative_log_amplitude
 from spanetv2.analysis.mixer_call import MixerCall
@@ -33,6 +35,7 @@ from spanetv2.analysis.network import (
     unwrapped,
 )
 from spanetv2.analysis.response import MixerResponse
+from spanetv2.analysis.score import Score, top1_score
 from spanetv2.analysis.spam_bank import SpamBank, bank_of
 from spanetv2.errors import UserError
 from spanetv2.mixers import SPAM
@@ -67,6 +70,8 @@ class ModelInput:
     """Divided by, per channel."""
     targets: Tensor | None = None
     """(B,) labels as indices of the model's outputs; None if there are none."""
+    score: Score | None = None
+    """How good its predictions are, where they are not classes of whole images."""
     no_labels: str = "the images have no labels; give a folder with one sub-folder per class"
     """Why there are none."""
     classes: Sequence[str] | None = None
@@ -95,6 +100,8 @@ class StudyOptions:
     """Whether to make the Fourier heat map."""
     heat_map_size: int = 15
     """Frequencies per axis of the heat map, odd; fewer on images that have fewer."""
+    corruptions: bool = False
+    """Whether to measure under corrupted images."""
     sheet_images: int = 8
     """Images on the contact sheet of class activation maps."""
     cam: str = "grad_cam"
@@ -133,9 +140,13 @@ class ModelAnalysis:
     responses: list[MixerResponse] = field(default_factory=list)
     attention: list[MixerResponse] = field(default_factory=list)
     bank: list[SpamBank] = field(default_factory=list)
+    score: str = "top-1"
+    """What is measured of the predictions."""
     accuracy: float | None = None
     filtered: NamedArray | None = None
     heat_map: NamedArray | None = None
+    corrupted: NamedArray | None = None
+    corruption_power: NamedArray | None = None
     bias: ShapeBias | None = None
     cams: ActivationMaps | None = None
     gaps: list[Gap] = field(default_factory=list)
@@ -307,34 +318,50 @@ def _spectra(
 def _accuracies(
     subject: ModelInput, options: StudyOptions, found: ModelAnalysis, parts: _Parts
 ) -> None:
-    model, images, targets = subject.model, subject.images, subject.targets
-    with parts.make("accuracy under filtered input"):
-        if targets is None:
+    model, images = subject.model, subject.images
+    score = subject.score
+    found.score = score.title if score is not None else found.score
+
+    def asked() -> Score:
+        if score is not None:
+            return score
+        if subject.targets is None:
             raise UserError(subject.no_labels)
-        found.accuracy = top1(model, images, targets, batch_size=options.batch_size)
-        found.filtered = filtered_accuracy(
-            model,
-            images,
-            targets,
+        size = options.batch_size
+        about = {"std": subject.std, "offset": subject.mean, "batch_size": size}
+        return top1_score(model, images, subject.targets, **about)
+
+    with parts.make("accuracy under filtered input"):
+        measured = asked()
+        found.accuracy = measured.measure(None)
+        found.filtered = filtered_score(
+            measured,
             radii=options.radii,
-            batch_size=options.batch_size,
-            advance=parts.bar(2 * len(options.radii) * len(images)),
+            advance=parts.bar(2 * len(options.radii) * measured.images),
         )
     if options.heat_map:
         with parts.make("Fourier heat map"):
-            if targets is None:
-                raise UserError(subject.no_labels)
+            measured = asked()
             side = min(found.image_size)
             size = min(options.heat_map_size, side - (side + 1) % 2)
-            found.heat_map = fourier_heat_map(
-                model,
-                images,
-                targets,
-                std=subject.std,
+            found.heat_map = wave_errors(
+                measured,
                 size=size,
                 seed=options.seed,
-                batch_size=options.batch_size,
-                advance=parts.bar((size**2 + 1) // 2 * len(images)),
+                advance=parts.bar((size**2 + 1) // 2 * measured.images),
+            )
+    if options.corruptions:
+        with parts.make("spectra of corruptions"):
+            std, mean = (
+                torch.tensor(values)[:, None, None] for values in (subject.std, subject.mean)
+            )
+            pixels = images[: options.probe_images].float().cpu() * std + mean
+            found.corruption_power = corruption_power(pixels, seed=options.seed)
+        with parts.make("accuracy under corruptions"):
+            measured = asked()
+            total = len(CORRUPTIONS) * len(STRENGTHS) * measured.images
+            found.corrupted = corrupted_scores(
+                measured, seed=options.seed, advance=parts.bar(total)
             )
     if subject.cue_images:
         with parts.make("cue-conflict shape bias"):

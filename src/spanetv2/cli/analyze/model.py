@@ -41,6 +41,14 @@ def model(
     ] = None,
     heat_map: Annotated[bool, typer.Option(help="Make the Fourier heat map (slow).")] = False,
     heat_map_size: Annotated[int, typer.Option(help="Frequencies per axis of it, odd.")] = 15,
+    corruptions: Annotated[
+        bool,
+        typer.Option(
+            "--corruptions",
+            help="Measure under 15 corruptions at 5 strengths (slow); with --heat-map, also lay a "
+            "network's sensitivity over where they live.",
+        ),
+    ] = False,
     cam: Annotated[
         str, typer.Option(help="Class activation maps: grad_cam or score_cam (slow).")
     ] = "grad_cam",
@@ -94,6 +102,7 @@ def model(
         rows=rows,
         heat_map=heat_map,
         heat_map_size=heat_map_size,
+        corruptions=corruptions,
         sheet_images=sheet_images,
         cam=cam,
         batch_size=batch_size,
