@@ -20,4 +20,5 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
         Image.new("L", (1, 1)).save(path)
         return path
 
+    monkeypatch.setattr("spanetv2.analysis.corruption_report._save", save)
     monkeypatch.setattr("spanetv2.analysis.model_report._save", save)

@@ -58,7 +58,7 @@ def test_a_checkpoint_and_a_class_folder_give_a_report(
     cues = draw(tmp_path / "cues", ["cat/cat1-dog2.png", "dog/dog1-cat1.png"])
     result = run(
         *(checkpoint, "--images", classes, "--out", out, "--max-images", 4),
-        *("--cue-conflict", cues, "--heat-map", "--heat-map-size", 3),
+        *("--cue-conflict", cues, "--heat-map", "--heat-map-size", 3, "--corruptions"),
     )
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[-1] == str(out / "index.html")
@@ -69,6 +69,11 @@ def test_a_checkpoint_and_a_class_folder_give_a_report(
     assert only["gaps"] == []
     assert only["shape_bias"]["shape"] + only["shape_bias"]["texture"] == 2
     assert 0 <= only["top1"] <= 1
+    assert len(only["corruptions"]["values"]) == 15
+    for name in ("corruptions", "corruption_spectra", "corruption_overlay"):
+        assert (out / f"{name}.png").stat().st_size > 10_000
+    assert (out / "corruptions.csv").read_text().count("gaussian_noise") == 5
+    assert "not with published ones" in (out / "index.html").read_text()
     assert found["about"]["max_images"] == 4
 
 

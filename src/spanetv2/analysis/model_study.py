@@ -218,6 +218,8 @@ def analyze_model(
         _spectra(subject, calls, options, found, parts)
     _accuracies(subject, options, found, parts)
     with parts.make("class activation maps"):
+        if subject.score is not None:
+            raise UserError(f"they explain classes of whole images, not {subject.score.title}")
         if not calls:
             raise UserError("no token mixer was found, and so no last map")
         number = min(options.sheet_images, len(images))

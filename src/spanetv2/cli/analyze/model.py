@@ -3,12 +3,15 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from spanetv2.cli.naming import MODEL_HELP, find_checkpoint, short_titles
 from spanetv2.errors import UserError
+
+if TYPE_CHECKING:
+    from spanetv2.models.weights.read import Checkpoint
 
 __all__ = ["model"]
 
@@ -21,11 +24,13 @@ def model(
     images: Annotated[
         str | None,
         typer.Option(
-            help="Folder of images: one sub-folder per class, or no classes and fewer answers. "
-            "Digits and an installed Fashion-MNIST need none."
+            help="Folder of images: one sub-folder per class, or no classes and fewer answers; for "
+            "segmenters and detectors their data. Digits and an installed Fashion-MNIST need none."
         ),
     ] = None,
-    dataset: Annotated[str, typer.Option(help="folder, digits or fashion_mnist.")] = "folder",
+    dataset: Annotated[
+        str, typer.Option(help="folder, digits or fashion_mnist; segmenters: ade20k.")
+    ] = "folder",
     split: Annotated[str, typer.Option(help="Part of the data.")] = "val",
     compare: Annotated[
         list[str] | None, typer.Option(help="Another model; may be given several times.")
@@ -62,7 +67,8 @@ def model(
 ) -> None:
     """Report how models treat frequencies: curves, pictures and one HTML page.
 
-    Works for SPANetV2 and for networks of timm, torchvision and transformers. All models are
+    Works for SPANetV2 (classifiers, and the backbones of segmenters and detectors) and for networks
+    of timm, torchvision and transformers. All models are
     loaded before the first is measured. A model that cannot be had, and what a model or the images
     do not allow, is a marked gap in the report, which is written after each model. Images that
     cannot be read are reported on standard error and left out; the exit status is then 1.
@@ -93,9 +99,22 @@ def model(
         raise UserError(f"got --out {out}, which is a file; expected a folder for the report")
     chosen = choose_device(device)
     cues = find_cue_images(cue_conflict) if cue_conflict is not None else []
-    usual = find_task(DEFAULT_TASK)
-    data = usual.analysis_images(images, dataset=dataset, split=split, limit=max_images)
     titles = short_titles(names)
+    analyses: dict[str, ModelAnalysis] = {}
+    checkpoints: dict[str, Checkpoint | None] = {}
+    for title, each in zip(titles, names, strict=True):
+        try:
+            checkpoints[title] = find_checkpoint(each)
+        except UserError as error:
+            analyses[title] = ModelAnalysis.missing(title, str(error))
+    tasks = {
+        title: find_task(DEFAULT_TASK if checkpoint is None else checkpoint.task)
+        for title, checkpoint in checkpoints.items()
+    }
+    if not tasks:
+        raise UserError("; ".join(a.gaps[0].reason for a in analyses.values()))
+    first = next(iter(tasks.values()))
+    data = first.analysis_images(images, dataset=dataset, split=split, limit=max_images)
     options = StudyOptions(
         probe_images=probe_images,
         channels=channels,
@@ -110,13 +129,17 @@ def model(
     )
     # Everything is built and fetched before anything is measured.
     subjects: dict[str, ModelInput] = {}
-    analyses: dict[str, ModelAnalysis] = {}
     for title, each in zip(titles, names, strict=True):
+        if title in analyses:
+            continue
         try:
-            checkpoint = find_checkpoint(each)
-            task = usual if checkpoint is None else find_task(checkpoint.task)
-            subjects[title] = task.analysis_input(
-                checkpoint or each, title, data, cues, device=chosen, pretrained=pretrained
+            if tasks[title] is not first:
+                raise UserError(
+                    f"got {each}, which is for {tasks[title].name}, beside a model for "
+                    f"{first.name}; expected models of one task, as their data differ"
+                )
+            subjects[title] = first.analysis_input(
+                checkpoints[title] or each, title, data, cues, device=chosen, pretrained=pretrained
             )
         except UserError as error:
             if len(names) == 1:
@@ -137,7 +160,10 @@ def model(
         "seed": seed,
         **_machine(str(chosen)),
     }
-    lab = shlex.join(_lab(names, out / LAB, pretrained=pretrained))
+    # only classifiers run in the browser
+    lab = ""
+    if first.name == DEFAULT_TASK:
+        lab = shlex.join(_lab(names, out / LAB, pretrained=pretrained))
     page = None
     for title, subject in subjects.items():
         analyses[title] = analyze_model(subject, options, progress=True)

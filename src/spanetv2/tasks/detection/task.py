@@ -1,6 +1,6 @@
 """Detection and instance segmentation: what the engine and the commands call of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,6 +13,9 @@ from spanetv2.tasks.task import MAX_PIXELS, OUT, Option, SplitCheck, Task
 if TYPE_CHECKING:
     import torch
 
+    from spanetv2.analysis.cue_conflict import CueImage
+    from spanetv2.analysis.model_study import ModelInput
+    from spanetv2.analysis.subset import DataSubset
     from spanetv2.models.weights.read import Checkpoint
     from spanetv2.tasks.detection.config import RunConfig
     from spanetv2.tasks.detection.learning import Detection
@@ -194,6 +197,32 @@ class DetectionTask(Task):
             pictures=pictures,
             progress=progress,
         )
+
+    def analysis_images(
+        self, folder: str | None, *, dataset: str, split: str, limit: int
+    ) -> "DataSubset":
+        from spanetv2.analysis.subset import DataSubset
+
+        if folder is None:
+            raise UserError(f"got no data, expected --images with a folder of {self.name}'s data")
+        kind = None if dataset == "folder" else dataset
+        return DataSubset(folder=folder, dataset=kind, split=split, limit=limit)
+
+    def analysis_input(
+        self,
+        model: "str | Checkpoint",
+        title: str,
+        images: "DataSubset",
+        cues: "Sequence[CueImage]",
+        *,
+        device: "torch.device",
+        pretrained: bool,
+    ) -> "ModelInput":
+        from spanetv2.tasks.detection.analysis import analysis_input
+
+        if isinstance(model, str):
+            raise UserError(f"got {model}, expected a checkpoint of {self.name}")
+        return analysis_input(model, title, images, device=device)
 
     def describe_input(self, checkpoint: "Checkpoint") -> str:
         side = checkpoint.extra["detector"]["min_size"]

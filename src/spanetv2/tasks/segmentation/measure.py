@@ -29,6 +29,7 @@ from spanetv2.tasks.segmentation.weights import load_segmenter
 
 __all__ = [
     "measure_checkpoint",
+    "recorded_data",
     "recorded_inference",
     "recorded_palette",
     "recorded_preprocessing",
@@ -62,17 +63,8 @@ def measure_checkpoint(
     mask_values = options.pop("mask_values", None)
     inference = recorded_inference(checkpoint, **options)
     preprocessing = recorded_preprocessing(checkpoint)
-    trained_on = str(checkpoint.extra.get("dataset") or "ade20k")
-    name = settings.dataset or (trained_on if trained_on in DATASETS else "ade20k")
-    recorded = checkpoint.fact("reading", _Reading) if name == trained_on else None
-    reading = {k: v for k, v in vars(recorded or _Reading()).items() if v is not None}
-    if mask_values is not None:
-        reading = {**reading, "mask_values": mask_values_of(mask_values)}
-    spec = DatasetSpec(
-        name=name,  # pyright: ignore[reportArgumentType] - checked by open_dataset
-        root=settings.data,
-        split=settings.split,
-        **reading,
+    spec = recorded_data(
+        checkpoint, settings.data, settings.dataset, settings.split, mask_values=mask_values
     )
     source = open_dataset(spec, EvalTransform(preprocessing, inference.scales))
     turned, _ = settle_orientation(source)
@@ -101,7 +93,7 @@ def measure_checkpoint(
         "checkpoint": str(checkpoint.path),
         "model": checkpoint.model_name,
         "head": checkpoint.extra.get("head"),
-        "dataset": name,
+        "dataset": spec.name,
         "data": settings.data,
         "split": settings.split,
         "preprocessing": preprocessing.to_dict(),
@@ -119,6 +111,37 @@ def measure_checkpoint(
         about=about,
         notes=tuple(filter(None, (turned.remark(source.orientation), *source.remarks))),
         draw=lambda path: _draw(result, palette, path),
+    )
+
+
+def recorded_data(
+    checkpoint: Checkpoint,
+    root: str | None,
+    dataset: str | None,
+    split: str | None,
+    *,
+    mask_values: str | None = None,
+) -> DatasetSpec:
+    """Which data to open for a checkpoint: of the kind, and read as, it was trained on.
+
+    Args:
+        checkpoint: of a segmenter.
+        root: the folder of the data.
+        dataset: their kind; None is the checkpoint's.
+        split: part of the data.
+        mask_values: the value of each class in a mask, as the command line gives them.
+    """
+    trained_on = str(checkpoint.extra.get("dataset") or "ade20k")
+    name = dataset or (trained_on if trained_on in DATASETS else "ade20k")
+    recorded = checkpoint.fact("reading", _Reading) if name == trained_on else None
+    reading = {k: v for k, v in vars(recorded or _Reading()).items() if v is not None}
+    if mask_values is not None:
+        reading = {**reading, "mask_values": mask_values_of(mask_values)}
+    return DatasetSpec(
+        name=name,  # pyright: ignore[reportArgumentType] - checked by open_dataset
+        root=root,
+        split=split,
+        **reading,
     )
 
 
