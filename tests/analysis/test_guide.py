@@ -14,7 +14,7 @@ def test_the_guides_snippets_run(
     pytest.importorskip("pytorch_grad_cam")
     monkeypatch.chdir(tmp_path)
     snippets = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(snippets) == 5
+    assert len(snippets) == 6
     names: dict[str, object] = {}
     for snippet in snippets:
         exec(compile(snippet, str(GUIDE), "exec"), names)
