@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from spanetv2.errors import UserError
 from spanetv2.models.factory import create_model, resolve_name
 from spanetv2.models.variants import VARIANTS
-from spanetv2.models.weights.compare import classifier_prefixes, compare_states, first_names
+from spanetv2.models.weights.compare import classifier_prefixes, compare_states
 from spanetv2.models.weights.convert import fit_prefix
 from spanetv2.models.weights.read import Checkpoint, CheckpointSource, read_checkpoint
 from spanetv2.models.weights.save import model_record
@@ -207,11 +207,9 @@ def _timm_network(
     needed = {k: v for k, v in whole.state_dict().items() if not k.startswith(prefixes)}
     state = fit_prefix(checkpoint.state_dict, needed)
     difference = compare_states(state, needed)
-    if wrong := [*difference.missing, *difference.other_shapes, *difference.not_finite]:
-        raise UserError(
-            f"{checkpoint.path}: not the weights of {name} (first differences: "
-            f"{first_names(wrong)})"
-        )
+    difference.unexpected.clear()  # a classifier, which maps do without
+    if difference:
+        raise UserError(f"{checkpoint.path}: not the weights of {name}; {difference.explain()}")
     weights = {"state_dict": state}  # timm takes parts out of it
     return timm.create_model(
         name,

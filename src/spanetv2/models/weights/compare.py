@@ -45,6 +45,8 @@ class StateDifference:
     """names that the network does not have"""
     other_shapes: dict[str, tuple[Size, Size]]
     """name -> shape in the weights, shape in the network"""
+    other_types: list[str]
+    """names of weights that are whole or complex numbers where the network has others"""
     not_finite: list[str]
     """names of weights that fit but hold NaN or infinite values"""
 
@@ -54,7 +56,13 @@ class StateDifference:
     @property
     def names(self) -> list[str]:
         """All names that differ."""
-        return [*self.missing, *self.unexpected, *self.other_shapes, *self.not_finite]
+        return [
+            *self.missing,
+            *self.unexpected,
+            *self.other_shapes,
+            *self.other_types,
+            *self.not_finite,
+        ]
 
     def explain(self) -> str:
         """The first names of each kind, for a message.
@@ -72,6 +80,7 @@ class StateDifference:
             "missing": self.missing,
             "unexpected": self.unexpected,
             "other shapes": shapes,
+            "other kinds of numbers": self.other_types,
             "NaN or infinite": self.not_finite,
         }
         return "; ".join(f"{kind}: {first_names(names)}" for kind, names in kinds.items() if names)
@@ -88,6 +97,11 @@ def compare_states(
         weights: a state dict, such as a checkpoint's.
         expected: the state dict of the network, or the part of it that the weights must have.
     """
+    fitting = {
+        name: (value, expected[name])
+        for name, value in weights.items()
+        if name in expected and value.shape == expected[name].shape
+    }
     return StateDifference(
         missing=[name for name in expected if name not in weights],
         unexpected=[name for name in weights if name not in expected],
@@ -96,15 +110,17 @@ def compare_states(
             for name, value in weights.items()
             if name in expected and value.shape != expected[name].shape
         },
+        other_types=[name for name, (a, b) in fitting.items() if _type(a) != _type(b)],
         not_finite=[
             name
-            for name, value in weights.items()
-            if name in expected
-            and value.shape == expected[name].shape
-            and not _is_finite(value)
-            and (expected[name].is_meta or _is_finite(expected[name]))
+            for name, (value, own) in fitting.items()
+            if not _is_finite(value) and (own.is_meta or _is_finite(own))
         ],
     )
+
+
+def _type(value: Tensor) -> tuple[bool, bool]:
+    return value.is_floating_point(), value.is_complex()
 
 
 def _is_finite(value: Tensor) -> bool:

@@ -147,7 +147,7 @@ def start_from(
         UserError: the backbones differ.
     """
     difference = compare_states(checkpoint.state_dict, model.state_dict())
-    if difference.not_finite:
+    if difference.other_types or difference.not_finite:
         raise UserError(f"{checkpoint.path}: {difference.explain()}")
     kept = [*difference.missing, *difference.other_shapes]
     if inside := [name for name in kept if name.startswith("backbone.")]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spanetv2.tasks.detection.data.image_entries import ImageEntry
+from spanetv2.tasks.detection.data.numbers import LARGEST, is_number
 
 __all__ = ["look_like_corners"]
 
@@ -51,7 +52,7 @@ def _vote(annotation: Mapping[str, Any], image: ImageEntry) -> bool | None:
     if outside[0] != outside[1]:
         return outside[0]
     area = annotation.get("area")
-    if not isinstance(area, int | float) or area <= 0:
+    if not is_number(area, LARGEST**2) or area <= 0:
         return None
     fits = [abs(area - w * h) <= 0.02 * w * h for w, h in ((a, b), (a - left, b - top))]
     return fits[1] if fits[0] != fits[1] else None
@@ -64,6 +65,7 @@ def _extent(segmentation: Any) -> tuple[float, float, float, float] | None:
     try:
         columns = [x for polygon in segmentation for x in polygon[0::2]]
         rows = [y for polygon in segmentation for y in polygon[1::2]]
-        return min(columns), min(rows), max(columns), max(rows)
+        extent = min(columns), min(rows), max(columns), max(rows)
     except (TypeError, ValueError):  # no polygon, or a broken one
         return None
+    return extent if all(map(is_number, extent)) else None

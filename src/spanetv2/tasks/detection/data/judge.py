@@ -19,6 +19,7 @@ from spanetv2.tasks.detection.data.masks import (
     measure_mask,
     scaled_mask,
 )
+from spanetv2.tasks.detection.data.numbers import LARGEST, is_number, shown
 from spanetv2.tasks.detection.data.reading import Reading
 from spanetv2.tasks.detection.data.record import Categories, Effect, unknown_class
 
@@ -32,6 +33,7 @@ NO_PIXEL = "masks without a pixel in their box"
 _OVERLAP, _APART = 0.5, 2.0
 # Boxes may reach outside by this much: half-pixel conventions differ.
 _OUTSIDE = 1.0
+_LARGEST_AREA = LARGEST**2
 
 
 class Finding(NamedTuple):
@@ -150,8 +152,8 @@ def box_fault(box: Sequence[float], image: ImageEntry, *, area: float | None = N
     inside_x = min(left + width, image.width) - max(left, 0)
     inside_y = min(top + height, image.height) - max(top, 0)
     if inside_x < 1 or inside_y < 1:
-        shown = [left, top, width, height]
-        return f"box outside the image: {shown} in {image.width} x {image.height} pixels"
+        place = [left, top, width, height]
+        return f"box outside the image: {place} in {image.width} x {image.height} pixels"
     if area is not None and area <= 0:
         return f"area {area:g}, expected more than 0"
     return None
@@ -210,8 +212,8 @@ def _judge_mask(judged: Judged, image: ImageEntry, cut: Sequence[float]) -> None
     left, top, width, height = judged.box
     box = (left, top, left + width, top + height)
     extent = measure.extent
-    shown = [round(value, 2) for value in box]
-    spans = f"it spans {list(extent)}, the box {shown}"
+    place = [round(value, 2) for value in box]
+    spans = f"it spans {list(extent)}, the box {place}"
     if not _has_pixel(code, measure, pixel_box(cut), image):
         judged.leave_out(NO_PIXEL, f"mask misses its box: {spans}")
     elif _overlap(box, extent) < _OVERLAP and _apart(box, extent) > _APART:
@@ -245,25 +247,18 @@ def _form_faults(
             yield Finding("stops", f"category {name!r}", unknown_class(name, list(known)))
     elif not categories.faults:  # which may hide the one that is meant
         got = annotation.get("category_id")
-        reason = f"category_id {got!r}, which no category has"
+        reason = f"category_id {shown(got)}, which no category has"
         yield Finding("stops", "category_id without a category", reason)
     box = annotation.get("bbox")
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_finite, box)):
-        reason = f"bbox {box!r}, expected four finite numbers: left, top, width, height"
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
+        reason = f"bbox {shown(box)}, expected four finite numbers: left, top, width, height"
         yield Finding("stops", "boxes that are not four numbers", reason)
     if annotation.get("iscrowd") not in (0, 1, None):
-        reason = f"iscrowd {annotation['iscrowd']!r}, expected 0 or 1"
+        reason = f"iscrowd {shown(annotation['iscrowd'])}, expected 0 or 1"
         yield Finding("stops", "iscrowd that is not 0 or 1", reason)
-    if annotation.get("area") is not None and not _is_finite(annotation["area"]):
-        reason = f"area {annotation['area']!r}, expected a finite number"
+    if annotation.get("area") is not None and not is_number(annotation["area"], _LARGEST_AREA):
+        reason = f"area {shown(annotation['area'])}, expected a finite number"
         yield Finding("stops", "areas that are not numbers", reason)
-
-
-def _is_finite(value: Any) -> bool:
-    try:
-        return isinstance(value, int | float) and math.isfinite(value)
-    except OverflowError:  # a whole number beyond all floats
-        return False
 
 
 def _overlap(one: Sequence[float], other: Sequence[float]) -> float:

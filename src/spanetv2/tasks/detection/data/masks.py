@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from spanetv2.tasks.detection.data.numbers import shown
+
 __all__ = [
     "MaskMeasure",
     "decode_mask",
@@ -249,13 +251,16 @@ def _code_fault(code: Mapping[str, Any], height: int, width: int) -> str | None:
     if "counts" not in code or "size" not in code:
         return "run lengths without size or counts"
     if code["size"] != [height, width]:
-        return f"run lengths for size {code['size']}, expected that of the image, {[height, width]}"
+        size = shown(code["size"])
+        return f"run lengths for size {size}, expected that of the image, {[height, width]}"
     counts = code["counts"]
     if isinstance(counts, list):
         if not all(type(value) is int for value in counts):
             return "run lengths with something else than whole numbers"
         if counts and max(counts) > height * width:
-            return f"run length of {max(counts)} in an image of {height * width} pixels"
+            return f"run length of {shown(max(counts))} in an image of {height * width} pixels"
+        if counts and min(counts) < 0:
+            return "run lengths with a negative number"
     elif not isinstance(counts, str | bytes):
         return "run lengths that are neither a list nor text"
     try:

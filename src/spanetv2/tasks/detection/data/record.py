@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.data.ids import Key, OwnId, id_key, in_order
+from spanetv2.tasks.detection.data.numbers import shown
+from spanetv2.text import shorten
 
 __all__ = [
     "Categories",
@@ -82,10 +84,13 @@ def entry_key(entry: Any, known: Mapping[Key, Any], what: str) -> tuple[Key | No
     value = entry.get("id") if isinstance(entry, Mapping) else None
     key = id_key(value)
     if key is None:
-        got = "" if value is None else f" but {value!r}"
+        got = "" if value is None else f" but {shown(value)}"
         return None, f"no id{got}, expected a whole number or a text"
     if key in known:
-        return key, f"id {value}, which another {what} has too, expected each once"
+        return (
+            key,
+            f"id {shorten(str(value), 80)}, which another {what} has too, expected each once",
+        )
     return key, None
 
 

@@ -11,6 +11,7 @@ from spanetv2.tasks.detection.data.ids import Key, OwnId, id_key
 from spanetv2.tasks.detection.data.image_entries import ImageEntry, Images, read_images
 from spanetv2.tasks.detection.data.judge import Judged, judge
 from spanetv2.tasks.detection.data.notes import notes_of
+from spanetv2.tasks.detection.data.numbers import shown
 from spanetv2.tasks.detection.data.reading import Reading
 from spanetv2.tasks.detection.data.record import (
     Categories,
@@ -132,7 +133,7 @@ def _sound(
         if entry is not None and image_key is not None:
             yield annotation, image_key, entry
         elif not survey.images.broken:  # which may be the one that is meant
-            reason = f"image_id {image_id!r}, which no image has"
+            reason = f"image_id {shown(image_id)}, which no image has"
             kind = "image_id without an image"
             survey.problems.append(Problem(survey.record, annotation["id"], reason, "stops", kind))
 
