@@ -104,6 +104,7 @@ class _Hunt:
                 elif fresh in (None, fault.kind):
                     if fresh is None:
                         self.since = time.monotonic()
+                        print(f"found: {fault}", flush=True)
                     fresh, self.last = fault.kind, made
                     raise fault from error
 

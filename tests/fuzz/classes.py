@@ -62,7 +62,12 @@ def _reads(path: Path) -> bool:
 def judge(recipe: dict[str, Any], folder: Path, outcome: Outcome) -> list[str]:
     if outcome.status != 0 or recipe["csv"]:
         return []
-    files = [path for path in _files(recipe, folder) if path.is_file()]
+    # hidden files and folders are no input, as everywhere
+    files = [
+        path
+        for path in _files(recipe, folder)
+        if path.is_file() and "/." not in str(path.relative_to(folder))
+    ]
     if broken := [path for path in files if not _reads(path)]:
         return [f"status 0, and Pillow cannot decode {broken[0].name!r}"]
     if lines_of(outcome.err):

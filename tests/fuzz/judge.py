@@ -17,9 +17,10 @@ _STATUSES = (0, 1, 2)
 
 
 def lines_of(text: str) -> list[str]:
-    """Lines of an output, without progress bars."""
+    """Lines of an output, without progress bars and what is said of every run."""
     parts = [part.split("\r")[-1] for part in text.split("\n")]
-    return [part for part in parts if part.strip() and not re.search(r"\d+%\||\[\d+:\d+", part)]
+    usual = re.compile(r"\d+%\||\[\d+:\d+|^computed in ")
+    return [part for part in parts if part.strip() and not usual.search(part)]
 
 
 def faults_of(outcome: Outcome, before: dict[str, str], folder: Path, given: str) -> list[str]:

@@ -66,7 +66,8 @@ def _size(path: Path) -> tuple[int, int] | None:
 
 
 def judge(recipe: dict[str, Any], folder: Path, outcome: Outcome) -> list[str]:
-    paths = [p for p in (folder / "in").iterdir() if p.is_file()]
+    # hidden files are no input, as everywhere
+    paths = [p for p in (folder / "in").iterdir() if p.is_file() and p.name[0] != "."]
     sizes = {path: _size(path) for path in paths}
     errors = [line for line in lines_of(outcome.err) if line.startswith("error: ")]
     if outcome.status == 0:
