@@ -73,12 +73,14 @@ class Worker:
         assert process is not None
         assert process.stdin is not None
         assert process.stdout is not None
-        start = time.monotonic()
         process.stdin.write(json.dumps(job).encode() + b"\n")
         process.stdin.flush()
-        ready, _, _ = select.select([process.stdout], [], [], limit)
+        ready, seconds = False, 0.0
+        while not ready and (limit is None or seconds < limit):  # a time in which this process runs
+            start = time.monotonic()
+            ready = bool(select.select([process.stdout], [], [], 1)[0])
+            seconds += min(time.monotonic() - start, 1.0)
         answer = process.stdout.readline() if ready else b""
-        seconds = time.monotonic() - start
         texts = [p.read_text("utf-8", "backslashreplace") for p in (out, err)]
         said = json.loads(answer) if answer else {"status": None, "reached": []}
         end = ""

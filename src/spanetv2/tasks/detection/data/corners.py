@@ -52,7 +52,7 @@ def _vote(annotation: Mapping[str, Any], image: ImageEntry) -> bool | None:
     if outside[0] != outside[1]:
         return outside[0]
     area = annotation.get("area")
-    if not is_number(area, LARGEST**2) or area <= 0:
+    if area is None or not is_number(area, LARGEST**2) or area <= 0:
         return None
     fits = [abs(area - w * h) <= 0.02 * w * h for w, h in ((a, b), (a - left, b - top))]
     return fits[1] if fits[0] != fits[1] else None
