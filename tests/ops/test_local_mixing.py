@@ -16,8 +16,8 @@ if importlib.util.find_spec("triton") is None:
     pytest.skip("Triton does not come with PyTorch here", allow_module_level=True)
 
 from spanetv2.ops.local_mixing import operator, settings
-from spanetv2.ops.local_mixing.matrices import Sizes, constants, fold_gain, row_matrices
-from spanetv2.ops.local_mixing.operator import local_mixing, local_mixing_prepared, prepare
+from spanetv2.ops.local_mixing.matrices import Sizes, constants, fold_gain, prepare, row_matrices
+from spanetv2.ops.local_mixing.operator import local_mixing, local_mixing_prepared
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)

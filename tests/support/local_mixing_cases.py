@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import torch
 
-from spanetv2.ops.local_mixing.operator import local_mixing, local_mixing_prepared, prepare
+from spanetv2.ops.local_mixing.matrices import prepare
+from spanetv2.ops.local_mixing.operator import local_mixing, local_mixing_prepared
 
 STAGES = {56: 64, 28: 128, 14: 320, 7: 512}
 """Channels at the grids of 224 pixels."""

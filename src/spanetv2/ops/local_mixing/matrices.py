@@ -27,7 +27,17 @@ from spanetv2.ops.heads import LARGEST_KERNEL
 from spanetv2.ops.kernel_operator import DTYPES
 from spanetv2.ops.local_mixing.choice import LARGEST_GRID
 
-__all__ = ["Constants", "Sizes", "constants", "fold_gain", "row_matrices", "scale_of"]
+__all__ = [
+    "Constants",
+    "Prepared",
+    "Sizes",
+    "constants",
+    "fold_gain",
+    "prepare",
+    "prepare_from",
+    "row_matrices",
+    "scale_of",
+]
 
 _HALF_SCALE = 2.0**-3
 
@@ -50,6 +60,19 @@ class Sizes(NamedTuple):
         """
         wanted = (height, width, height // 2 + 1, 2 * (width // 2 + 1))
         return cls(*(max(16, 1 << (size - 1).bit_length()) for size in wanted))
+
+
+class Prepared(NamedTuple):
+    """What the kernels take in place of the parameters, for one grid and dtype."""
+
+    rows: Tensor
+    """(C, T, W K): a matrix per row of taps."""
+    gains: Tensor
+    """float32 (C, 2 P, q): even, then odd parts of the gain."""
+    shift: Tensor
+    """float32 (C,): what becomes of the bias."""
+    row_waves: Tensor
+    column_waves: Tensor
 
 
 class Constants(NamedTuple):
@@ -199,3 +222,39 @@ def fold_gain(gain_CHQ: Tensor, fold: Tensor) -> Tensor:
         fold: of ``constants``.
     """
     return torch.matmul(fold, gain_CHQ.float())
+
+
+def prepare_from(
+    kernels_CTT: Tensor,
+    bias_C: Tensor,
+    gain_CHQ: Tensor,
+    shifts: Tensor,
+    fold: Tensor,
+    row_waves: Tensor,
+    column_waves: Tensor,
+) -> Prepared:
+    """``prepare`` with the constants of the grid at hand."""
+    rows = row_matrices(kernels_CTT, shifts, row_waves.dtype)
+    # The bias is a constant map, of which the filter leaves the gain at frequency 0.
+    shift_C = bias_C.float() * gain_CHQ[:, 0, 0].float()
+    return Prepared(rows, fold_gain(gain_CHQ, fold), shift_C, row_waves, column_waves)
+
+
+def prepare(
+    kernels_CTT: Tensor,
+    bias_C: Tensor,
+    gain_CHQ: Tensor,
+    grid: tuple[int, int],
+    dtype: torch.dtype,
+) -> Prepared:
+    """What the kernels make of the parameters first, for ``local_mixing_prepared``.
+
+    Args:
+        kernels_CTT: as for ``local_mixing``.
+        bias_C: as for ``local_mixing``.
+        gain_CHQ: as for ``local_mixing``.
+        grid: (H, W) in tokens.
+        dtype: of the maps.
+    """
+    known = constants(*grid, dtype, kernels_CTT.device)
+    return prepare_from(kernels_CTT, bias_C, gain_CHQ, *known)

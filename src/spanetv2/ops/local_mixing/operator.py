@@ -24,22 +24,19 @@ from spanetv2.ops.local_mixing.kernels_backward import (
     backward_spectrum,
 )
 from spanetv2.ops.local_mixing.matrices import (
+    Prepared,
     Sizes,
     constants,
-    fold_gain,
-    row_matrices,
+    prepare_from,
     scale_of,
 )
 from spanetv2.ops.local_mixing.settings import setting
 
-__all__ = ["Prepared", "local_mixing", "local_mixing_prepared", "prepare", "try_launches"]
+__all__ = ["local_mixing", "local_mixing_prepared", "try_launches"]
 
 _ONE_PASS = "widened" if interpreted() else "tf32"
 _SHARES = 16
 _SHARES_OF_ROWS = 4
-
-Prepared = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
-"""Row matrices, gains, shift, waves of rows and columns: ``prepare`` makes them of parameters."""
 
 
 def local_mixing(x_BCHW: Tensor, kernels_CTT: Tensor, bias_C: Tensor, gain_CHQ: Tensor) -> Tensor:
@@ -69,26 +66,6 @@ def local_mixing(x_BCHW: Tensor, kernels_CTT: Tensor, bias_C: Tensor, gain_CHQ: 
         return _local_mixing(x_BCHW, kernels_CTT, bias_C, gain_CHQ, *known)
 
 
-def prepare(
-    kernels_CTT: Tensor,
-    bias_C: Tensor,
-    gain_CHQ: Tensor,
-    grid: tuple[int, int],
-    dtype: torch.dtype,
-) -> Prepared:
-    """What the kernels make of the parameters first, for ``local_mixing_prepared``.
-
-    Args:
-        kernels_CTT: as for ``local_mixing``.
-        bias_C: as for ``local_mixing``.
-        gain_CHQ: as for ``local_mixing``.
-        grid: (H, W) in tokens.
-        dtype: of the maps.
-    """
-    known = constants(*grid, dtype, kernels_CTT.device)
-    return _prepare(kernels_CTT, bias_C, gain_CHQ, *known)
-
-
 def local_mixing_prepared(x_BCHW: Tensor, prepared: Prepared) -> Tensor:
     """``local_mixing`` with constant parameters; no gradients.
 
@@ -109,7 +86,7 @@ def try_launches(
     gain = torch.zeros(channels, height, width // 2 + 1, device=device)
     with torch.inference_mode(False), torch.no_grad():
         known = constants(height, width, dtype, device)
-        local_mixing_prepared(x, _prepare(kernels, bias, gain, *known))
+        local_mixing_prepared(x, prepare_from(kernels, bias, gain, *known))
         if training:
             _local_mixing_backward(x, x, kernels, bias, gain, *known)
     torch.cuda.synchronize(device)
@@ -134,21 +111,6 @@ def _check(x_BCHW: Tensor, kernels_CTT: Tensor, bias_C: Tensor, gain_CHQ: Tensor
     ):
         if tuple(tensor.shape) != shape:
             raise UserError(f"got {name} of shape {tuple(tensor.shape)}, expected {shape}")
-
-
-def _prepare(
-    kernels_CTT: Tensor,
-    bias_C: Tensor,
-    gain_CHQ: Tensor,
-    shifts: Tensor,
-    fold: Tensor,
-    row_waves: Tensor,
-    column_waves: Tensor,
-) -> Prepared:
-    rows = row_matrices(kernels_CTT, shifts, row_waves.dtype)
-    # The bias is a constant map, of which the filter leaves the gain at frequency 0.
-    shift_C = bias_C.float() * gain_CHQ[:, 0, 0].float()
-    return rows, fold_gain(gain_CHQ, fold), shift_C, row_waves, column_waves
 
 
 def _tiles(x_BCHW: Tensor) -> tuple[dict[str, Any], Sizes]:
@@ -249,7 +211,7 @@ def _local_mixing(
     row_waves: Tensor,
     column_waves: Tensor,
 ) -> Tensor:
-    return _run_forward(x, *_prepare(taps, bias, gain, shifts, fold, row_waves, column_waves))
+    return _run_forward(x, *prepare_from(taps, bias, gain, shifts, fold, row_waves, column_waves))
 
 
 @kernel_operator("spanetv2::local_mixing_backward", like=_gradients_like)
@@ -274,7 +236,7 @@ def _local_mixing_backward(
             torch.zeros_like(gain),
         )
     tiles, size = _tiles(x)
-    rows, gains, *_ = _prepare(taps, bias, gain, shifts, fold, row_waves, column_waves)
+    rows, gains, *_ = prepare_from(taps, bias, gain, shifts, fold, row_waves, column_waves)
     grad_z = torch.empty(images, channels, height, size.K, dtype=x.dtype, device=x.device)
     exact = {"dtype": torch.float32, "device": x.device}
     unscale = scale_of(x.dtype) ** -2
