@@ -5,8 +5,9 @@ import copy
 import pytest
 import torch
 
-from spanetv2 import UserError, create_model, optimize_for_inference
+from spanetv2 import UserError, create_model, optimize_for_inference, set_implementation
 from spanetv2.deploy.fold import ConstantFilter, DenseLocal
+from spanetv2.deploy.prepared import PreparedLocal
 
 
 def _network(name: str = "pico_pure", **options) -> torch.nn.Module:
@@ -41,6 +42,31 @@ def test_optimised_network_has_the_same_outputs(name, order, size):
     kinds = {type(module) for module in fast.modules()}
     assert ConstantFilter in kinds
     assert DenseLocal in kinds or name == "pico_hybrid"
+
+
+def test_network_for_kernels_has_the_same_outputs():
+    """In Triton's interpreter, where there is no GPU; without Triton by products."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = _network(gate="scaled_sigmoid").to(device)
+    x = torch.randn(2, 3, 64, 64, device=device)
+    with torch.no_grad():
+        expected = model(x)
+        fast = optimize_for_inference(set_implementation(model, "fused"))
+        assert _relative_rms(fast(x), expected) < 1e-5
+        half = copy.deepcopy(fast).bfloat16()
+        assert _relative_rms(half(x.bfloat16()), expected) < 0.1
+        compiled = torch.compile(fast, fullgraph=True, backend="aot_eager")
+        assert _relative_rms(compiled(x), expected) < 1e-5
+        exported = torch.export.export(fast, (x,), strict=False)
+        assert "spanetv2" not in str(exported.graph)
+        assert _relative_rms(exported.module()(x), expected) < 1e-5
+    forms = {type(module): module for module in fast.modules()}
+    assert PreparedLocal in forms
+    assert DenseLocal in forms
+    x.requires_grad_()  # kernels with constants have no gradients: products do
+    (grad,) = torch.autograd.grad(fast(x).sum(), x)
+    (wanted,) = torch.autograd.grad(set_implementation(model, "auto")(x).sum(), x)
+    assert _relative_rms(grad, wanted) < 1e-4
 
 
 def test_original_is_untouched():

@@ -27,6 +27,7 @@ from spanetv2.deploy.runtimes import need_packages, open_runtime
 from spanetv2.deploy.tokens import in_tokens
 from spanetv2.errors import UserError
 from spanetv2.files import atomic_path
+from spanetv2.mixers import SpectralRescale
 from spanetv2.models.backbone import SPANetV2
 from spanetv2.models.implementation import set_implementation
 
@@ -135,9 +136,10 @@ def export_model(
             f"got a network in {dtype}, which ONNX Runtime does not run; expected float32 or "
             "float16, as model.float() makes it (torch and torchscript files keep the precision)"
         )
-    ready = _any_size(model) if dynamic_size else optimize_for_inference(model, (height, width))
-    if format == "onnx" and not dynamic_size:
-        ready = in_tokens(ready)
+    ready = _by_products(model)
+    if not dynamic_size:
+        ready = optimize_for_inference(ready, (height, width))
+        ready = in_tokens(ready) if format == "onnx" else ready
     # Two images, as a batch of one would be taken for a constant.
     images = 2 if dynamic_batch else batch_size
     generator = torch.Generator().manual_seed(0)
@@ -245,10 +247,12 @@ def run_exported(path: str | os.PathLike[str], x_BCHW: Tensor) -> Tensor:
     raise UserError(f"got {path}, expected a file ending in {', '.join(FORMATS.values())}")
 
 
-def _any_size(model: SPANetV2) -> nn.Module:
-    """A copy that filters by matrix products made inside the graph, for any grid."""
+def _by_products(model: SPANetV2) -> SPANetV2:
+    """A copy that filters by matrix products made inside the graph, for any grid and any device."""
     copied = copy.deepcopy(model).eval().requires_grad_(False)
-    return set_implementation(copied, "products")
+    if any(isinstance(module, SpectralRescale) for module in copied.modules()):
+        set_implementation(copied, "products")
+    return copied
 
 
 def _program(

@@ -5,6 +5,7 @@ What is folded, exactly up to rounding:
 - the weights of every normalisation in a block, into the linear layer behind it;
 - StarReLU's scale and bias, into the linear layer behind it;
 - the gates of the spectral filters, resized to the grid, and the Fourier matrices, into constants;
+- for the kernels of GPUs, the row matrices and gains that they take in place of the parameters;
 - on the smallest grids, a channel's convolution, bias and spectral filter into one matrix over the
   grid (both are linear), which costs one product instead of a convolution and four products.
 
@@ -20,11 +21,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from spanetv2.deploy.prepared import PreparedLocal
 from spanetv2.errors import UserError
 from spanetv2.layers import Mlp, SquaredReLU, StarReLU
 from spanetv2.mixers import SPAM, Attention, LocalMixing, SpectralRescale
 from spanetv2.models.backbone import SPANetV2
 from spanetv2.models.block import Block
+from spanetv2.ops.kernel_choice import may_use_kernels, use_kernels
+from spanetv2.ops.local_mixing import LARGEST_GRID
 from spanetv2.ops.spectral_rescale import (
     hartley_gain,
     prefer_hartley,
@@ -36,6 +40,8 @@ __all__ = ["LARGEST_DENSE_GRID", "optimize_for_inference"]
 
 LARGEST_DENSE_GRID = 8
 """Grids of at most this side, in tokens, get one matrix per channel."""
+LARGEST_DENSE_GRID_OF_KERNELS = 14
+"""The same where the token mixing is by kernels on a GPU, which has the memory's speed for it."""
 
 
 def optimize_for_inference(
@@ -125,8 +131,8 @@ class FoldedSPAM(SPAM):
         self.proj, self.proj_drop = mixer.proj, mixer.proj_drop
         self.interleaved, self.form = mixer.interleaved, mixer.form
         self.folded_grid = mixer.grid
-        dense = max(mixer.grid) <= LARGEST_DENSE_GRID
-        self.local = DenseLocal(mixer) if dense else with_constant_filter(mixer)
+        self.folded_implementation = mixer.implementation
+        self.local = fold_local(mixer)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -136,6 +142,11 @@ class FoldedSPAM(SPAM):
     @property
     def spectral_filter(self) -> None:
         """None: its parameters are gone."""
+
+    @property
+    def implementation(self) -> str:
+        """What the mixer was to be computed by when it was folded."""
+        return self.folded_implementation
 
     @property
     def token_mixing(self) -> LocalMixing | None:
@@ -153,6 +164,17 @@ class FoldedSPAM(SPAM):
 
     def mix_tokens(self, x_BCHW: Tensor) -> Tensor:
         return self.local.mix_tokens(x_BCHW)
+
+
+def fold_local(mixer: LocalMixing) -> "LocalMixing | DenseLocal | PreparedLocal":
+    """A mixer's token mixing for its grid alone; the mixer stays as it is."""
+    assert mixer.grid is not None
+    kernels = mixer.fusible and may_use_kernels("local_mixing", mixer.implementation)
+    side = max(mixer.grid)
+    if side <= (LARGEST_DENSE_GRID_OF_KERNELS if kernels else LARGEST_DENSE_GRID):
+        return DenseLocal(mixer)
+    constant = with_constant_filter(mixer)
+    return PreparedLocal(mixer, constant) if kernels and side <= LARGEST_GRID else constant
 
 
 class ConstantFilter(nn.Module):
@@ -194,6 +216,7 @@ def with_constant_filter(mixer: LocalMixing) -> LocalMixing:
     local = LocalMixing.of(mixer)
     dtype = next(local.local_convs.parameters()).dtype
     local.spectral = ConstantFilter(mixer.spectral_filter, dtype)
+    local.fusible = False  # kernels take a filter's parameters
     return local
 
 
@@ -220,9 +243,15 @@ class DenseLocal(nn.Module):
         bias_CN, matrix = answers[-1], answers[:-1] - answers[-1]
         self.register_buffer("matrix_CNN", matrix.permute(1, 2, 0).to(weight.dtype).contiguous())
         self.register_buffer("bias_CN1", bias_CN[..., None].to(weight.dtype).contiguous())
+        self.implementation = mixer.implementation
 
     def mix_tokens(self, x_BCHW: Tensor) -> Tensor:
         """The same as ``LocalMixing.mix_tokens``."""
+        if use_kernels("local_mixing", self.implementation, x_BCHW):
+            # Behind kernels the tokens of a channel lie together, and are to lie so again.
+            x_CBN = x_BCHW.flatten(2).transpose(0, 1)
+            matrix, bias = cast(Tensor, self.matrix_CNN).mT, cast(Tensor, self.bias_CN1).mT
+            return torch.baddbmm(bias, x_CBN, matrix).transpose(0, 1).view(x_BCHW.shape)
         x_CNB = x_BCHW.flatten(2).permute(1, 2, 0)
         y_CNB = torch.matmul(cast(Tensor, self.matrix_CNN), x_CNB) + cast(Tensor, self.bias_CN1)
         return y_CNB.permute(2, 0, 1).reshape(x_BCHW.shape)

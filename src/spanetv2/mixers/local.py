@@ -166,12 +166,16 @@ class LocalMixing(nn.Module):
     def _mix_tokens_fused(self, x_BCHW: Tensor) -> Tensor:
         from spanetv2.ops.local_mixing.operator import local_mixing
 
+        return local_mixing(x_BCHW, *self.packed(x_BCHW.shape[2], x_BCHW.shape[3]))
+
+    @torch.jit.unused
+    def packed(self, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The parameters as operators take them: kernels (C, T, T), bias (C,), gain (C, H, K)."""
         convs = [cast(nn.Conv2d, conv) for conv in self.local_convs]
         kernels_CTT = pack_kernels([conv.weight for conv in convs])
         bias_C = torch.cat([cast(Tensor, conv.bias) for conv in convs])
         assert self.spectral_filter is not None
-        gain_CHK = self.spectral_filter.kept_gain(x_BCHW.shape[2], x_BCHW.shape[3])
-        return local_mixing(x_BCHW, kernels_CTT, bias_C, gain_CHK)
+        return kernels_CTT, bias_C, self.spectral_filter.kept_gain(height, width)
 
 
 def _is_one_odd_side_per_head(kernels: object) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from spanetv2.ops.kernel_operator import can_launch
 
-__all__ = ["Measurement", "is_accepted", "measurements", "use_kernels"]
+__all__ = ["Measurement", "is_accepted", "may_use_kernels", "measurements", "use_kernels"]
 
 _SIDES = (16, 32, 64)
 """Tokens of a grid's longer side up to which a measurement holds; the last for all beyond."""
@@ -72,6 +72,12 @@ _BETTER = {
 }
 
 
+def may_use_kernels(operator: str, implementation: str) -> bool:
+    """Whether ``use_kernels`` can say yes on some GPU."""
+    measured = implementation == "auto" and any(better[0] == operator for better in _BETTER)
+    return implementation == "fused" or measured
+
+
 def use_kernels(operator: str, implementation: str, x_BCHW: Tensor) -> bool:
     """Whether an operator's kernels are to run.
 
@@ -80,14 +86,12 @@ def use_kernels(operator: str, implementation: str, x_BCHW: Tensor) -> bool:
         implementation: see ``spanetv2.set_implementation``.
         x_BCHW: the operator's maps, (B, C, H, W).
     """
-    if implementation not in ("auto", "fused") or not can_launch(x_BCHW):
+    if not may_use_kernels(operator, implementation) or not can_launch(x_BCHW):
         return False
     if torch.compiler.is_exporting() or torch.jit.is_tracing():
         return False
     if implementation == "fused":
         return True
-    if not _BETTER:
-        return False
     work = "training" if torch.is_grad_enabled() else "inference"
     row = _row(max(x_BCHW.shape[2], x_BCHW.shape[3]))
     return _is_better(operator, x_BCHW.device, x_BCHW.dtype, work, row)

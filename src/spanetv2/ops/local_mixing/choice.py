@@ -32,7 +32,7 @@ def use_fused(implementation: str, x_BCHW: Tensor) -> bool:
         implementation: see ``spanetv2.set_implementation``.
         x_BCHW: feature maps, (B, C, H, W).
     """
-    if not (can_fuse(x_BCHW) and use_kernels("local_mixing", implementation, x_BCHW)):
+    if not (use_kernels("local_mixing", implementation, x_BCHW) and can_fuse(x_BCHW)):
         return False
     training = torch.is_grad_enabled()
     if training and x_BCHW.dtype == torch.float32 and max(x_BCHW.shape[2:]) > _LARGEST_EXACT:
