@@ -12,7 +12,7 @@ from spanetv2.benchmark.timing import speed_ratio
 from spanetv2.deploy.runtimes import RUNTIMES
 from spanetv2.table import Table
 
-__all__ = ["GOALS", "Goal", "goals_table"]
+__all__ = ["GOALS", "PROCESSOR_GOALS", "Goal", "goals_table", "processors_table"]
 
 FASTEST = "fastest"
 Record = dict[str, Any]
@@ -207,6 +207,24 @@ GOALS = [
         for side in (56, 28, 14)
     ),
 ]
+_FOLDED = "spanetv2_s18_pure@optimized"
+PROCESSOR_GOALS = [
+    _goal("compiled: S18 pure / convformer_s18", _PURE, 0.85, model=_PEER),
+    _goal("... optimised", replace(_PURE, model=_FOLDED), 0.85, model=_PEER),
+    _goal("compiled: S18 hybrid / caformer_s18", _HYBRID, 0.85, model="caformer_s18"),
+    _goal("... of one image: S18 pure", replace(_PURE, batch=1), 0.85, model=_PEER),
+    _goal("... optimised", replace(_PURE, model=_FOLDED, batch=1), 0.85, model=_PEER),
+    _goal("... memory: S18 pure", _PURE, 1.05, _MEMORY, model=_PEER),
+    _goal("eager: S18 pure / convformer_s18", _EAGER, 0.9, model=_PEER),
+    _goal(
+        "eager: S18 hybrid / caformer_s18",
+        *(replace(_HYBRID, mode="eager"), 0.9),
+        model="caformer_s18",
+    ),
+    _goal("compiled training: S18 pure / convformer_s18", _TRAINED, 1.0, model=_PEER),
+    _goal("... memory", _TRAINED, 1.05, _MEMORY, model=_PEER),
+]
+"""Speed in float32 of 8 images of 224 x 224 pixels, unless said otherwise."""
 _OTHER_WAYS = {
     "optimized": "... the same, optimised for inference",
     "fused": "... the same, with the fused operator",
@@ -234,3 +252,27 @@ def _row(goal: Goal, value: float | None) -> list[str]:
     if value is None:
         return [goal.text, bound, "", "not measured"]
     return [goal.text, bound, f"{value:.2f}", "reached" if goal.reached(value) else "missed"]
+
+
+def processors_table(records: Sequence[Record], goals: Sequence[Goal] = PROCESSOR_GOALS) -> Table:
+    """The goals on every kind of CPU that was measured, one beside the other."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        if record["settings"]["device"] == "cpu":
+            groups.setdefault(_kind(record["hardware"]), []).append(record)
+    rows = []
+    for goal in goals:
+        bound = f"{'>=' if goal.measure.at_least else '<='} {goal.bound:.2f}"
+        rows.append([goal.text, bound])
+        for group in groups.values():
+            value = goal.value(group)
+            verdict = "" if value is None else "reached" if goal.reached(value) else "missed"
+            rows[-1].append("not measured" if value is None else f"{value:.2f}, {verdict}")
+    return Table("CPUs side by side", ["goal", "bound", *groups], rows)
+
+
+def _kind(hardware: dict[str, Any]) -> str:
+    if "kind" in hardware:
+        return hardware["kind"]
+    widest = "avx512f" if "avx512f" in hardware.get("instructions", ()) else ""
+    return f"{hardware['processor'].partition('(')[0]} {widest}".strip()  # before kinds were kept

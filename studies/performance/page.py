@@ -7,7 +7,7 @@ from typing import Any
 
 from spanetv2.benchmark import document
 from studies.performance.exported import accuracy_table, profile_table
-from studies.performance.goals import goals_table
+from studies.performance.goals import goals_table, processors_table
 from studies.performance.precisions import precision_table
 
 __all__ = ["BEGIN", "PAGE", "RESULTS", "goals", "write_page"]
@@ -21,8 +21,14 @@ BEGIN = (
 
 
 def goals(records: Sequence[dict[str, Any]]) -> str:
-    """The sections on goals, precisions and exported networks."""
-    tables = (goals_table(records), precision_table(), profile_table(), accuracy_table())
+    """The sections on goals, processors, precisions and exported networks."""
+    tables = (
+        goals_table(records),
+        processors_table(records),
+        precision_table(),
+        profile_table(),
+        accuracy_table(),
+    )
     return "\n".join(table.markdown(level=2) for table in tables)
 
 

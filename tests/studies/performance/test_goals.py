@@ -1,7 +1,7 @@
 import pytest
 from benchmark_records import operator_row, record, row
 
-from studies.performance.goals import GOALS, goals_table
+from studies.performance.goals import GOALS, goals_table, processors_table
 
 PURE, PEER = "spanetv2_s18_pure", "convformer_s18"
 
@@ -84,3 +84,14 @@ def test_goals_table_adds_other_implementations_below():
     lines = goals_table([record(rows)]).rows
     assert [line[2:] for line in lines[:2]] == [["0.75", "missed"], ["1.50", "reached"]]
     assert lines[1][0] == "... the same, optimised for inference"
+
+
+def test_processors_table_has_a_column_for_every_kind():
+    first = record([row(PURE, [1.0] * 2), row(PEER, [0.9] * 2)])
+    second = record([row(PURE, [1.0] * 2), row(PEER, [0.5] * 2)])
+    first["hardware"] |= {"kind": "AMD family 26 avx512f"}
+    second["hardware"] |= {"processor": "Intel(R) Xeon(R)", "instructions": ["avx512f"]}
+    table = processors_table([first, second])
+    assert table.header[2:] == ["AMD family 26 avx512f", "Intel avx512f"]
+    assert table.rows[0][1:] == [">= 0.85", "0.90, reached", "0.50, missed"]
+    assert table.rows[2][2:] == ["not measured"] * 2

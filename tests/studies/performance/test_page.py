@@ -25,6 +25,7 @@ def test_the_command_writes_goals_and_results(tmp_path):
     assert headings[0] == "## Goals"
     assert headings[-1] == "## A Processor: networks (nets)"
     assert [heading.split(" (")[0] for heading in headings[1:-1]] == [
+        "## CPUs side by side",
         "## bfloat16 by processor",
         "## Where exported networks spend their time",
         "## Accuracy in int8",
