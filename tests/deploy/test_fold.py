@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from spanetv2 import UserError, create_model, optimize_for_inference, set_implementation
-from spanetv2.deploy.fold import ConstantFilter, DenseLocal
+from spanetv2.deploy.fold import ConstantFilter, DenseLocal, FoldedSPAM
 from spanetv2.deploy.prepared import PreparedLocal
 
 
@@ -62,6 +62,8 @@ def test_network_for_kernels_has_the_same_outputs():
         assert _relative_rms(exported.module()(x), expected) < 1e-5
     forms = {type(module): module for module in fast.modules()}
     assert PreparedLocal in forms
+    known = [mixer.token_mixing for mixer in fast.modules() if isinstance(mixer, FoldedSPAM)]
+    assert forms[PreparedLocal].otherwise in known
     assert DenseLocal in forms
     x.requires_grad_()  # kernels with constants have no gradients: products do
     (grad,) = torch.autograd.grad(fast(x).sum(), x)

@@ -151,7 +151,8 @@ class FoldedSPAM(SPAM):
     @property
     def token_mixing(self) -> LocalMixing | None:
         """The convolutions and the constant filter; None where they are one matrix."""
-        return self.local if isinstance(self.local, LocalMixing) else None
+        local = self.local.otherwise if isinstance(self.local, PreparedLocal) else self.local
+        return local if isinstance(local, LocalMixing) else None
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         if not torch.jit.is_tracing() and tuple(x_BHWC.shape[1:3]) != self.grid:
