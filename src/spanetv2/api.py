@@ -3,6 +3,7 @@
 Importing this module costs nothing: what a function needs is imported when it is called.
 """
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,6 +11,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spanetv2 import kept
 from spanetv2.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -279,16 +281,19 @@ def evaluate(
         progress=progress,
         options=task.checked_options("evaluate", options),
     )
-    done = task.evaluate(record, settings)
-    done = dataclasses.replace(
-        done,
-        about={**done.about, "dtype": precision.name},
-        notes=(*done.notes, precision.text),
-    )
-    if json is not None:
-        done.write(json)
-    if picture is not None and done.draw is not None:
-        done.draw(Path(picture))
+    with kept.keeping():
+        kept.keep([record.path])
+        kept.promise(json, picture)
+        done = task.evaluate(record, settings)
+        done = dataclasses.replace(
+            done,
+            about={**done.about, "dtype": precision.name},
+            notes=(*done.notes, precision.text),
+        )
+        if json is not None:
+            done.write(json)
+        if picture is not None and done.draw is not None:
+            done.draw(Path(picture))
     return done
 
 
@@ -340,7 +345,7 @@ def predict(
     from spanetv2.data.images import Failure
     from spanetv2.models.weights.read import Checkpoint, read_checkpoint
     from spanetv2.tasks import find_task
-    from spanetv2.tasks.prediction import Predictions, PredictionSettings
+    from spanetv2.tasks.prediction import Predictions, PredictionSettings, guard_inputs
 
     record = checkpoint if isinstance(checkpoint, Checkpoint) else read_checkpoint(checkpoint)
     task = find_task(record.task)
@@ -356,8 +361,12 @@ def predict(
     images = failed = 0
     failures: list[Failure] = []
     records: list[dict[str, Any]] = []
-    several = [paths] if isinstance(paths, str | PathLike) else paths
-    with predictor.writer() as writer:
+    several = [paths] if isinstance(paths, str | PathLike) else [*paths]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(kept.keeping())
+        kept.keep([record.path])
+        guard_inputs(predictor, several)
+        writer = stack.enter_context(predictor.writer())
         for prediction in predictor.predict(several):
             if isinstance(prediction, Failure):
                 failed += 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from spanetv2.errors import UserError
 from spanetv2.text import printable
 
-__all__ = ["keep", "keeping", "refuse_to_replace"]
+__all__ = ["is_output_folder", "keep", "keeping", "leave_out", "promise", "refuse_to_replace"]
 
 _Paths = Iterable[str | os.PathLike[str]]
 
@@ -20,6 +20,8 @@ class _Kept:
     def __init__(self) -> None:
         self.sources: list[Callable[[], _Paths]] = []
         self.identities: set[tuple[int, int]] = set()
+        self.output_folders: list[Path] = []
+        self.promised: list[str | os.PathLike[str]] = []
 
     def add(self, paths: _Paths | Callable[[], _Paths]) -> None:
         self.sources.append(paths if callable(paths) else lambda: paths)
@@ -62,6 +64,43 @@ def keep(paths: _Paths | Callable[[], _Paths]) -> None:
     """
     if (kept := _kept.get()) is not None:
         kept.add(paths)
+        for output in kept.promised:
+            refuse_to_replace(output)
+
+
+def promise(*outputs: str | os.PathLike[str] | None) -> None:
+    """Say what the block around will write at its end, so that it is refused before the work.
+
+    Args:
+        outputs: files; None is passed over.
+
+    Raises:
+        UserError: one of them would replace a file that is kept; ``keep`` raises it for files that
+            become so later.
+    """
+    if (kept := _kept.get()) is not None:
+        kept.promised += [output for output in outputs if output is not None]
+        for output in kept.promised:
+            refuse_to_replace(output)
+
+
+def leave_out(folder: str | os.PathLike[str]) -> None:
+    """Do not search a folder of outputs for inputs, for the length of the block around.
+
+    Args:
+        folder: it need not be there yet.
+    """
+    if (kept := _kept.get()) is not None:
+        kept.output_folders.append(Path(folder))
+
+
+def is_output_folder(status: os.stat_result) -> bool:
+    """Whether a folder is one that ``leave_out`` named."""
+    for folder in () if (kept := _kept.get()) is None else kept.output_folders:
+        with contextlib.suppress(OSError):
+            if os.path.samestat(folder.stat(), status):
+                return True
+    return False
 
 
 def refuse_to_replace(path: str | os.PathLike[str]) -> None:

@@ -15,6 +15,7 @@ from spanetv2.data.images import Failure, ImageError
 from spanetv2.data.sampler import EpochSampler
 from spanetv2.data.seeded import SeededDataset
 from spanetv2.errors import UserError
+from spanetv2.kept import keep
 from spanetv2.processes import begin_worker, naming_deaths
 
 __all__ = [
@@ -171,6 +172,7 @@ def eval_batches(
     Raises:
         UserError: impossible numbers.
     """
+    keep(lambda: (dataset.location(index) for index in range(len(dataset))))
     sampler = EpochSampler(
         len(dataset),
         batch_size=batch_size,

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 from spanetv2.data.images import Failure
+from spanetv2.kept import is_output_folder
 
 __all__ = ["is_folder", "walk"]
 
@@ -11,8 +12,8 @@ __all__ = ["is_folder", "walk"]
 def walk(top: str) -> Iterator[str | Failure]:
     """All files below a folder, lazily, sorted by name within each folder.
 
-    Hidden entries are left out. Links to folders are followed, but no folder is visited twice, so
-    links in a circle end.
+    Hidden entries are left out, and folders below ``top`` that outputs go to. Links to folders are
+    followed, but no folder is visited twice, so links in a circle end.
 
     Args:
         top: the folder.
@@ -26,7 +27,7 @@ def walk(top: str) -> Iterator[str | Failure]:
 def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[str | Failure]:
     try:
         status = os.stat(folder)  # noqa: PTH116 - paths stay the strings that were given
-        if (status.st_dev, status.st_ino) in seen:
+        if (status.st_dev, status.st_ino) in seen or (seen and is_output_folder(status)):
             return
         seen.add((status.st_dev, status.st_ino))
         with os.scandir(folder) as listing:

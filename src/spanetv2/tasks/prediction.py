@@ -2,7 +2,7 @@
 
 import abc
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,9 @@ from typing import Any
 import torch
 
 from spanetv2.data.images import Failure
+from spanetv2.data.paths import find_images
+from spanetv2.errors import UserError
+from spanetv2.kept import keep, leave_out, refuse_to_replace
 
 __all__ = [
     "Answer",
@@ -18,6 +21,7 @@ __all__ = [
     "PredictionWriter",
     "Predictions",
     "Predictor",
+    "guard_inputs",
 ]
 
 
@@ -78,7 +82,17 @@ class PredictionWriter(abc.ABC):
 
 
 class Predictor(abc.ABC):
-    """A model ready to answer for image files."""
+    """A model ready to answer for image files.
+
+    Attributes:
+        folder: where files about single images go; None where there are none.
+    """
+
+    folder: Path | None = None
+
+    def targets(self, paths: Iterable[str]) -> Iterator[str | os.PathLike[str]]:
+        """The files that answers for these images are written to, those about all first."""
+        yield from ()
 
     @abc.abstractmethod
     def predict(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[Any | Failure]:
@@ -87,6 +101,37 @@ class Predictor(abc.ABC):
     @abc.abstractmethod
     def writer(self) -> AbstractContextManager[PredictionWriter]:
         """Open what the settings ask for; files appear when it is closed without an error."""
+
+
+def guard_inputs(predictor: Predictor, paths: Sequence[str | os.PathLike[str]]) -> None:
+    """Keep the images from being replaced by what is said of them, and outputs from being read.
+
+    Args:
+        predictor: knows where its outputs go.
+        paths: files, folders and patterns, as given.
+
+    Raises:
+        UserError: an output would replace an image, or the folder that is searched takes outputs.
+    """
+    folder = predictor.folder
+    if folder is not None and folder.is_dir():
+        for path in paths:
+            if Path(path).is_dir() and folder.samefile(path):
+                raise UserError(
+                    f"got {path} as the folder of images and of outputs, expected two folders; "
+                    f"choose another with --out, such as {Path(path) / 'predictions'}"
+                )
+
+    def images() -> Iterator[str]:
+        return (found for found in find_images(paths) if isinstance(found, str))
+
+    keep(images)
+    if folder is not None:
+        leave_out(folder)
+        if not folder.is_dir():
+            paths = ()  # nothing there to replace
+    for target in predictor.targets(images() if paths else ()):
+        refuse_to_replace(target)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -142,7 +142,7 @@ def _run(
     if so_far is not None and (told := so_far.nothing_to_do(changes)):
         say(told)
         return RunResult(folder=folder, weights=weights, metrics=so_far.metrics or {})
-    if overwrite:
+    if not resume:
         _keep_start(folder, config.weights)
     seed_all(config.seed)
     options = dict(run.trainer_options)
@@ -312,17 +312,38 @@ def _start_from(folder: Path, *, resume: bool, overwrite: bool) -> Path | None:
 
 
 def _keep_start(folder: Path, weights: str | None) -> None:
-    """Refuse to delete the weights that a run is to start from."""
+    """Refuse to write over the weights that a run is to start from."""
     if weights is not None and Path(weights).resolve().is_relative_to(folder.resolve()):
         raise UserError(
-            f"got --weights {weights} from the run that --overwrite would delete, expected weights "
-            "elsewhere; choose another folder with --out"
+            f"got --weights {weights} in the folder of the run itself, expected "
+            "weights elsewhere; choose another folder with --out"
+        )
+
+
+_SHARDED = ("fsdp", "deepspeed", "modelparallel", "model_parallel", "tp")
+_FORKED = {"ddp_spawn": "ddp", "ddp_fork": "ddp", "ddp_notebook": "ddp"}
+
+
+def _check_strategy(strategy: Any) -> None:
+    """Refuse strategies under which a run would not leave what it promises.
+
+    Raises:
+        UserError: one that shards the network, or that trains in copies of this process.
+    """
+    name = strategy if isinstance(strategy, str) else type(strategy).__name__
+    folded = name.lower().removesuffix("strategy")
+    if folded.startswith(_SHARDED):
+        raise UserError(
+            f"got trainer.strategy={name}, expected auto or ddp: it spreads the weights over the "
+            "processes, while checkpoints, averages and weights.safetensors hold all of them; for "
+            "memory, lower --data.batch_size or use --model.grad_checkpointing true"
         )
 
 
 def _make_trainer(options: dict[str, Any]) -> Trainer:
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+    _check_strategy(options.get("strategy"))
     if options.get("sync_batchnorm") and not torch.cuda.is_available():
         options = {**options, "sync_batchnorm": False}  # PyTorch has it for GPUs only
         if options.get("devices") not in (1, "1"):
@@ -340,7 +361,7 @@ def _make_trainer(options: dict[str, Any]) -> Trainer:
                 "plugins": [SafeCheckpointIO()],
             }
         )
-    except (MisconfigurationException, ValueError, RuntimeError) as error:
+    except (MisconfigurationException, ValueError, RuntimeError, TypeError) as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
 
 

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from spanetv2.errors import UserError
+from spanetv2.kept import keep
 from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights.archive import archive_fault
 from spanetv2.models.weights.convert import (
@@ -175,6 +176,7 @@ def read_checkpoint(source: CheckpointSource) -> Checkpoint:
         path = path / RUN_WEIGHTS
     if not path.is_file():
         raise UserError(f"{path}: no such file, expected a checkpoint (.safetensors, .pth, .ckpt)")
+    keep([path])
     try:
         return _read(path)
     except UserError as error:

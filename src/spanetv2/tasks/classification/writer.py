@@ -52,6 +52,11 @@ class ClassificationPredictor(Predictor):
             workers=self.settings.workers,
         )
 
+    def targets(self, paths: Iterable[str]) -> Iterator[str | os.PathLike[str]]:
+        options = self.settings.options
+        given = (options.get("json"), options.get("picture"))
+        yield from (target for target in given if target not in (None, "-"))
+
     @contextlib.contextmanager
     def writer(self) -> Iterator["ClassificationWriter"]:
         target: Any = self.settings.options.get("json")

@@ -61,6 +61,11 @@ class DetectionPredictor(Predictor):
             max_pixels=self.settings.options.get("max_pixels"),
         )
 
+    def targets(self, paths: Iterable[str]) -> Iterator[Path]:
+        yield self.folder / _RESULTS
+        names = UniqueNames()
+        yield from (self.folder / f"{names.name(path)}.png" for path in paths)
+
     @contextlib.contextmanager
     def writer(self) -> Iterator["DetectionWriter"]:
         names = self.checkpoint.classes or []

@@ -23,7 +23,7 @@ from spanetv2.tasks.segmentation.picture import (
     with_legend,
 )
 
-__all__ = ["FolderWriter", "Prediction", "Written", "predict"]
+__all__ = ["FolderWriter", "Prediction", "Written", "places", "predict"]
 
 _QUALITY = 90
 
@@ -119,6 +119,11 @@ def predict(
                 yield Prediction(path=path, image=image, labels=next(results).numpy())
 
 
+def places(folder: Path, name: str) -> tuple[Path, Path]:
+    """Where an image's labels and its overlay go."""
+    return folder / "labels" / f"{name}.png", folder / "overlays" / f"{name}.jpg"
+
+
 class FolderWriter:
     """Writes ``labels/NAME.png`` and ``overlays/NAME.jpg``, each whole or not at all.
 
@@ -145,12 +150,11 @@ class FolderWriter:
             OSError: a file cannot be written.
         """
         name = self._names.name(prediction.path)
-        labels = self.folder / "labels" / f"{name}.png"
+        labels, over = places(self.folder, name)
         with atomic_path(labels) as temporary:
             label_image(prediction.labels, self.palette).save(temporary, format="PNG")
         picture = overlay(prediction.image, prediction.labels, self.palette)
         picture = with_legend(picture, prediction.labels, self.classes, self.palette)
-        over = self.folder / "overlays" / f"{name}.jpg"
         with atomic_path(over) as temporary:
             picture.save(temporary, format="JPEG", quality=_QUALITY)
         counts = label_counts(prediction.labels)[: len(self.classes)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spanetv2.data.images import Failure
-from spanetv2.files import json_rows
+from spanetv2.files import UniqueNames, json_rows
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.tasks.prediction import Answer, PredictionSettings, PredictionWriter, Predictor
 from spanetv2.tasks.segmentation.measure import (
@@ -16,7 +16,7 @@ from spanetv2.tasks.segmentation.measure import (
     recorded_palette,
     recorded_preprocessing,
 )
-from spanetv2.tasks.segmentation.predict import FolderWriter, Prediction, predict
+from spanetv2.tasks.segmentation.predict import FolderWriter, Prediction, places, predict
 from spanetv2.tasks.segmentation.weights import load_segmenter
 from spanetv2.text import printable
 
@@ -60,6 +60,12 @@ class SegmentationPredictor(Predictor):
             device=self.settings.device,
             workers=self.settings.workers,
         )
+
+    def targets(self, paths: Iterable[str]) -> Iterator[Path]:
+        yield self.folder / _FACTS
+        names = UniqueNames()
+        for path in paths:
+            yield from places(self.folder, names.name(path))
 
     @contextlib.contextmanager
     def writer(self) -> Iterator["SegmentationWriter"]:

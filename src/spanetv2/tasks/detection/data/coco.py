@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 
 from spanetv2.data.images import ImageError
 from spanetv2.errors import UserError
+from spanetv2.kept import keep
 from spanetv2.tasks.detection.data.ids import OwnId
 from spanetv2.tasks.detection.data.image_entries import read_entry
 from spanetv2.tasks.detection.data.judge import Judged
@@ -99,6 +100,7 @@ class CocoDetection(Dataset[Sample]):
         if not Path(images).is_dir():
             raise UserError(f"got image folder {str(images)!r}, which is not there")
         self.annotations = Path(annotations)
+        keep([annotations])
         self.folder = Path(images)
         self.training = training
         self.transform = transform

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from spanetv2.data.images import ImageError, read_image
+from spanetv2.kept import keep
 from spanetv2.tasks.segmentation.data.encoding import (
     IGNORED,
     MaskEncoding,
@@ -95,6 +96,7 @@ class PairSource(Dataset[Any]):
     ):
         assert len(classes) == len(palette)
         self.pairs = list(pairs)
+        keep(lambda: (path for pair in self.pairs for path in pair))
         self.classes = classes
         self.palette = palette
         self.encoding = encoding
