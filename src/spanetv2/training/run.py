@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback
 
 from spanetv2.errors import Interrupted, UserError
 from spanetv2.files import write_json, write_text
@@ -24,7 +24,6 @@ from spanetv2.training.batching import is_all, plan_batches
 from spanetv2.training.checkpoints import (
     PREVIOUS,
     RunCheckpoints,
-    SafeCheckpointIO,
     find_checkpoint,
     set_aside_broken,
 )
@@ -50,6 +49,7 @@ from spanetv2.training.schedule import lowered_warmup
 from spanetv2.training.seeding import seed_all
 from spanetv2.training.stopping import Watch, early_stop
 from spanetv2.training.task import TrainingTask
+from spanetv2.training.trainer import check_devices, make_trainer
 
 __all__ = ["RunResult", "rank", "run_task", "say"]
 
@@ -161,8 +161,9 @@ def _run(
             f"ema.decay with trainer.precision={options['precision']} would average in half "
             "precision, which loses the updates; use bf16-mixed"
         )
+    check_devices(options)
     with _quiet():
-        trainer = _make_trainer(options)
+        trainer = make_trainer(options, say=say)
     plan = plan_batches(
         config.data.total_batch,
         devices=trainer.world_size,
@@ -318,51 +319,6 @@ def _keep_start(folder: Path, weights: str | None) -> None:
             f"got --weights {weights} in the folder of the run itself, expected "
             "weights elsewhere; choose another folder with --out"
         )
-
-
-_SHARDED = ("fsdp", "deepspeed", "modelparallel", "model_parallel", "tp")
-_FORKED = {"ddp_spawn": "ddp", "ddp_fork": "ddp", "ddp_notebook": "ddp"}
-
-
-def _check_strategy(strategy: Any) -> None:
-    """Refuse strategies under which a run would not leave what it promises.
-
-    Raises:
-        UserError: one that shards the network, or that trains in copies of this process.
-    """
-    name = strategy if isinstance(strategy, str) else type(strategy).__name__
-    folded = name.lower().removesuffix("strategy")
-    if folded.startswith(_SHARDED):
-        raise UserError(
-            f"got trainer.strategy={name}, expected auto or ddp: it spreads the weights over the "
-            "processes, while checkpoints, averages and weights.safetensors hold all of them; for "
-            "memory, lower --data.batch_size or use --model.grad_checkpointing true"
-        )
-
-
-def _make_trainer(options: dict[str, Any]) -> Trainer:
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
-
-    _check_strategy(options.get("strategy"))
-    if options.get("sync_batchnorm") and not torch.cuda.is_available():
-        options = {**options, "sync_batchnorm": False}  # PyTorch has it for GPUs only
-        if options.get("devices") not in (1, "1"):
-            say("batch norm is not synchronised between processes: there is no GPU")
-    try:
-        return Trainer(
-            **{
-                **options,
-                "logger": False,
-                "callbacks": [],
-                "enable_checkpointing": False,
-                "enable_progress_bar": False,
-                "enable_model_summary": False,
-                "use_distributed_sampler": False,  # ours knows the processes
-                "plugins": [SafeCheckpointIO()],
-            }
-        )
-    except (MisconfigurationException, ValueError, RuntimeError, TypeError) as error:
-        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
 
 
 def _write_versions(
