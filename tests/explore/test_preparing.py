@@ -197,7 +197,7 @@ def test_command_refuses_before_it_works(monkeypatch: pytest.MonkeyPatch, tmp_pa
         result = run(*arguments)
         assert isinstance(result.exception, UserError), arguments
         assert message in str(result.exception)
-    monkeypatch.setattr("spanetv2.deploy.export.find_spec", lambda name: None)
+    monkeypatch.setattr("spanetv2.deploy.runtimes.find_spec", lambda name: None)
     result = run("resnet18", "--no-pretrained")
     assert "spanetv2[export]" in str(result.exception)
 
