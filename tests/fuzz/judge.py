@@ -44,6 +44,9 @@ def faults_of(outcome: Outcome, before: dict[str, str], folder: Path, given: str
     if named:
         line = next(line for line in said.splitlines() if named[0] in line)
         faults.append(f"names {named[0]}: {line[:300]}")
+    if "not foreseen:" in said:  # what is left when no one thought of an error
+        line = next(line for line in said.splitlines() if "not foreseen:" in line)
+        faults.append(f"an error that is {line.partition('error: ')[2][:300]}")
     if control := _CONTROL.search(said):
         faults.append(f"control character {control[0]!r} in what it prints")
     if outcome.status != 0 and not _explained(outcome):

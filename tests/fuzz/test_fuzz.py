@@ -1,14 +1,19 @@
 """Two hundred inputs of every kind, always the same ones, and all that once found a fault."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
 
+from tests.fuzz.kinds import recipes
 from tests.fuzz.run import FaultError, kept_cases, run_input, working
 from tests.fuzz.worker import Worker
 
+INPUTS = 200
 CASES = kept_cases()
 
 
@@ -21,6 +26,29 @@ def place() -> Iterator[tuple[Worker, Path]]:
 @pytest.mark.parametrize("name", CASES)
 def test_an_input_that_found_a_fault_finds_none(name: str, place: tuple[Worker, Path]) -> None:
     run_input(*place, CASES[name])
+
+
+def test_no_input_finds_a_fault(place: tuple[Worker, Path]) -> None:
+    home = Path(tempfile.mkdtemp(prefix="hypothesis-"))
+    hypothesis.configuration.set_hypothesis_home_dir(home)
+    count = 0
+
+    @settings(
+        max_examples=INPUTS,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(made=recipes())
+    def look(made: dict[str, Any]) -> None:
+        nonlocal count
+        count += 1
+        run_input(*place, made)
+
+    look()
+    assert count >= INPUTS
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Annotated
 
@@ -96,7 +97,9 @@ def main(app: Callable[[], object] | None = None) -> None:
 
 def _run(app: Callable[[], object] | None) -> None:
     try:
-        with messages_on_stderr(), keeping():
+        with messages_on_stderr(), keeping(), warnings.catch_warnings():
+            # what Pillow has to remark about metadata is no message of ours
+            warnings.filterwarnings("ignore", module=r"PIL\.")
             (app or make_app())()
     except UserError as error:
         _fail(str(error))
