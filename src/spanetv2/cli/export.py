@@ -68,14 +68,15 @@ def export(
         raise UserError(f"got --{given} without --{other}, expected both")
     quantized = quantize is not None
     check_export(format, dynamic_size=dynamic_size, opset=opset, quantized=quantized)
+    files = None if calibrate is None else _files(calibrate)
     size = None if img_size is None else (img_size[0], img_size[-1])
     with messages_on_stderr():
         record = read_checkpoint(checkpoint)
         subject = find_task(record.task).export_subject(record, size)
         calibration = None
-        if calibrate is not None:
+        if files is not None:
             calibration = _calibration(
-                calibrate, subject, batch_size=None if dynamic_batch else batch_size
+                files, subject, batch_size=None if dynamic_batch else batch_size
             )
     target = out or Path(subject.name + FORMATS[format])
     written = export_model(
@@ -109,28 +110,38 @@ def export(
     typer.echo(f"{checkpoint} -> {target}: images {shape}, {checked}")
 
 
+def _files(folder: str) -> list[str]:
+    """Up to 256 image files, evenly over a folder."""
+    from spanetv2.data.images import Failure
+    from spanetv2.data.paths import find_images
+    from spanetv2.errors import UserError
+
+    if not Path(folder).is_dir():
+        raise UserError(f"got --calibrate {folder}, expected a folder of images")
+    found = [path for path in find_images([folder]) if not isinstance(path, Failure)]
+    if not found:
+        raise UserError(f"got 0 images in {folder}, expected some to calibrate with")
+    return found[:: -(-len(found) // _IMAGES)]
+
+
 def _calibration(
-    folder: str, subject: "ExportSubject", *, batch_size: int | None
+    files: list[str], subject: "ExportSubject", *, batch_size: int | None
 ) -> "list[Tensor]":
-    """Up to 256 images, evenly over a folder, in batches; those that cannot be read are named.
+    """The images of files in batches; those that cannot be read are named and left out.
 
     Args:
-        folder: where they are.
+        files: where they are.
         subject: says how they are made.
         batch_size: images per batch, where the network takes no other number.
     """
     import torch
 
     from spanetv2.data.images import Failure
-    from spanetv2.data.paths import find_images, path_batches
+    from spanetv2.data.paths import path_batches
     from spanetv2.errors import UserError
 
-    if not Path(folder).is_dir():
-        raise UserError(f"got --calibrate {folder}, expected a folder of images")
-    found = [path for path in find_images([folder]) if not isinstance(path, Failure)]
-    some = found[:: max(1, -(-len(found) // _IMAGES))]
     images = []
-    for entry in (e for b in path_batches(some, read=subject.read, batch_size=_BATCH) for e in b):
+    for entry in (e for b in path_batches(files, read=subject.read, batch_size=_BATCH) for e in b):
         if isinstance(entry, Failure):
             print(f"warning: {entry.path}: {entry.reason}; left out", file=sys.stderr)
         else:
@@ -138,7 +149,7 @@ def _calibration(
     size = batch_size or min(_BATCH, len(images) or 1)
     if len(images) < size:
         raise UserError(
-            f"got {len(images)} images in {folder} that can be read, expected at least {size}"
+            f"got {len(images)} images to calibrate with that can be read, expected at least {size}"
         )
     whole = len(images) if batch_size is None else len(images) // size * size
     return [torch.stack(images[i : i + size]) for i in range(0, whole, size)]
