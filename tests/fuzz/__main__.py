@@ -114,7 +114,7 @@ class _Hunt:
         self.found[fault.kind] = 1
         name = re.sub(r"[^a-z0-9]+", "_", fault.kind.lower()).strip("_")[:70]
         self.options.keep.mkdir(parents=True, exist_ok=True)
-        case = {"fault": str(fault).splitlines()[0][:500], **self.last}
+        case = {"fault": fault.kind, **self.last}
         (self.options.keep / f"{name}.json").write_text(json.dumps(case, indent=1) + "\n")
         print(f"FAULT {fault.kind}\n  {fault}", flush=True)
 
