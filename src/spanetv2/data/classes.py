@@ -5,21 +5,49 @@ n01440764), and its class indices are their alphabetical order; people read the 
 WordNet gives them ("tench").
 """
 
+import difflib
 import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Literal, get_args
 
 from spanetv2.errors import UserError
 
 __all__ = [
+    "KEEP_CLASSES",
+    "EmptyClasses",
     "class_rows",
     "class_titles",
     "imagenet_classes",
+    "keeps_empty",
     "label_table",
     "match_classes",
     "model_classes",
+    "near_miss",
 ]
+
+EmptyClasses = Literal["stop", "keep"]
+"""What training does about a class that has nothing to learn from."""
+
+KEEP_CLASSES = "--data.empty_classes keep (in check-data --empty-classes keep)"
+"""How to train all the same, for a message."""
+
+
+def keeps_empty(empty_classes: str) -> bool:
+    """Whether ``data.empty_classes`` lets training go on; refuses other words than its two.
+
+    Raises:
+        UserError: naming them.
+
+    Example:
+        >>> keeps_empty("keep"), keeps_empty("stop")
+        (True, False)
+    """
+    if empty_classes not in get_args(EmptyClasses):
+        raise UserError(f"got empty_classes {empty_classes!r}, expected stop or keep")
+    return empty_classes == "keep"
+
 
 _WNID = re.compile(r"n\d{8}")
 
@@ -167,8 +195,23 @@ def class_rows(
     if unknown:
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         known = ", ".join(map(repr, classes[:5])) + (", ..." if len(classes) > 5 else "")
-        raise UserError(refusal(", ".join(map(repr, unknown[:5])) + more, known))
+        close = near_miss(unknown[0], classes)
+        meant = "" if close is None else f"; is {close!r} meant by {unknown[0]!r}?"
+        raise UserError(refusal(", ".join(map(repr, unknown[:5])) + more, known) + meant)
     return [index[name] for name in names]
+
+
+def near_miss(name: str, known: Sequence[str]) -> str | None:
+    """The class that a name may be meant to be, but for spaces, case or a slip; None for none.
+
+    Example:
+        >>> [near_miss(name, ["leaf", "stone"]) for name in ("Stone ", "stnoe", "car")]
+        ['stone', 'stone', None]
+    """
+    plain = {one.strip().casefold(): one for one in known}
+    if (same := plain.get(name.strip().casefold())) is not None:
+        return same
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.8)), None)
 
 
 def _title(name: str) -> str:

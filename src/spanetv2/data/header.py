@@ -2,16 +2,18 @@
 
 import os
 import struct
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
+from tqdm import tqdm
 
 from spanetv2.data.images import ImageError, check_file, known_formats, opening
 
-__all__ = ["SIDEWAYS", "ImageHeader", "read_headers"]
+__all__ = ["SIDEWAYS", "ImageHeader", "read_headers", "shows_progress"]
 
 SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations in which width and height of the image as shown are exchanged."""
@@ -45,13 +47,17 @@ class ImageHeader(NamedTuple):
 
 
 def read_headers(
-    paths: Sequence[str | os.PathLike[str]], *, max_pixels: int | None = None
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    max_pixels: int | None = None,
+    progress: bool = False,
 ) -> Iterator[ImageHeader | ImageError]:
     """Read headers in order, several files at a time.
 
     Args:
         paths: the files.
         max_pixels: most pixels of an image; None is Pillow's limit.
+        progress: show a bar on a terminal, where it takes more than two seconds.
 
     Yields:
         The header, or what is wrong with the file.
@@ -73,8 +79,23 @@ def read_headers(
         opening("image headers", max_pixels=max_pixels),
         ThreadPoolExecutor(_THREADS) as pool,
     ):
-        found = list(pool.map(read, paths))
+        bar = tqdm(
+            pool.map(read, paths),
+            total=len(paths),
+            unit="image",
+            desc="headers",
+            disable=not (progress and shows_progress()),
+            delay=2,
+            leave=False,
+        )
+        found = list(bar)
     yield from found  # outside, where warnings are as they were
+
+
+def shows_progress() -> bool:
+    """Whether a bar belongs on standard error: on a terminal, and from one process of a run."""
+    first = os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")) == "0"
+    return first and sys.stderr.isatty()
 
 
 def _header(opened: Image.Image, path: Path) -> ImageHeader:

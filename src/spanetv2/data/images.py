@@ -31,6 +31,7 @@ from PIL import Image, ImageOps
 from spanetv2.errors import UserError
 
 __all__ = [
+    "EIGHT_BIT_EXTENSIONS",
     "EXTENSIONS",
     "FORMATS",
     "HEIC_EXTENSIONS",
@@ -64,6 +65,11 @@ EXTENSIONS = frozenset(
     | (HEIC_EXTENSIONS if _HAS_HEIF else frozenset())
 )
 """Lower-case endings by which files in a folder are taken for images."""
+
+EIGHT_BIT_EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".webp", ".bmp", ".dib", ".ico"}
+)
+"""Lower-case endings of formats that never hold grey values of more than 8 bits."""
 
 WHITES = (255, 1023, 4095, 16383, 65535)
 """White values of grey images with more than 8 bits: those of 8, 10, 12, 14 and 16."""
@@ -193,7 +199,7 @@ def _too_large(said: str, max_pixels: int | None) -> str:
     limit = max_pixels or Image.MAX_IMAGE_PIXELS or 0
     return (
         f"refused as a possible decompression bomb: {int(found[1]):,} pixels, expected at most "
-        f"{limit:,}; shrink it, or, for a detector and a file that you trust, raise the limit: "
+        f"{limit:,}; shrink it, or, for a file that you trust, raise the limit: "
         f"--max-pixels {found[1]}, in training --data.max_pixels {found[1]}"
     )
 

@@ -17,6 +17,7 @@ from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 from torchvision import transforms as tv
 
+from spanetv2.data.images import WHITES
 from spanetv2.errors import UserError
 
 __all__ = [
@@ -27,9 +28,11 @@ __all__ = [
     "ToChannels",
     "ToNormalizedTensor",
     "Transform",
+    "check_white",
     "eval_transform",
     "normalizing_last",
     "one_of",
+    "without_unset",
 ]
 
 Transform = Callable[[Image.Image], Any]
@@ -47,9 +50,10 @@ _LONGEST = 32  # sides of more than 32 to 1 are cut to their middle
 class Preprocessing:
     """How an image becomes the network's input in evaluation.
 
-    The field names are timm's, so ``timm.data.create_transform(**preprocessing.to_dict())`` gives
-    the same transform. Channel statistics of 3 values are averaged for a network with 1 channel,
-    one value is repeated for a network with 3.
+    The field names are timm's but for ``white``, so
+    ``timm.data.create_transform(**preprocessing.of_timm())`` gives the same transform. Channel
+    statistics of 3 values are averaged for a network with 1 channel, one value is repeated for a
+    network with 3.
     """
 
     input_size: tuple[int, int, int] = (3, 224, 224)
@@ -64,6 +68,9 @@ class Preprocessing:
     """Side of the crop over the side it is cut from, in (0, 1]."""
     crop_mode: str = "center"
     """center (the image's middle), squash (all of it, distorted) or border (all of it, padded)."""
+    white: int | None = None
+    """Value of white in grey images of more than 8 bits; null is 65535, in training the smallest
+    of 255, 1023, 4095, 16383 and 65535 that holds the training images."""
 
     def __post_init__(self) -> None:
         size = tuple(int(value) for value in self.input_size)
@@ -94,11 +101,15 @@ class Preprocessing:
         one_of("crop_mode", self.crop_mode, ("center", "squash", "border"))
         if not 0 < self.crop_pct <= 1:
             raise UserError(f"got crop_pct {self.crop_pct}, expected a value in (0, 1]")
+        check_white(self.white)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, as stored beside the weights."""
-        plain = dataclasses.asdict(self)
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
+        return without_unset(dataclasses.asdict(self))
+
+    def of_timm(self) -> dict[str, Any]:
+        """The fields that timm has, too."""
+        return {name: value for name, value in self.to_dict().items() if name != "white"}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
@@ -137,7 +148,7 @@ def eval_transform(preprocessing: Preprocessing) -> Transform:
     guards = [ToChannels(preprocessing.input_size[0]), LimitAspect()]
     if preprocessing.crop_mode == "squash":
         guards.pop()
-    timm_transform = create_transform(**preprocessing.to_dict(), is_training=False)
+    timm_transform = create_transform(**preprocessing.of_timm(), is_training=False)
     assert isinstance(timm_transform, tv.Compose)
     return tv.Compose([*guards, *normalizing_last(timm_transform.transforms, preprocessing)])
 
@@ -194,6 +205,25 @@ class LimitAspect:
             return image.crop((left, 0, left + longest, height))
         top = (height - longest) // 2
         return image.crop((0, top, width, top + longest))
+
+
+def without_unset(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain JSON values of a preprocessing.
+
+    A white that is not said is left out, as in files from before there was one, which means 65535.
+    """
+    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+    return {k: v for k, v in plain.items() if k != "white" or v is not None}
+
+
+def check_white(value: int | None) -> None:
+    """Refuse a white that no grey image of up to 16 bits has.
+
+    Raises:
+        UserError: naming the value.
+    """
+    if value is not None and not 1 <= value <= WHITES[-1]:
+        raise UserError(f"got white {value}, expected 1 to {WHITES[-1]}")
 
 
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

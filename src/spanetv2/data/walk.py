@@ -6,14 +6,27 @@ from collections.abc import Iterator
 from spanetv2.data.images import Failure
 from spanetv2.kept import is_output_folder
 
-__all__ = ["is_folder", "walk"]
+__all__ = ["is_folder", "is_hidden", "walk"]
+
+_OF_SYSTEMS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
+"""Folders that systems and archives leave beside what people put there."""
+
+
+def is_hidden(name: str) -> bool:
+    """Whether an entry of a folder is left out: a dot in front, or a folder of some system's own.
+
+    Example:
+        >>> is_hidden(".cache"), is_hidden("__MACOSX"), is_hidden("cat")
+        (True, True, False)
+    """
+    return name.startswith(".") or name in _OF_SYSTEMS
 
 
 def walk(top: str) -> Iterator[str | Failure]:
     """All files below a folder, lazily, sorted by name within each folder.
 
-    Hidden entries are left out, and folders below ``top`` that outputs go to. Links to folders are
-    followed, but no folder is visited twice, so links in a circle end.
+    Hidden entries are left out (see ``is_hidden``), and folders below ``top`` that outputs go to.
+    Links to folders are followed, but no folder is visited twice, so links in a circle end.
 
     Args:
         top: the folder.
@@ -31,7 +44,7 @@ def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[str | Failure]:
             return
         seen.add((status.st_dev, status.st_ino))
         with os.scandir(folder) as listing:
-            entries = sorted((e.name, is_folder(e)) for e in listing if not e.name.startswith("."))
+            entries = sorted((e.name, is_folder(e)) for e in listing if not is_hidden(e.name))
     except OSError as error:
         yield Failure(folder, (error.strerror or str(error)).lower())
         return

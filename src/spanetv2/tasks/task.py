@@ -22,7 +22,18 @@ if TYPE_CHECKING:
     from spanetv2.tasks.evaluation import Evaluation, EvaluationSettings
     from spanetv2.tasks.prediction import PredictionSettings, Predictor
 
-__all__ = ["MAX_PIXELS", "OUT", "ExportSubject", "Option", "SplitCheck", "Task"]
+__all__ = [
+    "CHECK_PICTURES",
+    "EMPTY_CLASSES",
+    "MAX_PIXELS",
+    "OUT",
+    "PICTURES",
+    "SCORE",
+    "ExportSubject",
+    "Option",
+    "SplitCheck",
+    "Task",
+]
 
 Command = Literal["evaluate", "predict", "check_data"]
 
@@ -63,6 +74,30 @@ MAX_PIXELS = Option(
     help="most pixels of an image; larger ones are refused (default: Pillow's limit, 89,478,485)",
 )
 """For trusted files beyond the limit against decompression bombs."""
+
+
+CHECK_PICTURES = Path("check-data")
+"""Where check-data draws, unless another folder is said."""
+
+PICTURES = Option(
+    name="pictures",
+    type=Path,
+    help=f"folder for pictures of images with an EXIF orientation (default: {CHECK_PICTURES})",
+)
+"""What check-data draws to be looked at."""
+
+SCORE = Option(
+    name="score", type=float, least=0, most=1, help="lowest score to report (default 0.5)"
+)
+"""Where a model finds any number of things in an image."""
+
+EMPTY_CLASSES = Option(
+    name="empty_classes",
+    type=str,
+    flag="--empty-classes",
+    help="at a class that training has nothing to learn from: stop (the default) or keep",
+)
+"""As ``data.empty_classes`` in training."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

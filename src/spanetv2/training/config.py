@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Literal
 
+from spanetv2.data.classes import EmptyClasses
 from spanetv2.errors import UserError
 from spanetv2.training.loggers import read_loggers
 
@@ -69,6 +70,9 @@ class LoadingConfig:
         workers: loading processes per device.
         pin_memory: page-locked memory for faster copies to a GPU; null where there is one.
         persistent_workers: keep the loading processes between epochs.
+        max_pixels: most pixels of an image; null is Pillow's limit.
+        empty_classes: stop at a class that there is nothing to learn of, or keep it. A run that
+            goes on keeps it: what it learns was settled when it began.
     """
 
     total_batch: int = 128
@@ -78,10 +82,12 @@ class LoadingConfig:
     workers: int = 2
     pin_memory: bool | None = None
     persistent_workers: bool = False
+    max_pixels: int | None = None
+    empty_classes: EmptyClasses = "stop"
 
     def __post_init__(self) -> None:
         check(self.total_batch > 0, "data.total_batch", self.total_batch, "1 or more")
-        for name in ("batch_size", "accumulation", "val_batch_size"):
+        for name in ("batch_size", "accumulation", "val_batch_size", "max_pixels"):
             value = getattr(self, name)
             check(value is None or value > 0, f"data.{name}", value, "1 or more")
         most = f"0 to {_MOST_WORKERS} processes"

@@ -53,10 +53,14 @@ class TrainingData(LightningDataModule, abc.ABC):
         classes: names of the classes, by index.
         has_validation: whether there are validation data.
         remarks: what a user should know about the data, each in a line or a paragraph.
+        figures: what validation measures on these data, where it is other than the task says.
+        headline: how the first of them is called, likewise.
     """
 
     classes: list[str]
     has_validation: bool
+    figures: tuple[str, ...] | None = None
+    headline: str | None = None
 
     def __init__(
         self,

@@ -71,7 +71,7 @@ def export_weights(
         extra={
             **length,
             "updates": module.trainer.global_step,
-            **{key: result[key] for key in task.figures if key in result},
+            **{key: result[key] for key in data.figures or task.figures if key in result},
         },
     )
     write_json(folder / "metrics.json", metrics)

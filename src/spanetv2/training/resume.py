@@ -26,6 +26,8 @@ _FREE = {
     "data": [
         *("workers", "pin_memory", "persistent_workers", "val_batch_size", "root", "class_file"),
         *("train_annotations", "train_images", "val_annotations", "val_images"),
+        # what is refused, not what is learned
+        *("max_pixels", "empty_classes", "allow_missing_classes"),
     ],
     "checkpoints": ["every_steps", "every_epochs", "export"],
     "model": ["form"],  # that of the checkpoint is taken

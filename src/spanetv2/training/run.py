@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 import json
 import logging
 import os
@@ -9,7 +10,7 @@ import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,6 @@ def _run(
         _keep_start(folder, config.weights)
     seed_all(config.seed)
     options = dict(run.trainer_options)
-    monitor = _monitor(task, config)
     check_trainer(options)
     max_steps = options.pop("max_steps", None)
     extra_callbacks = options.pop("callbacks", None) or []
@@ -174,6 +174,9 @@ def _run(
     updates = config.schedule.updates
     expected = f"null: a {task.name} run is counted in epochs, trainer.max_epochs"
     check(updates is None or task.in_updates, "schedule.updates", updates, expected)
+    if so_far is not None:
+        config = copy.copy(config)
+        config.data = dataclasses.replace(config.data, empty_classes="keep")
     pin = config.data.pin_memory
     data = task.open_data(
         config,
@@ -185,6 +188,8 @@ def _run(
         limited = trainer.limit_train_batches
         expected = "null: schedule.updates is the length of the run"
         check(is_all(limited), "trainer.limit_train_batches", limited, expected)
+    figures, headline = data.figures or task.figures, data.headline or task.headline
+    monitor = _monitor(figures, config)
     data.fit_plan(even=task.even_batches(config))
     plan = data.plan
     trainer.accumulate_grad_batches = plan.accumulation
@@ -229,8 +234,7 @@ def _run(
     )
     progress = []
     if options.get("enable_progress_bar") is not False:
-        figure, headline = task.figures[0], task.headline
-        shown = RunProgress(plan, log, figure=figure, headline=headline, updates=data.updates)
+        shown = RunProgress(plan, log, figure=figures[0], headline=headline, updates=data.updates)
         progress = [shown]
     callbacks = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
     callbacks[:] = [*callbacks, watch, log, *progress, *extra_callbacks, saver]
@@ -248,7 +252,7 @@ def _run(
         write_text(folder / "config.yaml", run.text)
         _write_versions(folder, about, step, left_out=run.left_out)
     further = RunLoggers(config.loggers, folder=folder, resumed=step is not None)
-    run_log = RunLog(folder / LOGS, figures=task.figures, resume_step=step)
+    run_log = RunLog(folder / LOGS, figures=figures, resume_step=step)
     trainer.loggers = [run_log, *further.loggers]
     if rank() == 0:
         further.begin(run.plain if step is None else None)
@@ -283,13 +287,11 @@ def _fit_warmup(
     return config, note
 
 
-def _monitor(task: TrainingTask, config: BaseRunConfig) -> str:
+def _monitor(figures: Sequence[str], config: BaseRunConfig) -> str:
     wanted = config.checkpoints.monitor
-    if wanted is not None and wanted not in task.figures:
-        raise UserError(
-            f"checkpoints.monitor is {wanted!r}, expected one of {', '.join(task.figures)}"
-        )
-    return wanted or task.figures[0]
+    if wanted is not None and wanted not in figures:
+        raise UserError(f"checkpoints.monitor is {wanted!r}, expected one of {', '.join(figures)}")
+    return wanted or figures[0]
 
 
 def _start_from(folder: Path, *, resume: bool, overwrite: bool) -> Path | None:

@@ -38,7 +38,9 @@ def with_palette(labels: np.ndarray, colours=PALETTE) -> Image.Image:
 
 def checked(root: Path, *, dataset: str = "folder", allow=False, **options) -> list[str]:
     spec = DatasetSpec(**options)
-    parts = check_splits(root, spec=spec, dataset=dataset, allow_missing=allow)
+    parts = check_splits(
+        root, spec=spec, dataset=dataset, allow_missing=allow, pictures=root.parent / "pictures"
+    )
     return [line for part in parts for line in part.problems]
 
 

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _logger = logging.getLogger("spanetv2")
-_FIELDS = tuple(field.name for field in dataclasses.fields(Preprocessing))
+_FIELDS = tuple(Preprocessing().of_timm())
 _SIZE = "input_size"
 # What timm keeps beside the fields above for the same purpose, and would prefer in some uses.
 _OF_OTHER_SIZES = ("test_input_size", "test_crop_pct", "pool_size", "test_pool_size")
@@ -156,6 +156,7 @@ def describe_itself(model: nn.Module, checkpoint: Checkpoint, *, resized: bool =
     subject.default_cfg = kept  # timm's older name of the same
     # what of it is known, for saving the model again
     subject.recorded_images = tuple(name for name in _FIELDS if name in recorded)
+    subject.recorded_white = settings.white  # which timm does not know
 
 
 def _reduction(model: nn.Module) -> int | None:
@@ -182,8 +183,9 @@ def own_record(model: nn.Module) -> dict[str, Any] | None:
     except UserError:
         return None  # channels that image files do not have
     if known := getattr(model, "recorded_images", ()):
-        values = settings.to_dict()
-        return {name: values[name] for name in known}
+        white = getattr(model, "recorded_white", None)
+        values = dataclasses.replace(settings, white=white).to_dict()
+        return {name: values[name] for name in (*known, "white") if name in values}
     if settings == usual:
         return None
     return Preprocessing.of_model(model, size=made_for(model)).to_dict()

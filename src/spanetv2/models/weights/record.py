@@ -60,6 +60,7 @@ _PREPROCESSING = {
     "interpolation": str,
     "crop_pct": float,
     "crop_mode": str,
+    "white": int | None,
 }
 
 # What only Python can give: where tensors lie, and classes of mixers.

@@ -22,6 +22,7 @@ from spanetv2.models.other_libraries import LoadedNetwork, is_other, load_other
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.tasks.classification.data.source import ImageSource
 from spanetv2.tasks.classification.data.sources import DatasetSpec, open_dataset
+from spanetv2.tasks.classification.weights import gives_several
 
 __all__ = ["AnalysisImages", "analysis_input", "load_network", "read_images"]
 
@@ -77,7 +78,7 @@ def read_images(folder: str | None, *, dataset: str, split: str, limit: int) -> 
             else:
                 image, label = source.sample(int(index))
                 result.images.append(image)
-                cast(list[int], result.labels).append(label)
+                cast(list[int], result.labels).append(cast(int, label))
         except ImageError as error:
             print(f"error: {error}", file=sys.stderr)
             result.failed += 1
@@ -115,6 +116,8 @@ def analysis_input(
     targets, reason = None, ModelInput.no_labels
     if outputs < 1:
         names, reason = None, "the network has no classifier"
+    elif isinstance(model, Checkpoint) and gives_several(model):
+        reason = "the network says yes or no to each class, the images have one class each"
     elif images.labels is not None:
         try:
             names, mapping = match_classes(images.classes, names, outputs)
@@ -131,7 +134,7 @@ def analysis_input(
         no_labels=reason,
         classes=class_titles(model_classes(names, outputs)) if outputs else None,
         cue_images=cues,
-        load=lambda path: transform(read_image(path)),
+        load=lambda path: transform(read_image(path, white=preprocessing.white)),
         class_names=names,
     )
 

@@ -59,7 +59,11 @@ class DataConfig(LoadingConfig):
         labels: CSV file that says the class of every image below root, instead of class folders.
         val_labels: another one for validation.
         image_column: its column of images; null finds it.
-        label_column: its column of classes; null finds it.
+        label_column: its column of classes, or several with commas between them that are a class
+            each; null finds it.
+        multi_label: whether images may have several labels, or none (labels); null finds out.
+        empty_classes: stop at a class without a training image, or keep it.
+        class_balanced: draw every class equally often, rather than every image once an epoch.
         download: let the reader download the data set.
         classes: class names in order, where the data set does not tell them.
         class_file: file with one class name a line, where the data set does not tell them.
@@ -74,6 +78,7 @@ class DataConfig(LoadingConfig):
         workers: loading processes per device.
         pin_memory: page-locked memory for faster copies to a GPU; null where there is one.
         persistent_workers: keep the loading processes between epochs.
+        max_pixels: most pixels of an image; null is Pillow's limit.
     """
 
     root: str | None = None
@@ -85,6 +90,8 @@ class DataConfig(LoadingConfig):
     val_labels: str | None = None
     image_column: str | None = None
     label_column: str | None = None
+    multi_label: bool | None = None
+    class_balanced: bool = False
     download: bool = False
     classes: list[str] | None = None
     class_file: str | None = None

@@ -1,6 +1,7 @@
 """Classifiers for the page that runs them in a browser."""
 
 import contextlib
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from spanetv2.tasks.classification.analysis import AnalysisImages, load_network
 from spanetv2.tasks.classification.data.arrays import FASHION_MNIST_CLASSES
 from spanetv2.tasks.classification.data.source import ImageSource
 from spanetv2.tasks.classification.data.sources import DatasetSpec, open_dataset
+from spanetv2.tasks.classification.weights import gives_several
 
 __all__ = ["explore_subject"]
 
@@ -48,6 +50,11 @@ def explore_subject(
     Raises:
         UserError: no such model, weights that cannot be fetched, or no classifier.
     """
+    if isinstance(model, Checkpoint) and gives_several(model):
+        raise UserError(
+            f"got {title}, which says yes or no to each class; expected a classifier that gives an "
+            "image one class"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
         loaded = load_network(model, device=torch.device("cpu"), pretrained=pretrained)
@@ -113,10 +120,11 @@ def _of_run(data: dict[str, Any]) -> list[Sample]:
     """Images of a run's validation data, evenly over them."""
     spec = DatasetSpec(name=data["dataset"], root=data["root"], split=data["val_split"])
     source = open_dataset(spec)
-    if not isinstance(source, ImageSource):
+    if not isinstance(source, ImageSource) or source.multi_label:
         return []
     step = max(1, len(source) // _SAMPLES)
-    found = [source.sample(index) for index in range(0, len(source), step)][:_SAMPLES]
+    read = (source.sample(index) for index in range(0, len(source), step))
+    found = [(image, int(label)) for image, label in itertools.islice(read, _SAMPLES)]
     return _named(found, source.classes)
 
 

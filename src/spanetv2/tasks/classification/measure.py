@@ -1,6 +1,7 @@
 """Measuring a classifier's checkpoint on a data set of the user's."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 from spanetv2.data.classes import class_titles, match_classes, model_classes
@@ -17,7 +18,8 @@ from spanetv2.tasks.classification.data.sources import (
     StreamSource,
     open_dataset,
 )
-from spanetv2.tasks.classification.weights import load_classifier
+from spanetv2.tasks.classification.several import evaluate_labels
+from spanetv2.tasks.classification.weights import gives_several, load_classifier
 from spanetv2.tasks.evaluation import Evaluation, EvaluationSettings
 
 __all__ = ["draw_confusions", "measure_checkpoint"]
@@ -28,7 +30,8 @@ def measure_checkpoint(
 ) -> Evaluation:
     """Measure top-1, top-5, loss, figures per class and confusions.
 
-    The data's classes are matched with the checkpoint's by name, so they may be a part of them.
+    Of weights for several labels an image: mean average precision, F1, loss. The data's classes are
+    matched with the checkpoint's by name, so they may be a part of them.
 
     Raises:
         UserError: no such data, or classes that the model does not know.
@@ -36,10 +39,13 @@ def measure_checkpoint(
     model, outputs, preprocessing = load_classifier(
         checkpoint, device=settings.device, dtype=settings.dtype
     )
+    several = gives_several(checkpoint)
     spec = DatasetSpec(
         name=settings.dataset or "folder",
         root=settings.data,
         split=settings.split or "val",
+        multi_label=several,
+        white=preprocessing.white,
         **settings.options,
     )
     held_out = checkpoint.fact("held_out", HeldOut) if settings.split is None else None
@@ -52,7 +58,8 @@ def measure_checkpoint(
         on_error="skip",
         pin_memory=settings.device.type == "cuda",
     )
-    result = measuring.evaluate(
+    measured = evaluate_labels if several else measuring.evaluate
+    result = measured(
         model,
         loader,
         classes=names,
@@ -71,12 +78,16 @@ def measure_checkpoint(
         "batch_size": batch_size,
         **describe_device(str(settings.device)),
     }
+    names_of = ("map", "f1", "loss") if several else ("top1", "top5", "loss")
+    draw = None
+    if isinstance(result, measuring.EvaluationResult) and result.confusion is not None:
+        draw = functools.partial(draw_confusions, result)
     return Evaluation(
         measurement=result,
-        figures={"top1": result.top1, "top5": result.top5, "loss": result.loss},
+        figures={name: getattr(result, name) for name in names_of},
         about=about,
         notes=(f"measured on {source.split_note}",) if source.split_note else (),
-        draw=None if result.confusion is None else lambda path: draw_confusions(result, path),
+        draw=draw,
     )
 
 

@@ -36,6 +36,9 @@ def predict(
     batch_size: int = 32,
     device: torch.device | str = "cpu",
     workers: int = 0,
+    multi_label: bool = False,
+    white: int | None = None,
+    max_pixels: int | None = None,
 ) -> Iterator[Prediction | Failure]:
     """Classify files, the images in folders, and what glob patterns match.
 
@@ -47,6 +50,10 @@ def predict(
         batch_size: images per forward pass.
         device: where to compute.
         workers: processes that read images; 0 reads in this one.
+        multi_label: each output is a yes or no of its own (sigmoid), rather than one class an image
+            (softmax).
+        white: value of white in grey images of more than 8 bits; None is 65535.
+        max_pixels: most pixels of an image; None is Pillow's limit.
 
     Yields:
         One ``Prediction`` or ``Failure`` per file, in the order found.
@@ -60,10 +67,13 @@ def predict(
             "expected at least 1, 1 and 0"
         )
     model = model.to(device).eval()
-    batches = path_batches(paths, read=Reader(transform), batch_size=batch_size, workers=workers)
+    reader = Reader(transform, white, max_pixels)
+    batches = path_batches(paths, read=reader, batch_size=batch_size, workers=workers)
     for entries in batches:
         images = [entry[1] for entry in entries if not isinstance(entry, Failure)]
-        ranked = iter(_rank(model, torch.stack(images), top_k, device) if images else ())
+        ranked = iter(())
+        if images:
+            ranked = _rank(model, torch.stack(images), top_k, device, multi_label=multi_label)
         for entry in entries:
             if isinstance(entry, Failure):
                 yield entry
@@ -82,15 +92,23 @@ class Reader:
     """Reads and transforms an image; unlike a closure it can be sent to a worker process."""
 
     transform: Transform
+    white: int | None = None
+    max_pixels: int | None = None
 
     def __call__(self, path: str) -> Tensor:
-        return self.transform(read_image(path))
+        return self.transform(read_image(path, white=self.white, max_pixels=self.max_pixels))
 
 
 @torch.inference_mode()
 def _rank(
-    model: nn.Module, images: Tensor, top_k: int, device: torch.device | str
+    model: nn.Module,
+    images: Tensor,
+    top_k: int,
+    device: torch.device | str,
+    *,
+    multi_label: bool,
 ) -> Iterator[tuple[list[int], list[float]]]:
-    probabilities = model(images.to(device)).float().softmax(dim=1)
+    logits = model(images.to(device)).float()
+    probabilities = logits.sigmoid() if multi_label else logits.softmax(dim=1)
     best = probabilities.topk(min(top_k, probabilities.shape[1]), dim=1)
     return zip(best.indices.tolist(), best.values.tolist(), strict=True)

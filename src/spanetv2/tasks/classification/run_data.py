@@ -8,24 +8,21 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from spanetv2.data.preprocessing import eval_transform
-from spanetv2.data.splits import canonical_split, validation_note
+from spanetv2.data.splits import validation_note
+from spanetv2.data.white import white_line
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.config import DataConfig, RunConfig
-from spanetv2.tasks.classification.data.holdout import (
-    PartSource,
-    check_apart,
-    held_out_note,
-    held_out_record,
-    hold_out,
-)
 from spanetv2.tasks.classification.data.loader import eval_loader, train_loader
-from spanetv2.tasks.classification.data.sources import (
-    DatasetSpec,
-    ImageSource,
-    StreamSource,
-    open_dataset,
-)
+from spanetv2.tasks.classification.data.sampler import class_members
+from spanetv2.tasks.classification.data.sources import ImageSource, StreamSource
 from spanetv2.tasks.classification.data.transforms import train_transform
+from spanetv2.tasks.classification.parts import (
+    class_faults,
+    classes_unseen,
+    divide,
+    open_part,
+    settle_white,
+)
 from spanetv2.training.data import TrainingData
 
 __all__ = ["ClassificationData"]
@@ -42,97 +39,51 @@ class ClassificationData(TrainingData):
         train: training images, with augmentation.
         val: validation images, None trains without.
         held_out: how the validation images are found again, where they were held out.
+        preprocessing: of the run, with what the data decide of it.
+        multi_label: whether images have several labels, or none.
 
     Raises:
-        UserError: no such data.
+        UserError: no such data, or a class that cannot be learned.
     """
 
     def __init__(self, config: RunConfig, **options: Any):
         super().__init__(config=config.data, seed=config.seed, **options)
-        self.held_out: dict[str, Any] | None = None
-        self.train = self._open(config, config.data, training=True)
+        own = config.data
+        common: Any = {"seed": config.seed, "batch_size": self.plan.per_device}
+        whole = open_part(own, own.train_split, training=True, **common)
+        if faults := class_faults(whole, keep=own.empty_classes == "keep"):
+            raise UserError(faults[0])
+        if own.class_balanced:
+            class_members(whole)  # refuses what cannot be
+        parts = divide(own, whole, **common)
+        self.train, self.val, self.held_out = parts
         self.classes = self.train.classes
-        self.has_validation = config.data.val_split is not None
-        self.val: ImageSource | StreamSource | None = None
-        if config.data.val_share is not None:
-            self._hold_out(config, config.data.val_share)
-        elif self.has_validation:
-            # A class without validation images keeps its number; one never trained is refused.
-            settings = dataclasses.replace(config.data, classes=self.classes, class_file=None)
-            self.val = self._open(config, settings, training=False)
-            assert config.data.val_split is not None
-            if canonical_split(config.data.val_split) != canonical_split(config.data.train_split):
-                check_apart(self.train, self.val)
-        self.remarks = self._remarks()
-
-    def _hold_out(self, config: RunConfig, share: float) -> None:
-        """Take validation images from the training images."""
-        whole = self.train
-        if not isinstance(whole, ImageSource):
-            raise UserError(
-                "got data.val_share for a stream, expected data that can be divided; name a "
-                "validation split (--data.val_split)"
-            )
-        kept, held = hold_out(whole, share, seed=config.seed)
-        self.has_validation = True
-        self.train = PartSource(whole, kept, transform=whole.transform)
-        self.val = PartSource(whole, held, transform=eval_transform(config.preprocessing))
-        self.val.split_note = held_out_note(share, config.seed)
-        self.held_out = held_out_record(whole, share, seed=config.seed)
-
-    def _remarks(self) -> list[str]:
-        parts = (("training", self.train), ("validation", self.val))
-        lines = [
+        self.has_validation = self.val is not None
+        self.multi_label = isinstance(self.train, ImageSource) and self.train.multi_label
+        if self.multi_label:
+            self.figures, self.headline = ("map", "f1", "loss"), "mAP"
+        deep, white = settle_white(
+            self.train,
+            given=config.preprocessing.white,
+            max_pixels=own.max_pixels,
+            progress=True,
+        )
+        self.preprocessing = dataclasses.replace(config.preprocessing, white=white)
+        self.train.transform = train_transform(self.preprocessing, config.augmentation)
+        self.train.take_white(white)
+        if self.val is not None:
+            self.val.transform = eval_transform(self.preprocessing)
+            self.val.take_white(white)
+        self.remarks = [
             f"{what}: {line}"
-            for what, source in parts
+            for what, source in (("training", self.train), ("validation", self.val))
             if isinstance(source, ImageSource)
             for line in source.remarks
         ]
-        labels = [getattr(source, "labels", None) for _, source in parts]
-        if labels[0] is not None and labels[1] is not None:
-            missing = [
-                self.classes[i] for i in sorted({*labels[0].tolist()} - {*labels[1].tolist()})
-            ]
-            if missing:
-                more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-                lines.append(
-                    f"no validation images of {len(missing)} of {len(self.classes)} classes: "
-                    f"{', '.join(missing[:5])}{more}"
-                )
-        return lines
-
-    def _open(
-        self, run: RunConfig, config: DataConfig, *, training: bool
-    ) -> ImageSource | StreamSource:
-        split = config.train_split if training else config.val_split
-        assert split is not None
-        spec = DatasetSpec(
-            name=config.dataset,
-            root=config.root,
-            split=split,
-            labels=config.labels if training else config.val_labels or config.labels,
-            image_column=config.image_column,
-            label_column=config.label_column,
-            download=config.download,
-            classes=config.classes,
-            class_file=config.class_file,
-            num_samples=config.num_samples if training else config.val_num_samples,
-            input_key=config.input_key,
-            target_key=config.target_key,
-        )
-        transform = (
-            train_transform(run.preprocessing, run.augmentation)
-            if training
-            else eval_transform(run.preprocessing)
-        )
-        return open_dataset(
-            spec,
-            transform,
-            training=training,
-            seed=run.seed,
-            batch_size=self.plan.per_device,
-            on_error="raise",
-        )
+        if unseen := classes_unseen(parts):
+            self.remarks.append(unseen)
+        if deep:
+            self.remarks.append(white_line(deep, white, option="preprocessing.white"))
 
     def length(self) -> int | None:
         try:
@@ -161,12 +112,14 @@ class ClassificationData(TrainingData):
         return f"{self.config.dataset}, {' and '.join(sizes) or 'a stream of'} images{note}"
 
     def make_train_loader(self, *, rank: int, world: int) -> DataLoader[Any]:
+        assert isinstance(self.config, DataConfig)
         return train_loader(
             self.train,
             batch_size=self.plan.per_device * self.plan.devices,
             seed=self.seed,
             rank=rank,
             world=world,
+            class_balanced=self.config.class_balanced,
             **self.loading,
         )
 

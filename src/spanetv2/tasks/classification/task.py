@@ -8,7 +8,15 @@ from torch import nn
 
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.guide import GUIDE
-from spanetv2.tasks.task import ExportSubject, Option, SplitCheck, Task
+from spanetv2.tasks.task import (
+    EMPTY_CLASSES,
+    MAX_PIXELS,
+    SCORE,
+    ExportSubject,
+    Option,
+    SplitCheck,
+    Task,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +38,22 @@ if TYPE_CHECKING:
 
 __all__ = ["TASK", "ClassificationTask"]
 
+_LABELS = (
+    Option(name="labels", type=str, help="CSV file that says the classes of every image"),
+    Option(
+        name="image_column",
+        type=str,
+        flag="--image-column",
+        help="its column of images, where it is not found",
+    ),
+    Option(
+        name="label_column",
+        type=str,
+        flag="--label-column",
+        help="its column of classes (or several, with commas between), where it is not found",
+    ),
+)
+
 
 class ClassificationTask(Task):
     """Image classification."""
@@ -39,10 +63,17 @@ class ClassificationTask(Task):
     headline = "top-1"
     guide = GUIDE
     dtypes = ("float32", "bfloat16")
-    figure_titles: ClassVar[Mapping[str, str]] = {"top1": "top-1", "top5": "top-5", "loss": "loss"}
+    figure_titles: ClassVar[Mapping[str, str]] = {
+        "top1": "top-1",
+        "top5": "top-5",
+        "map": "mAP",
+        "f1": "F1",
+        "loss": "loss",
+    }
     evaluate_help = (
-        "top-1, top-5, loss, per-class figures and confusions; the data's classes are "
-        "matched with the checkpoint's by name, so they may be a part of them"
+        "top-1, top-5, loss, per-class figures and confusions, or mean average precision where an "
+        "image may have several classes; the data's classes are matched with the checkpoint's by "
+        "name, so they may be a part of them"
     )
     predict_help = "prints path, class and probability separated by tabs"
     datasets = "folder, digits, fashion_mnist, tar, torch/NAME, hfds/NAME, hfids/NAME or wds"
@@ -60,23 +91,19 @@ class ClassificationTask(Task):
             least=1,
             help="images in a stream that does not tell (wds, hfids)",
         ),
-        Option(name="labels", type=str, help="CSV file that says the class of every image"),
-        Option(
-            name="image_column",
-            type=str,
-            flag="--image-column",
-            help="its column of images, where it is not found",
-        ),
-        Option(
-            name="label_column",
-            type=str,
-            flag="--label-column",
-            help="its column of classes, where it is not found",
-        ),
+        *_LABELS,
         Option(name="download", type=bool, help="fetch the data if it is missing"),
+        MAX_PIXELS,
     )
     predict_options = (
-        Option(name="top_k", type=int, least=1, help="classes per image (default 5)"),
+        Option(
+            name="top_k",
+            type=int,
+            least=1,
+            help="classes per image (default 5; of several an image, all from --score on)",
+        ),
+        SCORE,
+        MAX_PIXELS,
         Option(
             name="json",
             type=str,
@@ -91,6 +118,28 @@ class ClassificationTask(Task):
     )
 
     check_data_options = (
+        Option(name="dataset", type=str, help="kind of data, as in training (default: folder)"),
+        *_LABELS,
+        Option(
+            name="val_labels",
+            type=str,
+            flag="--val-labels",
+            help="another CSV file for validation",
+        ),
+        Option(
+            name="multi_label",
+            type=bool,
+            flag="--multi-label/--one-label",
+            help="images have several classes or none, or one each (default: as the file says)",
+        ),
+        Option(
+            name="val_share",
+            type=float,
+            flag="--val-share",
+            help="share of every class that training will hold out",
+        ),
+        EMPTY_CLASSES,
+        MAX_PIXELS,
         Option(name="workers", type=int, least=1, help="threads that read (default 2)"),
     )
 
@@ -117,7 +166,7 @@ class ClassificationTask(Task):
         from spanetv2.tasks.classification.run_data import ClassificationData
 
         assert isinstance(data, ClassificationData)
-        return make_module(config, data.classes, held_out=data.held_out)
+        return make_module(config, data)
 
     def image_size(self, config: "RunConfig") -> str:
         return "x".join(map(str, config.preprocessing.input_size[1:]))
@@ -132,13 +181,18 @@ class ClassificationTask(Task):
     ) -> dict[str, Any]:
         from spanetv2.tasks.classification.evaluate import evaluate
         from spanetv2.tasks.classification.learning import ImageClassification
+        from spanetv2.tasks.classification.several import evaluate_labels
 
         assert isinstance(module, ImageClassification)
         loader = data.make_val_loader(rank=0, world=1, batch_size=data.val_batch_size)
         # model.num_classes may ask for more outputs than the data has classes
         spare = range(len(data.classes), module.num_classes)
         names = [*data.classes, *(f"output {i}" for i in spare)]
-        return evaluate(module.evaluated_net, loader, classes=names, device=device).to_json()
+        measured = evaluate_labels if module.multi_label else evaluate
+        mapping = range(len(data.classes))
+        return measured(
+            module.evaluated_net, loader, classes=names, mapping=mapping, device=device
+        ).to_json()
 
     def save(
         self, net: nn.Module, path: Path, *, identity: dict[str, Any], extra: dict[str, Any]
@@ -170,16 +224,25 @@ class ClassificationTask(Task):
         return ClassificationPredictor(checkpoint, settings, batch_size=size)
 
     def check_data(
-        self, data: Path, *, split: str | None = None, progress: bool = False, workers: int = 2
+        self,
+        data: Path,
+        *,
+        split: str | None = None,
+        progress: bool = False,
+        workers: int = 2,
+        **options: Any,
     ) -> Iterator[SplitCheck]:
-        """Read every image of a folder of class folders, and count images per class.
+        """Read every image that training would read, and count images per class.
 
-        Named are damaged files, files left out by their endings, the same file in both splits,
-        classes in one split only, and what training would stop at; the exit status is then 1.
+        The data are class folders, or images with their classes in a CSV file. Named are damaged
+        files, files left out by their endings, the same file in both splits, classes in one split
+        only, and what training would stop at; the exit status is then 1.
         """
-        from spanetv2.tasks.classification.data.check import check_splits
+        from spanetv2.tasks.classification.check import check_splits
+        from spanetv2.tasks.classification.config import DataConfig
 
-        return check_splits(data, split=split, workers=workers, progress=progress)
+        config = DataConfig(root=str(data), **options)
+        return check_splits(config, split=split, workers=workers, progress=progress)
 
     def export_subject(
         self, checkpoint: "Checkpoint", img_size: tuple[int, int] | None = None
@@ -188,6 +251,7 @@ class ClassificationTask(Task):
         from spanetv2.models import SPANetV2, load_model
         from spanetv2.models.weights.images import image_preprocessing
         from spanetv2.tasks.classification.predict import Reader
+        from spanetv2.tasks.classification.weights import gives_several
 
         model, checkpoint = load_model(checkpoint)
         if not isinstance(model, SPANetV2):
@@ -203,8 +267,10 @@ class ClassificationTask(Task):
                 "model": checkpoint.model_name,
                 "classes": checkpoint.classes,
                 "preprocessing": images.to_dict(),
+                # what makes probabilities of the outputs
+                "activation": "sigmoid" if gives_several(checkpoint) else "softmax",
             },
-            read=Reader(eval_transform(images)),
+            read=Reader(eval_transform(images), images.white),
         )
 
     def analysis_images(

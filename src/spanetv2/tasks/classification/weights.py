@@ -12,7 +12,12 @@ from spanetv2.models.weights.images import image_preprocessing
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.precision import compute_in
 
-__all__ = ["load_classifier"]
+__all__ = ["gives_several", "load_classifier"]
+
+
+def gives_several(checkpoint: Checkpoint) -> bool:
+    """Whether each of a classifier's outputs is a yes or no of its own."""
+    return checkpoint.extra.get("multi_label") is True
 
 
 def load_classifier(

@@ -6,7 +6,7 @@ own.
 
 from dataclasses import dataclass, field
 
-from spanetv2.tasks.detection.data.reading import Boxes, EmptyClasses, Orientation
+from spanetv2.tasks.detection.data.reading import Boxes, Orientation
 from spanetv2.tasks.detection.data.transforms import Augmentation
 from spanetv2.tasks.detection.options import DetectorOptions
 from spanetv2.training.backbone import BackboneConfig
@@ -55,7 +55,6 @@ class DataConfig(LoadingConfig):
             auto (shown; stored where the sizes in the annotation file say so).
         boxes: what the four numbers of a box are, sizes (left, top, width, height) or corners
             (left, top, right, bottom).
-        max_pixels: most pixels of an image; null is Pillow's limit.
         total_batch: images per optimiser update, over all devices.
         batch_size: images per device at a time; null divides total_batch by the devices.
         accumulation: passes per update; null is what makes up total_batch.
@@ -63,6 +62,7 @@ class DataConfig(LoadingConfig):
         workers: loading processes per device.
         pin_memory: page-locked memory for faster copies to a GPU; null where there is one.
         persistent_workers: keep the loading processes between epochs.
+        max_pixels: most pixels of an image; null is Pillow's limit.
     """
 
     root: str | None = None
@@ -73,16 +73,12 @@ class DataConfig(LoadingConfig):
     val_annotations: str | None = None
     val_images: str | None = None
     classes: list[str] | None = None
-    empty_classes: EmptyClasses = "stop"
     orientation: Orientation = "auto"
     boxes: Boxes = "sizes"
-    max_pixels: int | None = None
     total_batch: int = 16
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        value = self.max_pixels
-        check(value is None or value > 0, "data.max_pixels", value, "1 or more")
         for split in ("train", "val"):
             given = [getattr(self, f"{split}_{what}") for what in ("annotations", "images")]
             check(

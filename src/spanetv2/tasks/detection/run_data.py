@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from spanetv2.data.loader import eval_batches, train_batches
 from spanetv2.data.splits import validation_note
-from spanetv2.data.white import find_white
+from spanetv2.data.white import find_white, white_line
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.config import DataConfig, RunConfig
 from spanetv2.tasks.detection.data.batch import collate
@@ -67,7 +67,7 @@ class DetectionData(TrainingData):
         if not self.detector.masks:
             self.train.without_masks()
         if self.detector.white is None:
-            white = find_white(self.train.deep, max_pixels=own.max_pixels)
+            white = find_white(self.train.deep, max_pixels=own.max_pixels, progress=True)
             self.detector = dataclasses.replace(self.detector, white=white)
         self.train.with_white(self.detector.white)
         reading = self.train.reading
@@ -100,8 +100,9 @@ class DetectionData(TrainingData):
         if empty := [name for name in self.classes if not self.train.counts.objects[name]]:
             lines.append(f"no object to train on of {len(empty)} classes: {some(empty)}")
         if self.train.deep:
-            white = f"{len(self.train.deep):,} grey images of more than 8 bits"
-            lines.append(f"{white}: white is {self.detector.white} (detector.white)")
+            lines.append(
+                white_line(len(self.train.deep), self.detector.white, option="detector.white")
+            )
         notes = [note for data in (self.train, self.val) if data is not None for note in data.notes]
         return "\n  ".join([*lines, *notes])
 

@@ -8,7 +8,16 @@ from torch import nn
 
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.guide import GUIDE
-from spanetv2.tasks.task import MAX_PIXELS, OUT, Option, SplitCheck, Task
+from spanetv2.tasks.task import (
+    EMPTY_CLASSES,
+    MAX_PIXELS,
+    OUT,
+    PICTURES,
+    SCORE,
+    Option,
+    SplitCheck,
+    Task,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -64,9 +73,7 @@ class DetectionTask(Task):
     evaluate_options = (ORIENTATION, BOXES, MAX_PIXELS)
     predict_options = (
         OUT,
-        Option(
-            name="score", type=float, least=0, most=1, help="lowest score to report (default 0.5)"
-        ),
+        SCORE,
         MAX_PIXELS,
     )
     check_data_options = (
@@ -75,17 +82,8 @@ class DetectionTask(Task):
         ORIENTATION,
         BOXES,
         MAX_PIXELS,
-        Option(
-            name="empty_classes",
-            type=str,
-            flag="--empty-classes",
-            help="at a class of whose objects none can be trained on: stop (the default) or keep",
-        ),
-        Option(
-            name="pictures",
-            type=Path,
-            help="folder for pictures of images with an EXIF orientation (default: check-data)",
-        ),
+        EMPTY_CLASSES,
+        PICTURES,
         Option(name="all", type=bool, flag="--all", help="list problems that are alike one by one"),
     )
 

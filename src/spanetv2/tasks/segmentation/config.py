@@ -42,8 +42,8 @@ class DataConfig(LoadingConfig):
 
     Args:
         root: folder of the data set (`--data PATH` is short for it).
-        dataset: ade20k (images/ and annotations/, labels from 1, 0 is not labelled) or folder
-            (images/ and masks/, labels from 0, 255 is not labelled).
+        dataset: ade20k (images/ and annotations/, labels from 1, 0 is not labelled), folder
+            (images/ and masks/, labels from 0, 255 is not labelled), or auto: what it looks like.
         train_split: name of the training split.
         val_split: name of the validation split; null trains without validation.
         classes: class names by label, instead of classes.txt in the root.
@@ -56,7 +56,8 @@ class DataConfig(LoadingConfig):
             finds out.
         orientation: auto, shown or stored: how masks lie on images that EXIF data turn; auto goes
             by their sizes.
-        allow_missing_classes: train although a class has no pixel.
+        empty_classes: stop at a class without a pixel to train on, or keep it.
+        allow_missing_classes: older name of empty_classes keep.
         total_batch: images per optimiser update, over all devices.
         batch_size: images per device at a time; null divides total_batch by the devices.
         accumulation: passes per update; null is what makes up total_batch.
@@ -64,10 +65,11 @@ class DataConfig(LoadingConfig):
         workers: loading processes per device.
         pin_memory: page-locked memory for faster copies to a GPU; null where there is one.
         persistent_workers: keep the loading processes between epochs.
+        max_pixels: most pixels of an image; null is Pillow's limit.
     """
 
     root: str | None = None
-    dataset: Literal["ade20k", "folder"] = "ade20k"
+    dataset: Literal["auto", "ade20k", "folder"] = "auto"
     train_split: str = "train"
     val_split: str | None = "val"
     classes: list[str] | None = None

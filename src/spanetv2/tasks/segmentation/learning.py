@@ -1,5 +1,6 @@
 """The training step of semantic segmentation."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -154,6 +155,7 @@ def make_module(config: RunConfig, data: SegmentationData) -> Segmentation:
             f"got {len(data.classes)} class ({', '.join(data.classes)}), expected 2 or more: with "
             "one there is nothing to learn; is the background a class?"
         )
+    config = dataclasses.replace(config, preprocessing=data.preprocessing)
     net = build_segmenter(config, len(data.classes), classes=data.classes)
     identity = segmenter_record(
         net,
@@ -161,7 +163,7 @@ def make_module(config: RunConfig, data: SegmentationData) -> Segmentation:
         palette=data.train.palette,
         preprocessing=config.preprocessing.to_dict(),
         inference=config.inference.to_dict(),
-        extra={"dataset": config.data.dataset, **_reading(config)},
+        extra={"dataset": data.dataset, **_reading(config)},
     )
     decay = config.optimizer.layer_decay
     scale = None if decay is None else by_stages(net.backbone.name).lr_scale(decay)

@@ -61,12 +61,15 @@ def measure_checkpoint(
     """
     options = dict(settings.options)
     mask_values = options.pop("mask_values", None)
+    max_pixels = options.pop("max_pixels", None)
     inference = recorded_inference(checkpoint, **options)
     preprocessing = recorded_preprocessing(checkpoint)
     spec = recorded_data(
         checkpoint, settings.data, settings.dataset, settings.split, mask_values=mask_values
     )
+    spec = dataclasses.replace(spec, max_pixels=max_pixels)
     source = open_dataset(spec, EvalTransform(preprocessing, inference.scales))
+    source.white = preprocessing.white
     turned, _ = settle_orientation(source)
     model, checkpoint = load_segmenter(checkpoint, device=settings.device, dtype=settings.dtype)
     classes = checkpoint.classes or []

@@ -59,9 +59,11 @@ class _Reader:
     """From a path to the image and what the model is shown of it."""
 
     transform: EvalTransform
+    max_pixels: int | None
 
     def __call__(self, path: str) -> tuple[Image.Image, tuple[Tensor, ...]]:
-        image = read_image(path)
+        white = self.transform.preprocessing.white
+        image = read_image(path, white=white, max_pixels=self.max_pixels)
         return image, self.transform.views(image)
 
 
@@ -74,6 +76,7 @@ def predict(
     batch_size: int = 1,
     device: torch.device | str = "cpu",
     workers: int = 0,
+    max_pixels: int | None = None,
 ) -> Iterator[Prediction | Failure]:
     """Segment files, the images in folders, and what glob patterns match.
 
@@ -85,6 +88,7 @@ def predict(
         batch_size: images read and, where they have one size, computed at a time.
         device: where to compute.
         workers: processes that read images; 0 reads in this one.
+        max_pixels: most pixels of an image; None is Pillow's limit.
 
     Yields:
         One ``Prediction`` or ``Failure`` per file, in the order found.
@@ -94,7 +98,7 @@ def predict(
     """
     inference = inference or Inference()
     model = model.to(device).eval()
-    reader = _Reader(EvalTransform(preprocessing, inference.scales))
+    reader = _Reader(EvalTransform(preprocessing, inference.scales), max_pixels)
     for batch in path_batches(paths, read=reader, batch_size=batch_size, workers=workers):
         read = [entry for entry in batch if not isinstance(entry, Failure)]
         alike = len({(image.size, views[0].shape) for _, (image, views) in read}) == 1

@@ -10,10 +10,16 @@ from torch.utils.data import DataLoader
 from spanetv2.data.loader import eval_batches, train_batches
 from spanetv2.data.sampler import EpochSampler, IterationSampler
 from spanetv2.data.splits import validation_note
+from spanetv2.data.white import white_line
 from spanetv2.errors import UserError
 from spanetv2.tasks.segmentation.config import DataConfig, RunConfig
-from spanetv2.tasks.segmentation.data.check import check_headers, count_masks, refuse
-from spanetv2.tasks.segmentation.data.folder import DatasetSpec, open_dataset
+from spanetv2.tasks.segmentation.data.check import (
+    check_headers,
+    count_masks,
+    refuse,
+    settle_white,
+)
+from spanetv2.tasks.segmentation.data.folder import DatasetSpec, decided, open_dataset
 from spanetv2.tasks.segmentation.data.shares import find_class_problems, share_line
 from spanetv2.tasks.segmentation.data.source import PairSource, collate
 from spanetv2.tasks.segmentation.data.transforms import (
@@ -39,6 +45,8 @@ class SegmentationData(TrainingData):
     Attributes:
         train: training images, with augmentation.
         val: validation images, None trains without.
+        dataset: ade20k or folder.
+        preprocessing: of the run, with what the data decide of it.
 
     Raises:
         UserError: no such data, files that cannot be used as their headers or masks show, or a
@@ -56,16 +64,17 @@ class SegmentationData(TrainingData):
             split=own.train_split,
             classes=own.classes,
             class_file=own.class_file,
+            max_pixels=own.max_pixels,
             **own.reading(),
         )
-        self.train = open_dataset(spec, TrainTransform(config.preprocessing, config.augmentation))
+        spec = decided(spec)
+        self.dataset = spec.name
+        self.train = open_dataset(spec)
         self.classes = self.train.classes
         self.has_validation = own.val_split is not None
         self.val: PairSource | None = None
         if own.val_split is not None:
-            spec = dataclasses.replace(spec, split=own.val_split)
-            views = EvalTransform(config.preprocessing, config.inference.scales)
-            self.val = open_dataset(spec, views)
+            self.val = open_dataset(dataclasses.replace(spec, split=own.val_split))
             _check_same_classes(self.train, self.val)
         sources = [source for source in (self.train, self.val) if source is not None]
         counts = check_headers(sources, progress=rank() == 0)
@@ -76,7 +85,17 @@ class SegmentationData(TrainingData):
             if line
         ]
         if rank() == 0:  # the others wait for it, and stop with it
-            self._look_at_classes(sources, allow_missing=own.allow_missing_classes)
+            allow = own.allow_missing_classes or own.empty_classes == "keep"
+            self._look_at_classes(sources, allow_missing=allow)
+        deep, white = settle_white(self.train, given=config.preprocessing.white, progress=True)
+        self.preprocessing = dataclasses.replace(config.preprocessing, white=white)
+        if deep:
+            self.remarks.append(white_line(deep, white, option="preprocessing.white"))
+        self.train.transform = TrainTransform(self.preprocessing, config.augmentation)
+        if self.val is not None:
+            self.val.transform = EvalTransform(self.preprocessing, config.inference.scales)
+        for source in sources:
+            source.white = white
 
     def _look_at_classes(self, sources: Sequence[PairSource], *, allow_missing: bool) -> None:
         """Count the pixels of every class, and stop on what training cannot mean.

@@ -8,7 +8,15 @@ from torch import nn
 
 from spanetv2.errors import UserError
 from spanetv2.tasks.segmentation.guide import GUIDE
-from spanetv2.tasks.task import OUT, Option, SplitCheck, Task
+from spanetv2.tasks.task import (
+    EMPTY_CLASSES,
+    MAX_PIXELS,
+    OUT,
+    PICTURES,
+    Option,
+    SplitCheck,
+    Task,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -68,8 +76,9 @@ class SegmentationTask(Task):
         ),
         Option(name="flip", type=bool, flag="--flip", help="average with the mirror image"),
         _MASK_VALUES,
+        MAX_PIXELS,
     )
-    predict_options = (OUT, _WINDOW, _STRIDE)
+    predict_options = (OUT, _WINDOW, _STRIDE, MAX_PIXELS)
     check_data_options = (
         Option(
             name="dataset",
@@ -97,12 +106,15 @@ class SegmentationTask(Task):
             type=str,
             help="auto, shown or stored: how masks lie on images that EXIF data turn",
         ),
+        EMPTY_CLASSES,
         Option(
             name="allow_missing_classes",
             type=bool,
             flag="--allow-missing-classes",
-            help="classes may have no pixel",
+            help="older name of --empty-classes keep",
         ),
+        MAX_PIXELS,
+        PICTURES,
     )
 
     # training ------------------------------------------------------------------------------------
@@ -145,13 +157,15 @@ class SegmentationTask(Task):
         device: "torch.device",
     ) -> dict[str, Any]:
         from spanetv2.tasks.segmentation.evaluate import evaluate
+        from spanetv2.tasks.segmentation.run_data import SegmentationData
 
+        assert isinstance(data, SegmentationData)
         loader = data.make_val_loader(rank=0, world=1, batch_size=data.val_batch_size)
         result = evaluate(
             module.evaluated_net,
             loader,
             classes=data.classes,
-            preprocessing=config.preprocessing,
+            preprocessing=data.preprocessing,
             inference=config.inference,
             device=device,
         )
@@ -194,7 +208,10 @@ class SegmentationTask(Task):
         mask_suffix: str | None = None,
         class_file: str | None = None,
         orientation: str = "auto",
+        empty_classes: str = "stop",
         allow_missing_classes: bool = False,
+        max_pixels: int | None = None,
+        pictures: Path | None = None,
     ) -> Iterator[SplitCheck]:
         """Read every image and label map, and count the pixels of every class.
 
@@ -203,6 +220,7 @@ class SegmentationTask(Task):
         is then 1. Missing and extra masks, an empty set and a class list that cannot be used end
         the check at once. Training refuses the same, and takes the same options in the group data.
         """
+        from spanetv2.data.classes import keeps_empty
         from spanetv2.tasks.segmentation.data.check import check_splits
         from spanetv2.tasks.segmentation.data.encoding import mask_values_of
         from spanetv2.tasks.segmentation.data.folder import DatasetSpec
@@ -213,13 +231,15 @@ class SegmentationTask(Task):
             mask_suffix=mask_suffix,
             class_file=class_file,
             orientation=orientation,  # pyright: ignore[reportArgumentType]
+            max_pixels=max_pixels,
         )
         return check_splits(
             data,
             split=split,
             spec=spec,
             dataset=dataset,
-            allow_missing=allow_missing_classes,
+            allow_missing=allow_missing_classes or keeps_empty(empty_classes),
+            pictures=pictures,
             workers=workers,
             progress=progress,
         )

@@ -33,7 +33,8 @@ class SegmentationPredictor(Predictor):
 
     Args:
         checkpoint: of a segmentation model.
-        settings: device, workers, and the options ``out``, ``window`` and ``stride``.
+        settings: device, workers, and the options ``out``, ``window``, ``stride``
+            and ``max_pixels``.
         batch_size: images per forward pass.
     """
 
@@ -42,6 +43,7 @@ class SegmentationPredictor(Predictor):
         self.folder = Path(options.pop("out", "predictions"))
         self.settings = settings
         self.batch_size = batch_size
+        self.max_pixels: int | None = options.pop("max_pixels", None)
         self.inference = recorded_inference(checkpoint, **options)
         self.preprocessing = recorded_preprocessing(checkpoint)
         if "window" in options:
@@ -59,6 +61,7 @@ class SegmentationPredictor(Predictor):
             batch_size=self.batch_size,
             device=self.settings.device,
             workers=self.settings.workers,
+            max_pixels=self.max_pixels,
         )
 
     def targets(self, paths: Iterable[str]) -> Iterator[Path]:

@@ -56,11 +56,13 @@ def test_damaged_files_are_errors_as_in_training(root):
 def test_what_is_left_out_is_counted_and_named(root):
     for i in range(3):
         (root / "train" / "dog" / f"{i}.heif2").write_bytes(b"x")
-    (root / "train" / ".bird").mkdir()
+    shutil.copytree(root / "train" / "dog", root / "train" / ".bird")
+    shutil.copytree(root / "train" / "dog", root / "train" / "__MACOSX")
     result = check(root)
     assert result.exit_code == 0
-    assert "3 files with .heif2 are left out" in result.stderr
-    assert "begin with a dot are left out: .bird" in result.stderr
+    assert "left out 3 files that are not read as images: 3 .heif2" in result.stderr
+    assert "left out 2 folders of images" in result.stderr
+    assert ": .bird, __MACOSX;" in result.stderr
 
 
 def test_the_same_image_in_both_splits_is_named(root):
@@ -76,11 +78,12 @@ def test_classes_in_one_split_only(root):
     shutil.rmtree(root / "val" / "dog")
     result = check(root)
     assert result.exit_code == 0
-    assert "classes without validation images: dog" in result.stderr
+    assert "no validation images of 1 of 2 classes: dog" in result.stderr
     (root / "train" / "cat").rename(root / "train" / "bird")
     result = check(root)
-    assert result.exit_code == 1
-    assert "classes cat are not in the training images" in result.stderr
+    assert isinstance(result.exception, UserError)
+    assert "train: 6 images" in result.stdout
+    assert "unknown classes 'cat'" in str(result.exception)
     train = open_dataset(DatasetSpec(root=str(root), split="train"), training=True)
     with pytest.raises(UserError, match="'cat'"):  # and so does training
         open_dataset(DatasetSpec(root=str(root), split="val", classes=train.classes))
@@ -91,13 +94,14 @@ def test_one_class_cannot_be_told_apart(root):
         shutil.rmtree(root / split / "dog")
     result = check(root)
     assert result.exit_code == 1
-    assert "one class, 'cat'; training needs two or more" in result.stderr
+    assert "error: got 1 class (cat), expected 2 or more" in result.stderr
 
 
 def test_a_folder_that_is_not_split_is_said_once(root):
     result = check(root / "train")
-    assert "all: 6 images" in result.stdout
-    assert "is not split" in result.stderr
+    assert "train: 6 images" in result.stdout
+    assert isinstance(result.exception, UserError)
+    assert "got 6 of 6 validation images that are training images" in str(result.exception)
     result = check(root, "--split", "val", "--workers", 1)
     assert result.exit_code == 0
     assert "val: 2 images" in result.stdout
@@ -107,5 +111,7 @@ def test_a_folder_that_is_not_split_is_said_once(root):
 def test_an_empty_class_ends_the_check_as_it_ends_training(root):
     (root / "train" / "bird").mkdir()
     result = check(root)
-    assert isinstance(result.exception, UserError)
-    assert "class folders without images" in str(result.exception)
+    assert result.exit_code == 1
+    assert "error: got no training image of 1 of 3 classes (bird)" in result.stderr
+    result = check(root, "--empty-classes", "keep")
+    assert result.exit_code == 0, result.output

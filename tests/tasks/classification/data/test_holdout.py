@@ -131,8 +131,8 @@ def test_what_is_left_out_is_counted_and_named(tmp_path):
     (tmp_path / "train" / ".git").mkdir()
     lines = opened(tmp_path).remarks
     assert lines[0] == (
-        "training: left out 1 folders of images with a dot in front: .hidden; rename what is a "
-        "class"
+        "training: left out 1 folders of images that are hidden or a system's own: .hidden; rename "
+        "what is a class"
     )
     assert lines[1].startswith(
         "training: left out 2 files that are not read as images: 1 .heic, 1 .txt; for .heic"

@@ -127,7 +127,7 @@ def test_the_limit_of_pixels_can_be_raised(tmp_path: Path, weights: Path, small_
     root = write_set(tmp_path / "data")
     status, told = check_data(root)
     assert status == 1
-    said = "6,144 pixels, expected at most 5,000; shrink it, or, for a detector and a file that "
+    said = "6,144 pixels, expected at most 5,000; shrink it, or, for a file that "
     assert said in told.replace("\n", " ")
     assert "--max-pixels 6144" in told.replace("\n", " ")
     with pytest.raises(UserError, match=r"expected at most 5,000; .* --data.max_pixels 6144"):

@@ -145,6 +145,15 @@ KINDS = {
         left_out={"crowds": {"stone": 2}},
         options={"empty_classes": "keep"},
     ),
+    "a class without an object": Kind(
+        change=lambda made, split: made["categories"].append({"id": 9, "name": "moss"}),
+        said=["class 'moss': no object of it; add some, .*--data.empty_classes keep"],
+        stops=True,
+    ),
+    "a class without an object, kept": Kind(
+        change=lambda made, split: made["categories"].append({"id": 9, "name": "moss"}),
+        options={"empty_classes": "keep"},
+    ),
     "exchanged sides": Kind(
         change=each("images", width=HEIGHT, height=WIDTH),
         said=["got 96 x 64 pixels, expected 64 x 96 .*width and height are exchanged"],

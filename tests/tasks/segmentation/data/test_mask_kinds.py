@@ -101,7 +101,7 @@ REFUSED = {
     binary_255: r"never labelled: leaf: the masks hold 0 and 255.*--data\.mask_values \[0,255\]",
     only_one_class: "one class, 'leaf', covers every labelled pixel",
     from_one: r"count from 1 are read with mask values 1 \(--data\.mask_values 1\)",
-    never: r"never labelled: unicorn; take them from the class list, or train without",
+    never: r"never labelled: unicorn; take them from the class list, or go on without",
     unlabelled: r"no labelled pixel in 4 masks \(100\.0 % of the pixels are not labelled\)",
     contradicting: "value 1, class 'red', has the colour that the class list gives 'green'",
     colours_without_a_table: "a picture of 3 channels .* give each its colour in the class list",

@@ -10,6 +10,9 @@ from PIL import Image
 
 from spanetv2.data.images import ImageError
 from spanetv2.errors import UserError
+from spanetv2.tasks.segmentation.data.check import check_splits
+from spanetv2.tasks.segmentation.data.folder import DatasetSpec, open_dataset
+from spanetv2.tasks.segmentation.picture import overlay
 
 
 def turn_images(root: Path, orientation: int) -> None:
@@ -77,3 +80,23 @@ def test_a_mask_of_another_size_names_the_orientation(tmp_path):
     with pytest.raises(ImageError, match=message):
         labels_of(root)
     assert any("(EXIF orientation 6)" in line for line in checked(root))
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_three_turned_images_are_drawn_with_their_masks(tmp_path, stored):
+    root = segmentation_data.write(tmp_path / "d")
+    turn_images(root, 6)
+    if stored:
+        change(root, lambda x: Image.fromarray(x).transpose(TURNS[8]))
+    parts = list(check_splits(root, dataset="folder", pictures=tmp_path / "p"))
+    assert sorted(p.name for p in (tmp_path / "p").iterdir()) == [
+        *(f"train-{i}-scene_{i - 1}.png" for i in (1, 2, 3)),
+        *(f"val-{i}-scene_{i - 1}.png" for i in (1, 2)),
+    ]
+    assert any("and their masks: " in line for line in parts[0].problems)
+    image, labels = segmentation_data.scene(0)
+    palette = open_dataset(DatasetSpec(root=str(root), split="train")).palette
+    with Image.open(tmp_path / "p" / "train-1-scene_0.png") as opened:
+        drawn = np.asarray(opened)[: image.shape[0], : image.shape[1]]
+    wanted = np.asarray(overlay(Image.fromarray(image), labels, palette))
+    assert np.array_equal(drawn, wanted)  # upright, whichever way the mask was drawn

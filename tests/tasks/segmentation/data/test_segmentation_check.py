@@ -40,7 +40,7 @@ def break_files(source):
         (pairs[0].mask, "5 x 5 pixels"),
         (pairs[1].mask, "a picture of 3 channels"),
         (pairs[2].image, "not an image"),
-        (pairs[3].mask, "not a"),
+        (pairs[3].mask, "an empty file"),
         (pairs[4].mask, "value 4 at row 0"),
     ]
 

@@ -140,7 +140,7 @@ def test_empty_set_and_missing_folders_are_named(tmp_path):
         opened(root / "nowhere")
     with pytest.raises(UserError, match="got no folder for data set folder"):
         open_dataset(DatasetSpec())
-    with pytest.raises(UserError, match="got data set 'coco', expected ade20k or folder"):
+    with pytest.raises(UserError, match="got data set 'coco', expected auto, ade20k or folder"):
         open_dataset(DatasetSpec(name="coco", root=str(root)))  # type: ignore[arg-type]
     (root / "classes.txt").unlink()
     with pytest.raises(UserError, match=r"got no classes\.txt in"):
@@ -201,7 +201,7 @@ def test_unreadable_label_maps_are_named(tmp_path):
     segmentation_data.write(tmp_path / "d")
     whole = (tmp_path / "d" / "masks" / "val" / "scene_0.png").read_bytes()
     for content, reason in (
-        (b"", "not a label image"),
+        (b"", "an empty file"),
         (b"text", "not a label image"),
         (whole[: len(whole) // 2], "damaged or truncated"),
     ):

@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from spanetv2.data.classes import label_table
-from spanetv2.data.images import EXTENSIONS, HEIC_EXTENSIONS, Failure, read_image
+from spanetv2.data.images import EXTENSIONS, HEIC_EXTENSIONS, Failure
 from spanetv2.data.preprocessing import Transform
 from spanetv2.data.splits import (
     canonical_split,
@@ -25,14 +24,15 @@ from spanetv2.data.splits import (
     present_splits,
     split_names,
 )
-from spanetv2.data.walk import is_folder, walk
+from spanetv2.data.walk import is_folder, is_hidden, walk
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.data.source import ImageSource
+from spanetv2.tasks.classification.data.names import PackedNames
+from spanetv2.tasks.classification.data.source import FileSource
 
-__all__ = ["FolderSource", "PackedNames", "natural_order", "split_folder"]
+__all__ = ["FolderSource", "natural_order", "split_folder"]
 
 
-class FolderSource(ImageSource):
+class FolderSource(FileSource):
     """Images in ``root/class/**/name.ext``.
 
     Args:
@@ -40,12 +40,12 @@ class FolderSource(ImageSource):
         classes: class names in index order; folders are matched by name and may be fewer. By
             default, the folders found.
         transform: applied to every Pillow image.
-        drop_empty: leave out class folders without images rather than refuse them. In training
-            that would be a class nobody meant to lose.
+        drop_empty: a class folder without images is no class. In training that would be a class
+            nobody meant to lose.
 
     Raises:
-        UserError: no images; images outside the class folders; an empty class folder (only where
-            ``classes`` is not given); a folder that is not among ``classes``.
+        UserError: no images; images outside the class folders; a folder that is not among
+            ``classes``.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class FolderSource(ImageSource):
         left_out: Counter[str] = Counter()
         names = PackedNames()
         labels: list[int] = []
-        empty: list[str] = []
+        empty: set[str] = set()
         for index, folder in enumerate(found):
             before = len(names)
             for name in _image_files(root / folder, left_out):
                 names.append(os.path.join(folder, name))  # noqa: PTH118 - a million of them
             labels.extend([index] * (len(names) - before))
             if len(names) == before:
-                empty.append(folder)
+                empty.add(folder)
         if not names:
             raise UserError(
                 f"got {root} with no images in sub-folders, expected one sub-folder per class "
@@ -79,32 +79,18 @@ class FolderSource(ImageSource):
                 f"got image {stray!r} directly in {root}, expected every image in the sub-folder "
                 "of its class; move it there, or point at the folder above"
             )
-        if classes is None and empty and not drop_empty:
-            raise UserError(
-                f"got class folders without images in {root}: {', '.join(empty[:5])}; "
-                "fill them, or remove them"
-            )
-        present = [folder for folder in found if folder not in set(empty)]
-        classes = list(classes) if classes is not None else present
+        present = [folder for folder in found if folder not in empty]
+        if classes is None:
+            classes = present if drop_empty else found
         table = dict(zip(present, label_table(present, classes, where=str(root)), strict=True))
-        labels = [table[found[label]] for label in labels]
         super().__init__(
-            classes=classes,
-            labels=np.asarray(labels, dtype=np.int64),
+            root,
+            names,
+            classes=list(classes),
+            labels=np.asarray([table[found[label]] for label in labels], dtype=np.int64),
             transform=transform,
         )
-        self.root = root
         self.remarks = _remarks(hidden, left_out)
-        self._names = names.freeze()
-
-    def read(self, index: int) -> Image.Image:
-        return read_image(self.location(index))
-
-    def location(self, index: int) -> str:
-        return str(self.root / self._names[index])
-
-    def key(self, index: int) -> str:
-        return self._names[index]
 
 
 def split_folder(root: str | os.PathLike[str], split: str, *, archives: Sequence[str] = ()) -> Path:
@@ -182,7 +168,7 @@ def _class_folders(root: Path) -> tuple[list[str], str | None, list[str]]:
     folders, stray, hidden = [], None, []
     with os.scandir(root) as entries:
         for entry in entries:
-            if entry.name.startswith("."):
+            if is_hidden(entry.name):
                 if is_folder(entry) and _image_files(Path(entry.path), Counter()):
                     hidden.append(entry.name)
                 continue
@@ -198,7 +184,7 @@ def _remarks(hidden: Sequence[str], left_out: Mapping[str, int]) -> list[str]:
     lines = []
     if hidden:
         lines.append(
-            f"left out {len(hidden)} folders of images with a dot in front: "
+            f"left out {len(hidden)} folders of images that are hidden or a system's own: "
             f"{', '.join(hidden[:5])}; rename what is a class"
         )
     if left_out:
@@ -221,31 +207,3 @@ def _image_files(folder: Path, left_out: Counter[str]) -> list[str]:
         else:
             left_out[os.path.splitext(path)[1].lower() or "without an ending"] += 1  # noqa: PTH122
     return found
-
-
-class PackedNames:
-    """Many strings as one bytes object and an array of offsets.
-
-    A list of a million Python strings is copied page by page into every worker process, because
-    reading one touches its reference count; this is not.
-    """
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._text = b""
-        self._ends = np.zeros(1, dtype=np.int64)
-
-    def append(self, name: str) -> None:
-        self._parts.append(os.fsencode(name))
-
-    def freeze(self) -> "PackedNames":
-        self._ends = np.cumsum([0, *map(len, self._parts)], dtype=np.int64)
-        self._text = b"".join(self._parts)
-        self._parts = []
-        return self
-
-    def __len__(self) -> int:
-        return len(self._parts) or len(self._ends) - 1
-
-    def __getitem__(self, index: int) -> str:
-        return os.fsdecode(self._text[self._ends[index] : self._ends[index + 1]])

@@ -42,6 +42,12 @@ class PartSource(ImageSource):
         self.indices = indices
         self.remarks = whole.remarks
 
+    def take_white(self, white: int | None) -> None:
+        self.whole.take_white(white)
+
+    def files(self) -> list[str]:
+        return [self.location(index) for index in range(len(self))] if self.whole.files() else []
+
     def read(self, index: int) -> Image.Image:
         return self.whole.read(int(self.indices[index]))
 
@@ -73,11 +79,7 @@ def hold_out(source: ImageSource, share: float, *, seed: int) -> tuple[np.ndarra
             "got data.val_share for data whose labels are known on reading only, expected a folder "
             "or another set with labels; name a validation split (--data.val_split)"
         )
-    held: list[int] = []
-    for label in np.unique(source.labels).tolist():
-        own = np.flatnonzero(source.labels == label).tolist()
-        count = min(max(1, round(share * len(own))), len(own) - 1)
-        held += sorted(own, key=lambda index: _drawn(source.key(index), seed))[:count]
+    held = _several(source, share, seed) if source.multi_label else _one_each(source, share, seed)
     if not held:
         raise UserError(
             f"got {len(source)} images of which data.val_share={share} holds out none, expected a "
@@ -86,6 +88,45 @@ def hold_out(source: ImageSource, share: float, *, seed: int) -> tuple[np.ndarra
     mask = np.zeros(len(source), dtype=bool)
     mask[held] = True
     return np.flatnonzero(~mask), np.flatnonzero(mask)
+
+
+def _one_each(source: ImageSource, share: float, seed: int) -> list[int]:
+    assert source.labels is not None
+    held: list[int] = []
+    for label in np.unique(source.labels).tolist():
+        own = np.flatnonzero(source.labels == label).tolist()
+        held += _first_drawn(source, own, _count(share, len(own)), seed)
+    return held
+
+
+def _several(source: ImageSource, share: float, seed: int) -> list[int]:
+    """Images with several labels: the rarest class is divided first, then what is left of others.
+
+    Source: the order of Sechidis, Tsoumakas and Vlahavas, On the Stratification of Multi-label
+    Data, 2011.
+    """
+    assert source.labels is not None
+    unlabelled = ~source.labels.any(axis=1)
+    columns = [*source.labels.T.astype(bool), unlabelled]
+    held = np.zeros(len(source), dtype=bool)
+    decided = np.zeros(len(source), dtype=bool)
+    for column in sorted(columns, key=np.count_nonzero):
+        total = int(np.count_nonzero(column))
+        free = np.flatnonzero(column & ~decided).tolist()
+        missing = _count(share, total) - int(np.count_nonzero(column & held))
+        if total:
+            held[_first_drawn(source, free, max(0, missing), seed)] = True
+        decided |= column
+    return np.flatnonzero(held).tolist()
+
+
+def _count(share: float, images: int) -> int:
+    """How many of a class are held out: at least one, but never all."""
+    return min(max(1, round(share * images)), images - 1)
+
+
+def _first_drawn(source: ImageSource, images: list[int], count: int, seed: int) -> list[int]:
+    return sorted(images, key=lambda index: _drawn(source.key(index), seed))[:count]
 
 
 def _drawn(key: str, seed: int) -> bytes:

@@ -1,26 +1,25 @@
 """Images whose classes stand in a CSV file, as Kaggle's sets have them.
 
-A row names an image and its class (``id,breed``), or has a 1 in the column of its class
-(``image,MEL,NV``). Images are found below the root by path, by name, or by name without an ending.
+A row names an image and its class or classes; see ``row_labels``. Images are found below the root
+by path, by name, or by name without an ending.
 """
 
-import csv
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from spanetv2.data.classes import label_table
-from spanetv2.data.images import EXTENSIONS, Failure, read_image
+from spanetv2.data.images import EXTENSIONS, Failure
 from spanetv2.data.preprocessing import Transform
-from spanetv2.data.splits import canonical_split
 from spanetv2.data.walk import walk
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.data.folder import PackedNames, natural_order
-from spanetv2.tasks.classification.data.source import ImageSource
+from spanetv2.tasks.classification.data.folder import natural_order
+from spanetv2.tasks.classification.data.labels_table import LabelsTable, of_split, read_table
+from spanetv2.tasks.classification.data.names import PackedNames
+from spanetv2.tasks.classification.data.row_labels import RowLabels, read_labels
+from spanetv2.tasks.classification.data.source import FileSource
 
 __all__ = ["LabelsFileSource"]
 
@@ -28,25 +27,9 @@ _IMAGE_COLUMNS = (
     *("image", "filename", "file_name", "file", "filepath", "path", "image_path", "image_name"),
     *("image_id", "img", "id", "name"),
 )
-_LABEL_COLUMNS = ("label", "class", "category", "target", "species", "breed", "class_name")
-_SPLIT_COLUMNS = ("split", "set", "subset", "partition")
-_SEVERAL = ("|", ";", ",")
 
 
-@dataclass(frozen=True)
-class _Table:
-    """A CSV file: its header, and rows of as many cells."""
-
-    path: Path
-    header: list[str]
-    rows: list[list[str]]
-
-    def column(self, name: str) -> list[str]:
-        place = self.header.index(name)
-        return [row[place] for row in self.rows]
-
-
-class LabelsFileSource(ImageSource):
+class LabelsFileSource(FileSource):
     """Images below a folder, with their classes in a CSV file.
 
     Args:
@@ -54,13 +37,15 @@ class LabelsFileSource(ImageSource):
         labels: the CSV file, with a header.
         split: rows to take where a column tells splits apart; other files give all their rows.
         image_column: column that names images; None finds it.
-        label_column: column of the class; None finds it.
+        label_column: column of the class, or several with commas between them that are a class
+            each; None finds it.
+        multi_label: whether images may have several labels, or none; None finds out.
         classes: class names in index order. By default, those in the file in natural order.
         transform: applied to every Pillow image.
 
     Raises:
-        UserError: a file that cannot be read, columns that are not found, an image that is missing
-            or not the only one of its name, several labels for an image.
+        UserError: a file that cannot be read, columns that are not found, images that are missing
+            or not the only one of their name, several labels for an image where one is expected.
     """
 
     def __init__(
@@ -71,48 +56,79 @@ class LabelsFileSource(ImageSource):
         split: str = "train",
         image_column: str | None = None,
         label_column: str | None = None,
+        multi_label: bool | None = None,
         classes: Sequence[str] | None = None,
         transform: Transform | None = None,
     ):
-        self.root = Path(root)
-        if not self.root.is_dir():
+        root = Path(root)
+        if not root.is_dir():
             raise UserError(f"got data folder {str(root)!r}, expected a folder of images")
-        table = _of_split(_read(Path(labels)), split)
-        index = _Images(self.root)
-        image = _choose(table, image_column, _IMAGE_COLUMNS, "images", "image_column")
-        texts = _classes_of(table, image, label_column)
-        paths = [index.find(name, table.path) for name in table.column(image)]
-        seen: dict[str, str] = {}
-        for path, text in zip(paths, texts, strict=True):
-            if path in seen:
-                raise UserError(
-                    f"got image {path} twice in {table.path} (classes {seen[path]!r} and {text!r}),"
-                    " expected one class for each image: data of several labels are not trained on"
-                )
-            seen[path] = text
-        names = list(classes) if classes is not None else sorted({*texts}, key=natural_order)
-        present = sorted({*texts}, key=natural_order)
-        places = dict(zip(present, label_table(present, names, where=str(table.path)), strict=True))
+        table = of_split(read_table(Path(labels)), split)
+        image = _image_column(table, image_column)
+        said = read_labels(table, image, label=label_column, multi_label=multi_label)
+        index = _Images(root)
+        paths = index.find_all(table.column(image), table.path)
+        found = _by_image(paths, said, table)
+        names = list(classes) if classes is not None else sorted(said.classes, key=natural_order)
         super().__init__(
+            root,
+            PackedNames([*found]),
             classes=names,
-            labels=np.array([places[text] for text in texts], dtype=np.int64),
+            labels=_labels(list(found.values()), said, names, table),
             transform=transform,
         )
-        packed = PackedNames()
-        for path in paths:
-            packed.append(path)
-        self._names = packed.freeze()
-        if rest := len(index) - len(seen):
-            self.remarks = [f"{rest} images below {self.root} are in no row of {table.path}"]
+        self.remarks = [said.remark] if said.remark else []
+        if rest := len(index) - len(found):
+            self.remarks.append(f"{rest} images below {root} are in no row of {table.path}")
+        if said.several:
+            self.remarks.append(_several(list(found.values())))
 
-    def read(self, index: int) -> Image.Image:
-        return read_image(self.location(index))
 
-    def location(self, index: int) -> str:
-        return str(self.root / self._names[index])
+def _image_column(table: LabelsTable, column: str | None) -> str:
+    if column is not None:
+        return table.named(column, "images")
+    if (usual := table.usual(_IMAGE_COLUMNS)) is None:
+        raise table.unknown("images", "image_column")
+    return usual
 
-    def key(self, index: int) -> str:
-        return self._names[index]
+
+def _by_image(
+    paths: Sequence[str], said: RowLabels, table: LabelsTable
+) -> dict[str, tuple[str, ...]]:
+    """Classes by image; those of several rows together where images have several."""
+    found: dict[str, tuple[str, ...]] = {}
+    for path, own in zip(paths, said.rows, strict=True):
+        if path in found and not said.several:
+            raise UserError(
+                f"got image {path} twice in {table.path} (classes {found[path][0]!r} and "
+                f"{own[0]!r}), expected one class for each image; where images have several: "
+                "--data.multi_label true (in other commands --multi-label)"
+            )
+        found[path] = tuple(dict.fromkeys((*found.get(path, ()), *own)))
+    return found
+
+
+def _labels(
+    rows: Sequence[tuple[str, ...]], said: RowLabels, classes: Sequence[str], table: LabelsTable
+) -> np.ndarray:
+    """(N,) class indices, or (N, K) of 0 and 1 where images have several."""
+    present = sorted({name for row in rows for name in row}, key=natural_order)
+    known = label_table(present, classes, where=str(table.path))
+    places = dict(zip(present, known, strict=True))
+    if not said.several:
+        return np.array([places[row[0]] for row in rows], dtype=np.int64)
+    labels = np.zeros((len(rows), len(classes)), dtype=np.uint8)
+    for line, row in zip(labels, rows, strict=True):
+        line[[places[name] for name in row]] = 1
+    return labels
+
+
+def _several(rows: Sequence[tuple[str, ...]]) -> str:
+    many, none = sum(len(row) > 1 for row in rows), sum(not row for row in rows)
+    return (
+        f"{many:,} of {len(rows):,} images have several labels and {none:,} have none: each class "
+        "is a yes or no of its own (multi_label false expects one class an image)"
+    )
 
 
 class _Images:
@@ -137,114 +153,30 @@ class _Images:
     def __len__(self) -> int:
         return len(self._paths)
 
-    def find(self, text: str, where: Path) -> str:
-        """The one image that a cell means, as a path within the root."""
+    def find_all(self, texts: Sequence[str], where: Path) -> list[str]:
+        """The one image that each cell means, as a path within the root.
+
+        Raises:
+            UserError: cells that mean none or several; the first is named.
+        """
+        found = [self._fitting(text) for text in texts]
+        wrong = [i for i, paths in enumerate(found) if len(paths) != 1]
+        if wrong:
+            count = len(found[wrong[0]])
+            state = f"{count} images of that name" if count else "no such image"
+            more = f" and {len(wrong) - 1:,} rows like it" if len(wrong) > 1 else ""
+            raise UserError(
+                f"got {texts[wrong[0]]!r} in {where} ({state} below {self.root}){more}, expected "
+                "the path of an image there; check the root, or name the column "
+                "(--data.image_column, in other commands --image-column)"
+            )
+        return [paths[0] for paths in found]
+
+    def _fitting(self, text: str) -> list[str]:
         path = text.replace("\\", "/").removeprefix("./")
         if path in self._paths:
-            return path
+            return [path]
         found = self._by_name.get(path.rpartition("/")[2], [])
         ends = [p for p in found if f"/{p}".rpartition(".")[0].endswith(f"/{path}")]
         ends += [p for p in found if f"/{p}".endswith(f"/{path}")]
-        found = ends or found
-        if len(found) == 1:
-            return found[0]
-        state = f"{len(found)} images of that name" if found else "no such image"
-        raise UserError(
-            f"got {text!r} in {where} ({state} below {self.root}), expected the path of an image "
-            "there; check the root, or name the column (--data.image_column)"
-        )
-
-
-def _read(path: Path) -> _Table:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise UserError(
-            f"cannot read {path} ({reason.lower()}), expected a CSV file of images and classes"
-        ) from None
-    lines = [line for line in text.splitlines() if line.strip()]
-    separator = max(",;\t", key=lines[0].count) if lines else ","
-    rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=separator)]
-    if len(rows) < 2:
-        raise UserError(f"got {path} without rows, expected a header and a row for each image")
-    header = rows[0]
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(header):
-            raise UserError(
-                f"got {len(row)} cells in row {number} of {path}, expected {len(header)}: "
-                f"{', '.join(header)}"
-            )
-    return _Table(path, header, rows[1:])
-
-
-def _of_split(table: _Table, split: str) -> _Table:
-    named = next((name for name in table.header if name.lower() in _SPLIT_COLUMNS), None)
-    if named is None:
-        return table
-    cells = table.column(named)
-    wanted = canonical_split(split)
-    rows = [
-        row
-        for row, cell in zip(table.rows, cells, strict=True)
-        if cell == split or canonical_split(cell) == wanted
-    ]
-    if not rows:
-        raise UserError(
-            f"got no rows of split {split!r} in column {named} of {table.path}, expected one of "
-            f"{', '.join(sorted({*cells})[:5])}; name it, or hold a share out (--data.val_share)"
-        )
-    return _Table(table.path, table.header, rows)
-
-
-def _choose(
-    table: _Table, column: str | None, usual_names: Sequence[str], what: str, option: str
-) -> str:
-    names: Mapping[str, str] = {name.lower().replace(" ", "_"): name for name in table.header}
-    if column is not None:
-        if column not in table.header:
-            raise UserError(
-                f"got column {column!r} for {what}, expected one of {', '.join(table.header)} "
-                f"in {table.path}"
-            )
-        return column
-    found = next((names[name] for name in usual_names if name in names), None)
-    if found is None:
-        raise UserError(
-            f"got {table.path} with the columns {', '.join(table.header[:8])}, of which none is "
-            f"known to hold {what}; name it (--data.{option} NAME)"
-        )
-    return found
-
-
-def _classes_of(table: _Table, image: str, label: str | None) -> list[str]:
-    """The class of every row, as text."""
-    others = [name for name in table.header if name != image and name.lower() not in _SPLIT_COLUMNS]
-    if label is None and len(others) > 1:
-        hot = [[_is_one(row[table.header.index(name)]) for name in others] for row in table.rows]
-        if all(None not in row for row in hot):
-            for number, row in enumerate(hot, start=2):
-                if sum(map(bool, row)) != 1:
-                    raise UserError(
-                        f"got {sum(map(bool, row))} classes for an image in {table.path} (row "
-                        f"{number}), expected one: data of several labels are not trained on; name "
-                        "the column of the class (--data.label_column NAME)"
-                    )
-            return [others[row.index(True)] for row in hot]
-    if label is None and len(others) == 1:
-        label = others[0]
-    texts = table.column(_choose(table, label, _LABEL_COLUMNS, "classes", "label_column"))
-    for number, text in enumerate(texts, start=2):
-        if not text:
-            raise UserError(f"got no class in row {number} of {table.path}, expected one")
-    if several := next((t for t in texts if any(mark in t for mark in _SEVERAL)), None):
-        raise UserError(
-            f"got {several!r} for a class in {table.path}, expected one name: data of several "
-            "labels are not trained on"
-        )
-    return texts
-
-
-def _is_one(text: str) -> bool | None:
-    """Whether a cell says 1, or 0; None for anything else."""
-    return {"1": True, "1.0": True, "0": False, "0.0": False}.get(text)
+        return ends or found

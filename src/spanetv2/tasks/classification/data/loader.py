@@ -11,6 +11,7 @@ from spanetv2.data.images import Failure, ImageError
 from spanetv2.data.loader import Collate, ImageLoader, Stop, eval_batches, train_batches
 from spanetv2.data.sampler import EpochSampler
 from spanetv2.errors import UserError
+from spanetv2.tasks.classification.data.sampler import BalancedSampler, class_members
 from spanetv2.tasks.classification.data.source import ImageSource, StreamSource
 
 __all__ = ["eval_loader", "train_loader"]
@@ -25,6 +26,7 @@ def train_loader(
     world: int = 1,
     shuffle: bool = True,
     drop_last: bool = True,
+    class_balanced: bool = False,
     workers: int = 0,
     pin_memory: bool = False,
     persistent_workers: bool = False,
@@ -39,6 +41,7 @@ def train_loader(
         world: number of processes.
         shuffle: a new order each epoch.
         drop_last: leave out the last, incomplete batch.
+        class_balanced: draw every class equally often, rather than every image once an epoch.
         workers: processes that read; 0 reads in this one. The batches are the same.
         pin_memory: for copies to a GPU.
         persistent_workers: keep the workers between epochs.
@@ -50,6 +53,7 @@ def train_loader(
     Raises:
         UserError: an impossible batch size. Iterating raises ``ImageError`` on a damaged image.
     """
+    members = class_members(source) if class_balanced else None
     if isinstance(source, StreamSource):
         if batch_size < 1 or batch_size % world:
             raise UserError(f"got a batch of {batch_size} over {world} processes")
@@ -63,15 +67,11 @@ def train_loader(
             pin_memory=pin_memory,
             persistent_workers=persistent_workers and workers > 0,
         )
-    sampler = EpochSampler(
-        len(source),
-        batch_size=batch_size,
-        seed=seed,
-        rank=rank,
-        world=world,
-        shuffle=shuffle,
-        drop_last=drop_last,
-    )
+    common: Any = {"batch_size": batch_size, "seed": seed, "rank": rank, "world": world}
+    if members is None:
+        sampler = EpochSampler(len(source), shuffle=shuffle, drop_last=drop_last, **common)
+    else:
+        sampler = BalancedSampler(members, length=len(source), drop_last=drop_last, **common)
     return train_batches(
         source,
         sampler=sampler,

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from spanetv2.data.classes import label_table
-from spanetv2.data.images import ImageError, read_image, to_eight_bit
+from spanetv2.data.images import ImageError, to_eight_bit
 from spanetv2.data.preprocessing import Transform
 from spanetv2.data.splits import ITS_TEST_IMAGES, canonical_split, supported_split
 from spanetv2.errors import UserError
@@ -68,7 +68,7 @@ class ReaderSource(ImageSource):
     def sample(self, index: int) -> tuple[Image.Image, int]:
         stream, label = self.reader[index]
         with stream:
-            image = read_image(stream, name=self.location(index))
+            image = self.decode(stream, name=self.location(index))
         return image, _checked_label(label, self._table, self.location(index))
 
     def read(self, index: int) -> Image.Image:
@@ -106,7 +106,7 @@ class TorchvisionSource(ImageSource):
     def sample(self, index: int) -> tuple[Image.Image, int]:
         try:
             image, label = self.dataset[index]
-            image = to_eight_bit(image)
+            image = to_eight_bit(image, white=self.white)
         except (OSError, SyntaxError, ValueError) as error:
             raise ImageError(self.location(index), str(error)) from None
         return image, _checked_label(label, self._table, self.location(index))
@@ -179,7 +179,7 @@ class TimmStream(StreamSource):
                     raise ImageError(self.name, str(error)) from None
                 where = f"{self.name} (label {label})"
                 try:
-                    image = to_eight_bit(image)
+                    image = to_eight_bit(image, white=self.white)
                 except ValueError as error:
                     reason = error.reason if isinstance(error, ImageError) else str(error)
                     self.report(where, reason)

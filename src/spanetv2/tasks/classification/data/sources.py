@@ -40,7 +40,13 @@ class DatasetSpec:
     image_column: str | None = None
     """Its column of images; by default, found by name."""
     label_column: str | None = None
-    """Its column of classes; by default, found by name."""
+    """Its column of classes, or several with commas between them; by default, found by name."""
+    multi_label: bool | None = None
+    """Whether images may have several labels, or none (labels); by default, found out."""
+    white: int | None = None
+    """Value of white in grey images of more than 8 bits; None is 65535."""
+    max_pixels: int | None = None
+    """Most pixels of an image; None is Pillow's limit."""
     num_samples: int | None = None
     """Number of samples of a stream that does not tell it."""
     input_key: str | None = None
@@ -82,7 +88,7 @@ def open_dataset(
     Args:
         spec: which one.
         transform: applied to every Pillow image (mode ``L`` or ``RGB``).
-        training: streams are shuffled; folders must have images for every class.
+        training: streams are shuffled; class folders without images are classes.
         seed: streams only: of the shuffling.
         batch_size: streams only: samples per batch and process.
         on_error: streams only: what a damaged sample does. Others raise ``ImageError`` on reading.
@@ -93,6 +99,21 @@ def open_dataset(
     Raises:
         UserError: it is not there, or not what was expected.
     """
+    source = _open(spec, transform, training, seed, batch_size, on_error)
+    source.take_white(spec.white)
+    if isinstance(source, ImageSource):
+        source.max_pixels = spec.max_pixels
+    return source
+
+
+def _open(
+    spec: DatasetSpec,
+    transform: Transform | None,
+    training: bool,
+    seed: int,
+    batch_size: int,
+    on_error: Literal["raise", "skip"],
+) -> ImageSource | StreamSource:
     classes = spec.wanted_classes()
     if spec.labels is not None and spec.name not in ("", "folder"):
         raise UserError(f"got labels in a file for data set {spec.name!r}, expected folder")
@@ -110,6 +131,7 @@ def open_dataset(
                 split=spec.split,
                 image_column=spec.image_column,
                 label_column=spec.label_column,
+                multi_label=spec.multi_label,
                 classes=classes,
                 transform=transform,
             )

@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 
 from spanetv2.data.classes import label_table
-from spanetv2.data.images import read_image
 from spanetv2.data.preprocessing import Transform
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.data.folder import PackedNames, split_folder
+from spanetv2.tasks.classification.data.folder import split_folder
+from spanetv2.tasks.classification.data.names import PackedNames
 from spanetv2.tasks.classification.data.source import ImageSource
 
 __all__ = ["TarSource"]
@@ -85,7 +85,7 @@ class TarSource(ImageSource):
         with self._files[file].open("rb") as stream:
             stream.seek(start)
             content = stream.read(size)
-        return read_image(io.BytesIO(content), name=self.location(index))
+        return self.decode(io.BytesIO(content), name=self.location(index))
 
     def location(self, index: int) -> str:
         return f"{self._files[self._ranges[index, 0]]}/{self._names[index]}"

@@ -17,14 +17,12 @@ from spanetv2.tasks.detection.data.reading import Reading
 from spanetv2.tasks.detection.data.record import Problem
 from spanetv2.tasks.detection.data.survey import Survey, survey_coco
 from spanetv2.tasks.detection.data.turned import draw_turned
-from spanetv2.tasks.task import SplitCheck
+from spanetv2.tasks.task import CHECK_PICTURES, SplitCheck
 
 __all__ = ["check_coco", "check_splits", "survey_whole"]
 
 _ALIKE = 3
 """Problems of one kind that are listed one by one; more become one line."""
-
-_PICTURES = Path("check-data")
 
 _WORDS = {"stops": "error", "left out": "left out", "kept": "warning"}
 
@@ -148,7 +146,7 @@ def check_splits(
             continue
         if training:
             classes = survey.classes  # those of the others are theirs
-        if drawn := draw_turned(survey, pictures or _PICTURES, part):
+        if drawn := draw_turned(survey, pictures or CHECK_PICTURES, part):
             listed = ", ".join(map(str, drawn))
             survey.notes.append(f"images with an EXIF orientation and their objects: {listed}")
         yield _split_check(part, survey.problems, every=every, training=training, survey=survey)

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from spanetv2.data.classes import EmptyClasses, keeps_empty
 from spanetv2.errors import UserError
 
-__all__ = ["Boxes", "EmptyClasses", "Orientation", "Reading", "reading_of"]
+__all__ = ["Boxes", "Orientation", "Reading", "reading_of"]
 
 Orientation = Literal["auto", "shown", "stored", "percent"]
 """Where annotations of images with an EXIF orientation were drawn. ``shown``: on the image as
@@ -17,9 +18,6 @@ or as stored where the sizes in the annotation file say so."""
 Boxes = Literal["sizes", "corners"]
 """The four numbers of a box: left, top, width, height (COCO), or left, top, right, bottom."""
 
-EmptyClasses = Literal["stop", "keep"]
-"""What training does about a class of whose objects none can be used."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
@@ -28,7 +26,7 @@ class Reading:
     Args:
         orientation: auto, shown, stored or percent; see ``Orientation``.
         boxes: sizes or corners; see ``Boxes``.
-        empty_classes: stop at a class of whose objects none can be trained on, or keep it.
+        empty_classes: stop at a class without an object to train on, or keep it.
         masks: read masks; without, objects are boxes.
         white: value of white in grey images of more than 8 bits; None is 65535.
         max_pixels: most pixels of an image; None is Pillow's limit.
@@ -48,12 +46,12 @@ class Reading:
         for name, allowed in (
             ("orientation", ("auto", "shown", "stored", "percent")),
             ("boxes", ("sizes", "corners")),
-            ("empty_classes", ("stop", "keep")),
         ):
             if getattr(self, name) not in allowed:
                 raise UserError(
                     f"got {name} {getattr(self, name)!r}, expected one of {', '.join(allowed)}"
                 )
+        keeps_empty(self.empty_classes)
         for name in ("white", "max_pixels"):
             value = getattr(self, name)
             if value is not None and value < 1:

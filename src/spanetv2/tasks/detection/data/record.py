@@ -1,12 +1,12 @@
 """An annotation file: reading it, and its categories."""
 
-import difflib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from spanetv2.data.classes import near_miss
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.data.ids import Key, OwnId, id_key, in_order
 from spanetv2.tasks.detection.data.numbers import shown
@@ -161,10 +161,8 @@ def unknown_class(name: str, names: Sequence[str]) -> str:
         >>> unknown_class("Stone ", ["leaf", "stone"])
         "category 'Stone ', which is not among the 2 classes (leaf, stone); is 'stone' meant?"
     """
-    plain = {one.strip().casefold(): one for one in names}
-    close = [plain[name.strip().casefold()]] if name.strip().casefold() in plain else []
-    close = close or difflib.get_close_matches(name, names, n=1, cutoff=0.8)
-    meant = f"; is {close[0]!r} meant?" if close else ""
+    close = near_miss(name, names)
+    meant = "" if close is None else f"; is {close!r} meant?"
     listed = some(sorted(names))
     return f"category {name!r}, which is not among the {len(names)} classes ({listed}){meant}"
 

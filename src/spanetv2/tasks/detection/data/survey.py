@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from spanetv2.data.classes import KEEP_CLASSES
 from spanetv2.tasks.detection.data.corners import look_like_corners
 from spanetv2.tasks.detection.data.counts import Counts
 from spanetv2.tasks.detection.data.ids import Key, OwnId, id_key
@@ -221,13 +222,15 @@ def _choose(survey: Survey, record: Mapping[str, list[Any]]) -> None:
         problems.append(Problem(survey.record, None, reason, "stops", "empty"))
         return
     for name in survey.classes if survey.reading.empty_classes == "stop" else ():
-        if counts.objects[name] and not counts.used[name]:
-            reason = (
-                f"class {name!r}: none of its {counts.objects[name]:,} objects can be trained on "
-                f"({counts.reasons(name)}); mend them, or go on without them by "
-                "--data.empty_classes keep"
-            )
-            problems.append(Problem(survey.record, None, reason, "stops", "empty classes"))
+        if counts.used[name]:
+            continue
+        if objects := counts.objects[name]:
+            found = f"none of its {objects:,} objects can be trained on ({counts.reasons(name)})"
+            reason = f"class {name!r}: {found}; mend them"
+        else:
+            reason = f"class {name!r}: no object of it; add some, take it from the categories"
+        reason += f", or go on without them by {KEEP_CLASSES}"
+        problems.append(Problem(survey.record, None, reason, "stops", "empty classes"))
 
 
 def _advice(counts: Counts) -> str:

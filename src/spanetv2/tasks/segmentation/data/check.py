@@ -10,13 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from spanetv2.data.images import ImageError
+from spanetv2.data.images import ImageError, check_file, known_formats, opening
 from spanetv2.data.splits import canonical_split
+from spanetv2.data.white import deep_images, find_white, white_line
 from spanetv2.errors import UserError
 from spanetv2.table import Table, percent
 from spanetv2.tasks.segmentation.data.encoding import IGNORED
 from spanetv2.tasks.segmentation.data.folder import (
     DatasetSpec,
+    decided,
     open_dataset,
     splits_to_check,
 )
@@ -29,7 +31,8 @@ from spanetv2.tasks.segmentation.data.orientation import (
 )
 from spanetv2.tasks.segmentation.data.shares import PixelCounts, find_class_problems
 from spanetv2.tasks.segmentation.data.source import PairSource, sizes_differ
-from spanetv2.tasks.task import SplitCheck
+from spanetv2.tasks.segmentation.data.turned import draw_turned
+from spanetv2.tasks.task import CHECK_PICTURES, SplitCheck
 from spanetv2.text import shorten
 
 __all__ = [
@@ -40,6 +43,7 @@ __all__ = [
     "count_masks",
     "refuse",
     "settle_orientation",
+    "settle_white",
     "survey",
 ]
 
@@ -180,8 +184,8 @@ def settle_orientation(
     kinds = [0, 0, 0]
     problems: list[Problem] = []
     for pair in bar:
-        image = _header(pair.image, problems)
-        mask = _header(pair.mask, problems, source)
+        image = _header(pair.image, problems, source)
+        mask = _header(pair.mask, problems, source, is_mask=True)
         if image is None or mask is None:
             continue
         shown = shown_size(image.size, image.orientation)
@@ -198,28 +202,46 @@ def settle_orientation(
     return count, problems
 
 
+def settle_white(
+    source: PairSource, *, given: int | None, progress: bool = False
+) -> tuple[int, int | None]:
+    """The white of a training split's grey images of more than 8 bits.
+
+    Args:
+        source: the training split.
+        given: white as it was said; None finds it.
+        progress: show a bar on a terminal.
+
+    Returns:
+        The number of such images, and white; None where there are none and nothing was said.
+    """
+    paths = [pair.image for pair in source.pairs]
+    deep = deep_images(paths, max_pixels=source.max_pixels, progress=progress)
+    if given is None:
+        given = find_white(deep, max_pixels=source.max_pixels, progress=progress)
+    return len(deep), given
+
+
 class _Header(NamedTuple):
     size: tuple[int, int]
     orientation: int
 
 
 def _header(
-    path: str, problems: list[Problem], mask_of: PairSource | None = None
+    path: str, problems: list[Problem], source: PairSource, *, is_mask: bool = False
 ) -> _Header | None:
     try:
-        with Image.open(path) as opened:
-            if mask_of is not None:
-                mask_of.encoding.check_mode(opened.mode, path)
+        check_file(Path(path), path)
+        with (
+            opening(path, max_pixels=source.max_pixels),
+            Image.open(path, formats=known_formats()) as opened,
+        ):
+            if is_mask:
+                source.encoding.check_mode(opened.mode, path)
                 return _Header(opened.size, 1)
             return _Header(opened.size, image_orientation(opened))
     except ImageError as error:
         problems.append(Problem(path, error.reason))
-    except Image.UnidentifiedImageError:
-        problems.append(Problem(path, "not an image in a known format"))
-    except OSError as error:
-        problems.append(Problem(path, (error.strerror or str(error)).lower()))
-    except Exception as error:  # damaged headers make decoders raise nearly anything
-        problems.append(Problem(path, f"damaged image ({' '.join(str(error).split())})"))
     return None
 
 
@@ -230,10 +252,13 @@ def check_splits(
     spec: DatasetSpec | None = None,
     dataset: str | None = None,
     allow_missing: bool = False,
+    pictures: Path | None = None,
     workers: int = 2,
     progress: bool = False,
 ) -> Iterator[SplitCheck]:
     """Look through a data set, a part at a time.
+
+    Of images with an EXIF orientation three are drawn with their masks, to look at.
 
     Args:
         root: folder of the data.
@@ -242,15 +267,16 @@ def check_splits(
         spec: how masks are read; its root, split and name are not looked at.
         dataset: ade20k or folder; None is what the folder looks like.
         allow_missing: classes may have no pixel.
+        pictures: folder of the pictures.
         workers: threads that read.
         progress: show a bar.
 
     Raises:
         UserError: no such folder, part or class list; masks that are missing or left over.
     """
-    name: Any = dataset or ("ade20k" if _looks_like_ade20k(root) else "folder")
     usable = unusable = 0
-    spec = replace(spec or DatasetSpec(), name=name, root=str(root), split=split)
+    name: Any = dataset or "auto"
+    spec = decided(replace(spec or DatasetSpec(), name=name, root=str(root), split=split))
     seen = splits_to_check(spec)
     for part in (split,) if split is not None else seen:
         source = open_dataset(replace(spec, split=part))
@@ -264,6 +290,12 @@ def check_splits(
             source, result.counts, training=training, allow_missing=allow_missing
         )
         remarks = [*source.remarks, count.remark(source.orientation)]
+        if drawn := draw_turned(source, pictures or CHECK_PICTURES, part or "all"):
+            listed = ", ".join(map(str, drawn))
+            remarks.append(f"images with an EXIF orientation and their masks: {listed}")
+        if training:
+            deep, white = settle_white(source, given=None)
+            remarks += [white_line(deep, white, option="preprocessing.white")] if deep else []
         if result.samples:
             problems += [f"error: {line}" for line in found.errors]
             problems += [f"warning: {line}" for line in found.warnings]
@@ -274,11 +306,6 @@ def check_splits(
             errors=len(result.problems) + (len(found.errors) if result.samples else 0),
             summary=f"{usable} pairs can be used, {unusable} cannot" if unusable else "",
         )
-
-
-def _looks_like_ade20k(root: Path) -> bool:
-    tops = (root, root / "ADEChallengeData2016")
-    return not (root / "masks").is_dir() and any((top / "annotations").is_dir() for top in tops)
 
 
 def _report(split: str | None, classes: Sequence[str], result: Survey) -> str:

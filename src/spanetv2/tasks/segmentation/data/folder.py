@@ -1,6 +1,6 @@
 """Finding the files of a data set: ADE20K's layout, or a folder of images beside one of masks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -27,7 +27,7 @@ from spanetv2.tasks.segmentation.data.orientation import Orientation
 from spanetv2.tasks.segmentation.data.pairing import pair_files
 from spanetv2.tasks.segmentation.data.source import PairSource, Transform
 
-__all__ = ["CLASS_FILE", "DATASETS", "DatasetSpec", "open_dataset", "splits_to_check"]
+__all__ = ["CLASS_FILE", "DATASETS", "DatasetSpec", "decided", "open_dataset", "splits_to_check"]
 
 DATASETS = ("ade20k", "folder")
 CLASS_FILE = "classes.txt"
@@ -52,8 +52,9 @@ class DatasetSpec:
     """Which data to open.
 
     Args:
-        name: ``ade20k`` (images/ and annotations/, labels from 1, 0 is not labelled) or ``folder``
-            (images/ and masks/, labels from 0, 255 is not labelled).
+        name: ``ade20k`` (images/ and annotations/, labels from 1, 0 is not labelled), ``folder``
+            (images/ and masks/, labels from 0, 255 is not labelled), or ``auto``: what it looks
+            like.
         root: the folder that holds them.
         split: train, val or test and their synonyms (``data.splits``), or a folder's own name;
             None is the validation split, or everything where the folder is not split.
@@ -64,9 +65,10 @@ class DatasetSpec:
         masks: whether masks are read by value or by colour; see ``make_encoding``.
         mask_suffix: end of the masks' names beyond those of their images; None finds out.
         orientation: how masks lie on images that EXIF data turn.
+        max_pixels: most pixels of an image or a mask; None is Pillow's limit.
     """
 
-    name: Literal["ade20k", "folder"] = "folder"
+    name: Literal["auto", "ade20k", "folder"] = "folder"
     root: str | None = None
     split: str | None = None
     classes: list[str] | None = None
@@ -75,6 +77,7 @@ class DatasetSpec:
     masks: Literal["auto", "values", "colours"] = "auto"
     mask_suffix: str | None = None
     orientation: Orientation = "auto"
+    max_pixels: int | None = None
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -92,8 +95,7 @@ def open_dataset(spec: DatasetSpec, transform: Transform | None = None) -> PairS
         UserError: no such folder, split or class list; a split under several names; an image
             without a mask, a mask without an image, or neither.
     """
-    if spec.name not in DATASETS:
-        raise UserError(f"got data set {spec.name!r}, expected {' or '.join(DATASETS)}")
+    spec = decided(spec)
     if spec.root is None:
         raise UserError(f"got no folder for data set {spec.name}, expected one (--data PATH)")
     root = Path(spec.root)
@@ -104,6 +106,8 @@ def open_dataset(spec: DatasetSpec, transform: Transform | None = None) -> PairS
     if ade and not (root / "images").is_dir() and (root / _ADE_FOLDER).is_dir():
         root = root / _ADE_FOLDER
     folders = _ade_folders(root, spec.split) if ade else _plain_folders(root, spec.split)
+    if not ade:
+        _check_masks(root, folders.masks)
     listed = _class_list(spec, (root, folders.images, folders.images.parent))
     encoding = make_encoding(
         listed, first=1 if ade else 0, values=spec.mask_values, masks=spec.masks
@@ -119,7 +123,38 @@ def open_dataset(spec: DatasetSpec, transform: Transform | None = None) -> PairS
         orientation=spec.orientation,
         remarks=[pairing.remark] if pairing.remark else [],
         transform=transform,
+        max_pixels=spec.max_pixels,
     )
+
+
+def decided(spec: DatasetSpec) -> DatasetSpec:
+    """The specification with the kind of data set that its folder looks like, for ``auto``.
+
+    Raises:
+        UserError: no such kind.
+    """
+    if spec.name not in ("auto", *DATASETS):
+        raise UserError(f"got data set {spec.name!r}, expected auto, {' or '.join(DATASETS)}")
+    if spec.name != "auto":
+        return spec
+    ade = spec.root is not None and _looks_like_ade20k(Path(spec.root))
+    return replace(spec, name="ade20k" if ade else "folder")
+
+
+def _looks_like_ade20k(root: Path) -> bool:
+    tops = (root, root / _ADE_FOLDER)
+    return not (root / "masks").is_dir() and any((top / "annotations").is_dir() for top in tops)
+
+
+def _check_masks(root: Path, masks: Path) -> None:
+    """Say where masks are that lie as ADE20K's do."""
+    annotations = root / "annotations"
+    if annotations.is_dir() and not masks.is_dir():
+        raise UserError(
+            f"got no folder {masks}, but {annotations}: for label files there that count from 1 "
+            "(0 is not labelled) say --data.dataset ade20k (in other commands --dataset ade20k), "
+            "from 0 also --data.mask_values 0 (--mask-values 0)"
+        )
 
 
 def splits_to_check(spec: DatasetSpec) -> tuple[str | None, ...]:

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from spanetv2.data.classes import KEEP_CLASSES
 from spanetv2.tasks.segmentation.data.encoding import IGNORED
 from spanetv2.tasks.segmentation.data.source import PairSource
 
@@ -63,8 +64,8 @@ def find_class_problems(
             findings.warnings.append(line)
         else:
             findings.errors.append(
-                f"{line}; take them from the class list, or train without their pixels with "
-                "--data.allow_missing_classes true (check-data: --allow-missing-classes)"
+                f"{line}; take them from the class list, or go on without their pixels by "
+                f"{KEEP_CLASSES}"
             )
     elif training and len(source.classes) == 1:
         line = (

@@ -5,8 +5,8 @@ suffixes: C channels, H and W rows and columns.
 """
 
 import os
-import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from spanetv2.data.images import ImageError, read_image
+from spanetv2.data.images import ImageError, check_file, known_formats, opening, read_image
 from spanetv2.kept import keep
 from spanetv2.tasks.segmentation.data.encoding import (
     IGNORED,
@@ -80,7 +80,13 @@ class PairSource(Dataset[Any]):
         orientation: how masks lie on images that EXIF data turn.
         remarks: what a user should know about how the files were found.
         transform: may be exchanged at any time.
+        max_pixels: most pixels of an image or a mask; None is Pillow's limit.
+
+    Attributes:
+        white: value of white in grey images of more than 8 bits; None is 65535.
     """
+
+    white: int | None = None
 
     def __init__(
         self,
@@ -93,8 +99,10 @@ class PairSource(Dataset[Any]):
         orientation: Orientation = "auto",
         remarks: Sequence[str] = (),
         transform: Transform | None = None,
+        max_pixels: int | None = None,
     ):
         assert len(classes) == len(palette)
+        self.max_pixels = max_pixels
         self.pairs = list(pairs)
         keep(lambda: (path for pair in self.pairs for path in pair))
         self.classes = classes
@@ -121,7 +129,7 @@ class PairSource(Dataset[Any]):
             ImageError: either cannot be read, or they do not belong together.
         """
         pair = self.pairs[index]
-        image = read_image(pair.image)
+        image = read_image(pair.image, white=self.white, max_pixels=self.max_pixels)
         labels = self.read_labels(index)
         mask = (labels.shape[1], labels.shape[0])
         if mask != image.size or self.orientation == "stored" or self.undecided_stored:
@@ -135,10 +143,15 @@ class PairSource(Dataset[Any]):
             ImageError: the file cannot be read, or holds what means nothing.
         """
         path = self.pairs[index].mask
-        return _read_label_file(path, lambda opened: self.encoding.labels(opened, path))
+        return _read_label_file(
+            path, lambda opened: self.encoding.labels(opened, path), self.max_pixels
+        )
 
     def _turned(self, labels: np.ndarray, pair: Pair, shown: tuple[int, int]) -> np.ndarray:
-        with Image.open(pair.image) as opened:
+        with (
+            opening(pair.image, max_pixels=self.max_pixels),
+            Image.open(pair.image, formats=known_formats()) as opened,
+        ):
             orientation = image_orientation(opened)
         rows, columns = labels.shape
         turn = turn_of(
@@ -190,26 +203,18 @@ def read_label_map(path: str | os.PathLike[str]) -> np.ndarray:
     return _read_label_file(name, values)
 
 
-def _read_label_file(name: str, decode: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(name, formats=_LABEL_FORMATS) as opened:
-                return decode(opened)
-    except ImageError:
-        raise
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise ImageError(name, f"refused as a possible decompression bomb ({error})") from None
-    except Image.UnidentifiedImageError:
-        known = ", ".join(_LABEL_FORMATS)
-        raise ImageError(name, f"not a label image in a known format ({known})") from None
-    except OSError as error:
-        reason = (error.strerror or f"damaged or truncated ({error})").lower()
-        raise ImageError(name, reason) from None
-    except Exception as error:  # damaged files make decoders raise nearly anything
-        detail = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(name, f"damaged or truncated image ({detail})") from None
+def _read_label_file(
+    name: str, decode: Callable[[Image.Image], np.ndarray], max_pixels: int | None = None
+) -> np.ndarray:
+    check_file(Path(name), name)
+    with opening(name, max_pixels=max_pixels):
+        try:
+            opened = Image.open(name, formats=_LABEL_FORMATS)
+        except Image.UnidentifiedImageError:
+            known = ", ".join(_LABEL_FORMATS)
+            raise ImageError(name, f"not a label image in a known format ({known})") from None
+        with opened:
+            return decode(opened)
 
 
 def collate(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from PIL import Image
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 
-from spanetv2.data.preprocessing import MOST_SIDE
+from spanetv2.data.preprocessing import MOST_SIDE, check_white, without_unset
 from spanetv2.errors import UserError
 from spanetv2.tasks.segmentation.data.source import IGNORED, Sample
 
@@ -46,6 +46,9 @@ class Preprocessing:
     """Subtracted from values in 0..1, per channel."""
     std: tuple[float, ...] = IMAGENET_DEFAULT_STD
     """Divided by, per channel."""
+    white: int | None = None
+    """Value of white in grey images of more than 8 bits; null is 65535, in training the smallest
+    of 255, 1023, 4095, 16383 and 65535 that holds the training images."""
 
     def __post_init__(self) -> None:
         if self.channels not in _MODES:
@@ -66,11 +69,11 @@ class Preprocessing:
             object.__setattr__(self, name, values)
         if min(self.std) <= 0:
             raise UserError(f"got std {self.std}, expected values above 0")
+        check_white(self.white)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, as stored beside the weights."""
-        plain = dataclasses.asdict(self)
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
+        return without_unset(dataclasses.asdict(self))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any] | None) -> "Preprocessing":

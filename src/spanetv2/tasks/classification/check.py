@@ -1,4 +1,4 @@
-"""Looking through a folder of labelled images before training on it."""
+"""Looking through labelled images before training on them."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -8,24 +8,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spanetv2.data.images import EXTENSIONS, Failure, ImageError
-from spanetv2.data.splits import RUN_SPLITS
-from spanetv2.data.walk import walk
+import numpy as np
+
+from spanetv2.data.images import Failure, ImageError
+from spanetv2.data.splits import canonical_split
+from spanetv2.data.white import white_line
+from spanetv2.errors import UserError
 from spanetv2.table import Table
-from spanetv2.tasks.classification.data.folder import FolderSource, split_folder
-from spanetv2.tasks.classification.data.source import ImageSource
+from spanetv2.tasks.classification.config import DataConfig, RunConfig
+from spanetv2.tasks.classification.data.source import ImageSource, Label
+from spanetv2.tasks.classification.parts import (
+    Parts,
+    class_faults,
+    classes_unseen,
+    divide,
+    open_part,
+    settle_white,
+)
 from spanetv2.tasks.task import SplitCheck
 from spanetv2.text import printable, shorten
 
 __all__ = ["check_splits"]
 
-_MOST_NAMED = 5
-
 
 class _Read(NamedTuple):
     """What a readable file holds."""
 
-    label: int
+    label: Label
     digest: bytes
     size: tuple[int, int]
     mode: str
@@ -35,6 +44,8 @@ class _Read(NamedTuple):
 class _Survey:
     """What a split holds."""
 
+    total: int = 0
+    """readable images"""
     images: Counter[int] = field(default_factory=Counter)
     """readable images by class index"""
     digests: dict[bytes, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -48,59 +59,65 @@ class _Survey:
 
 
 def check_splits(
-    root: Path,
+    config: DataConfig,
     *,
     split: str | None = None,
+    seed: int = RunConfig.seed,
     workers: int = 2,
     progress: bool = False,
 ) -> Iterator[SplitCheck]:
-    """Read every image of a folder of class folders, a split at a time.
+    """Read every image that training would read, a split at a time.
 
-    The same code as in training finds the files and reads them. Named are damaged files, files that
-    are no images by their endings, files with the same bytes in both splits, classes in one split
-    only, and, as what cannot be trained on, a set without images or with one class.
+    The same code as in training finds the files, divides and reads them. Named are damaged files,
+    files that are no images by their endings, files with the same bytes in both splits, classes in
+    one split only, and what training would stop at.
 
     Args:
-        root: folder of the data.
-        split: the only split to look at; None is train and val.
+        config: of the data, as in training.
+        split: the only split to look at; None is those of training.
+        seed: of the images that are held out.
         workers: threads that read.
         progress: show a bar.
 
     Raises:
         UserError: no such folder or split, or files that training would refuse.
     """
-    splits = (split,) if split is not None else RUN_SPLITS
-    folders = [split_folder(root, name) for name in splits]
-    same = len(folders) == 2 and folders[0].resolve() == folders[1].resolve()
-    if same:
-        folders, splits = folders[:1], ("all",)
+    training = split is None or canonical_split(split) == canonical_split(config.train_split)
+    source = open_part(config, split or config.train_split, training=training)
+    errors = class_faults(source, keep=config.empty_classes == "keep") if training else []
+    refused: UserError | None = None
+    parts = Parts(source, None, None)
+    if split is None:
+        try:
+            parts = divide(config, source, seed=seed)
+        except UserError as error:  # said when the training images have been looked at
+            refused = error
     earlier: dict[bytes, list[str]] = {}
-    classes: list[str] | None = None
-    for name, folder in zip(splits, folders, strict=True):
-        training = name == splits[0] and split is None
-        source = FolderSource(folder, drop_empty=not training)
-        survey = _survey(source, workers=workers, progress=progress)
-        errors = [f"{printable(path)}: {reason}" for path, reason in survey.damaged]
-        if training and len(source.classes) < 2:
-            errors.append(f"{folder}: one class, {source.classes[0]!r}; training needs two or more")
-        warnings = [*_left_out(folder), *_doubled(survey, earlier)]
-        if same:
-            warnings.append(
-                f"{root} is not split: training would validate on the images it trains on; make "
-                "folders train and val"
-            )
-        if classes is not None:
-            warnings += _one_sided(classes, source.classes)
-            unknown = sorted(set(source.classes) - set(classes))
-            if unknown:
-                errors.append(f"{folder}: classes {_named(unknown)} are not in the training images")
+    for name, part in ((split or config.train_split, parts.train), ("val", parts.val)):
+        if part is None:
+            continue
+        if not isinstance(part, ImageSource):
+            raise UserError(f"got a stream ({config.dataset}), expected files that can be counted")
+        survey = _survey(part, workers=workers, progress=progress)
+        problems = [f"error: {printable(path)}: {reason}" for path, reason in survey.damaged]
+        problems += [f"error: {text}" for text in errors]
+        warnings = list(_doubled(survey, earlier))
+        remarks = list(part.remarks)
+        if part is parts.val:
+            warnings += filter(None, [classes_unseen(parts)])
+        elif training:
+            deep, white = settle_white(part, given=None, max_pixels=config.max_pixels)
+            remarks += [white_line(deep, white, option="preprocessing.white")] if deep else []
+        problems += [f"warning: {text}" for text in warnings]
+        problems += [f"remark: {text}" for text in remarks]
         yield SplitCheck(
-            report=_report(name, source, survey),
-            problems=[f"error: {text}" for text in errors]
-            + [f"warning: {text}" for text in warnings],
-            errors=len(errors),
+            report=_report(name, part, survey),
+            problems=problems,
+            errors=len(survey.damaged) + len(errors),
         )
-        earlier, classes = survey.digests, source.classes
+        earlier, errors = survey.digests, []
+    if refused is not None:
+        raise refused
 
 
 def _survey(source: ImageSource, *, workers: int, progress: bool) -> _Survey:
@@ -112,10 +129,12 @@ def _survey(source: ImageSource, *, workers: int, progress: bool) -> _Survey:
             image, label = source.sample(index)
         except ImageError as error:
             return Failure(error.path or path, error.reason)
-        digest = hashlib.blake2b(Path(path).read_bytes(), digest_size=16).digest()
+        content = Path(path).read_bytes() if files else image.tobytes()
+        digest = hashlib.blake2b(content, digest_size=16).digest()
         return _Read(label, digest, image.size, image.mode)
 
     survey = _Survey()
+    files = bool(source.files())
     with (
         ThreadPoolExecutor(workers) as pool,
         tqdm(total=len(source), unit="image", desc="check", disable=not progress) as bar,
@@ -125,30 +144,13 @@ def _survey(source: ImageSource, *, workers: int, progress: bool) -> _Survey:
             if isinstance(read, Failure):
                 survey.damaged.append(read)
                 continue
-            survey.images[read.label] += 1
+            own = read.label
+            survey.images.update([own] if isinstance(own, int) else np.flatnonzero(own).tolist())
+            survey.total += 1
             survey.digests[read.digest].append(source.location(index))
             survey.sizes[read.size] += 1
             survey.modes[read.mode] += 1
     return survey
-
-
-def _left_out(folder: Path) -> Iterator[str]:
-    """Files below the class folders that are not read, by their endings."""
-    endings: Counter[str] = Counter()
-    for path in walk(str(folder)):
-        if isinstance(path, Failure):
-            yield f"{printable(path.path)}: {path.reason}"
-        elif (ending := Path(path).suffix.lower()) not in EXTENSIONS:
-            endings[ending or "no ending"] += 1
-    for ending, count in endings.most_common():
-        yield f"{folder}: {count} files with {ending} are left out; read are {_listed_endings()}"
-    hidden = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name.startswith("."))
-    if hidden:
-        yield f"{folder}: folders that begin with a dot are left out: {_named(hidden)}"
-
-
-def _listed_endings() -> str:
-    return ", ".join(sorted(EXTENSIONS))
 
 
 def _doubled(survey: _Survey, earlier: dict[bytes, list[str]]) -> Iterator[str]:
@@ -167,22 +169,11 @@ def _doubled(survey: _Survey, earlier: dict[bytes, list[str]]) -> Iterator[str]:
         yield f"{len(twice)} images are there more than once (first: {pair})"
 
 
-def _one_sided(train: list[str], val: list[str]) -> Iterator[str]:
-    if missing := sorted(set(train) - set(val)):
-        yield f"classes without validation images: {_named(missing)}"
-
-
-def _named(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(printable(name) for name in names[:_MOST_NAMED]) + more
-
-
 def _report(split: str, source: ImageSource, survey: _Survey) -> str:
-    total = sum(survey.images.values())
     rows = [
         [shorten(printable(name)), str(survey.images[i])] for i, name in enumerate(source.classes)
     ]
-    lines = [f"{split}: {total} images, {len(source.classes)} classes"]
+    lines = [f"{split}: {survey.total} images, {len(source.classes)} classes"]
     lines.append(Table("", ["class", "images"], rows).text().rstrip())
     if survey.sizes:
         sides: Any = [side for size in survey.sizes for side in size]
