@@ -134,7 +134,7 @@ def analysis_input(
         no_labels=reason,
         classes=class_titles(model_classes(names, outputs)) if outputs else None,
         cue_images=cues,
-        load=lambda path: transform(read_image(path, white=preprocessing.white)),
+        load=lambda path: transform(read_image(path, white=loaded.preprocessing.white)),
         class_names=names,
     )
 
