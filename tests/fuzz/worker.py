@@ -11,6 +11,7 @@ import os
 import resource
 import select
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -123,6 +124,8 @@ class _Watch:
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self.folder:
             return
+        if event == "socket.connect" and arguments[0].family == socket.AF_UNIX:
+            return  # loading processes hand files to each other
         if event in _REACHING:
             self.seen.append(f"{event} {str(arguments[0])[:200]}")
         elif event == "open" and isinstance(arguments[0], str | bytes):
