@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 from spanetv2.benchmark.memory import cuda_peak
 from spanetv2.benchmark.networks import compiled
-from spanetv2.benchmark.settings import split_label
+from spanetv2.benchmark.settings import full_label, split_label
 from spanetv2.benchmark.timing import Step, interleave, speed_ratio, summary, timed
 from spanetv2.environment import describe_environment
 from spanetv2.files import write_json
 from spanetv2.models import set_implementation
 from spanetv2.models.costs import count_parameters
 from spanetv2.models.features import create_backbone
+from spanetv2.models.variants import VARIANTS
 from spanetv2.table import Table
 
 MODELS = ("s18_pure@fused", "s18_pure", "convformer_s18")
@@ -33,7 +34,9 @@ def step(
     """A pass of a backbone over images; with gradients if the work is training."""
     name, how = split_label(label)
     torch.manual_seed(0)
-    model: nn.Module = create_backbone(name)
+    # Filters are resized to the images once, not in every pass.
+    sized: dict[str, Any] = {"img_size": tuple(images.shape[2:])} if name in VARIANTS else {}
+    model: nn.Module = create_backbone(name, **sized)
     if how is not None:
         set_implementation(model, how)
     training = work == "training"
@@ -70,7 +73,7 @@ def main() -> None:
     images = images.contiguous(memory_format=torch.channels_last)
     rows: list[dict[str, Any]] = []
     settings = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(chosen).items()}
-    record = {"kind": "features", **describe_environment(), "rows": rows}
+    record = {"kind": "features", **describe_environment(), "cells": rows}
     record["settings"] = settings | {"out": None}
     for work in ("inference", "training"):
         for mode in chosen.mode:
@@ -84,7 +87,8 @@ def main() -> None:
             peaks = {n: cuda_peak(s, chosen.device) for n, s in steps.items()} if cuda else {}
             seconds = interleave(steps, rounds=chosen.rounds, warmup=2, device=chosen.device)
             for label, times in seconds.items():
-                row = {"model": label, "work": work, "mode": mode, **summary(times)}
+                row = {"model": full_label(label), "work": work, "mode": mode, **summary(times)}
+                row |= {"dtype": chosen.dtype, "batch": chosen.batch}
                 row["speed_ratio"] = speed_ratio(times, seconds[chosen.models[-1]])
                 row["memory_mib"] = peaks.get(label)
                 rows.append(row)

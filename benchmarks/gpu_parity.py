@@ -74,11 +74,24 @@ def main() -> None:
     chosen = parser.parse_args()
     bounds = {"float32": FLOAT32, "bfloat16": BFLOAT16}
     rows: list[dict[str, Any]] = []
-    record = {"kind": "parity", **describe_environment(), "bounds": bounds, "rows": rows}
+    record = {
+        "kind": "parity",
+        **describe_environment(),
+        "bounds": bounds,
+        "rows": rows,
+        "cells": [],
+    }
     record["settings"] = {"device": chosen.device}
 
     def add(what: str, name: str, dtype: str, error: float) -> None:
         rows.append({"what": what, "implementation": name, "dtype": dtype, "error": error})
+        errors = {
+            kind: [row["error"] for row in rows if row["dtype"] == kind] or [0.0] for kind in bounds
+        }
+        record["cells"] = [
+            {"model": "worst", "work": "", "mode": "", "dtype": kind, "error": max(found)}
+            for kind, found in errors.items()
+        ]
         if chosen.out is not None:
             write_json(chosen.out, record)
 

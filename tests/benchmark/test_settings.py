@@ -51,6 +51,7 @@ def test_settings_take_short_names_of_dtypes():
         ({"batches": (0,)}, r"got batches \(0,\), expected numbers of 1 or more"),
         ({"rounds": 0}, "got rounds 0"),
         ({"threads": 0}, "got threads 0"),
+        ({"modes": ("graphs",)}, "got mode graphs on cpu, expected a GPU"),
         ({"warmup": -1}, "got warmup -1"),
         ({"reference": "resnet18"}, "got reference 'resnet18', expected one of those measured"),
     ],

@@ -96,3 +96,26 @@ def test_local_mixing_can_be_scripted() -> None:
     mixer = LocalMixing(8, (6, 6)).eval()
     x = torch.randn(1, 6, 6, 8)
     torch.testing.assert_close(torch.jit.script(mixer)(x), mixer(x))
+
+
+def test_grids_beyond_one_program_are_mixed_in_two(monkeypatch) -> None:
+    pytest.importorskip("triton")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(0)
+    mixer = LocalMixing(4, (66, 6)).to(device)
+    called = []
+    in_two = LocalMixing._mix_tokens_in_two
+    monkeypatch.setattr(
+        LocalMixing, "_mix_tokens_in_two", lambda *args: called.append(1) or in_two(*args)
+    )
+    outcomes = []
+    x_BHWC = torch.randn(1, 66, 6, 4, device=device)
+    for implementation in ("reference", "fused"):
+        mixer.spectral.implementation = implementation
+        leaf = x_BHWC.clone().requires_grad_()
+        y_BHWC = mixer(leaf)
+        gradients = torch.autograd.grad(y_BHWC.square().sum(), [leaf, *mixer.parameters()])
+        outcomes.append([y_BHWC, *gradients])
+    assert called == [1]
+    for expected, got in zip(*outcomes, strict=True):
+        assert _relative_rms(got, expected) < 1e-5

@@ -91,3 +91,10 @@ def test_depthwise_heads_compile_without_a_break():
     inputs = _inputs(grid=(3, 4))
     compiled = torch.compile(depthwise_heads, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(*inputs), depthwise_heads(*inputs))
+
+
+def test_depthwise_heads_of_no_images():
+    inputs = _inputs(batch=0)
+    out, grad_x, *others = _run(depthwise_heads, inputs, _outward(inputs))
+    assert out.shape == grad_x.shape == inputs[0].shape
+    assert not any(value.any() for value in others)

@@ -11,16 +11,22 @@ from spanetv2.benchmark.tables import describe_machine, describe_settings, left_
 from spanetv2.errors import UserError
 from spanetv2.files import write_text
 
-__all__ = ["BEGIN", "END", "made_part", "read_record", "write_page"]
+__all__ = ["BEGIN", "END", "KINDS", "made_part", "read_record", "write_page"]
 
 Record = dict[str, Any]
 
 BEGIN = "<!-- results: made by `spanetv2 benchmark --table`; change the program, not this part -->"
 END = "<!-- end of results -->"
+KINDS = ("networks", "operators")
+"""Of the records that ``spanetv2 benchmark`` writes."""
 
 
-def read_record(path: str | os.PathLike[str]) -> Record:
+def read_record(path: str | os.PathLike[str], kinds: Sequence[str] = KINDS) -> Record:
     """Read a result file.
+
+    Args:
+        path: of the file.
+        kinds: of records that are wanted.
 
     Raises:
         UserError: unreadable, or not a result of ``spanetv2 benchmark``.
@@ -33,7 +39,7 @@ def read_record(path: str | os.PathLike[str]) -> Record:
         ) from error
     except ValueError as error:
         raise UserError(f"{os.fspath(path)}: not JSON ({error}), expected a result file") from error
-    if not isinstance(record, dict) or record.get("kind") not in ("networks", "operators"):
+    if not isinstance(record, dict) or record.get("kind") not in kinds:
         raise UserError(
             f"{os.fspath(path)}: not a result of `spanetv2 benchmark`, expected its JSON file"
         )
@@ -106,6 +112,8 @@ def made_part(
         what = "token mixers alone" if record["kind"] == "operators" else "networks"
         parts.append(f"## {describe_machine(record)}: {what} ({path.stem})\n")
         parts.append(f"{describe_settings(record)}\n")
+        if "superseded" in record:
+            parts.append(f"Measured before a change: {record['superseded']}.\n")
         if record["cells"]:
             parts.append(f"![{what}: {path.stem}]({_picture(out, path).as_posix()})\n")
         parts += [table.markdown() for table in tables_of(record)]

@@ -2,7 +2,8 @@
 
 Names: ``spam`` and ``attention`` are this package's mixers, ``sepconv`` is timm's separable
 convolution of ConvFormer. ``local`` is SPAM's token mixing alone, multi-scale convolution and
-spectral filter. ``@reference`` runs the definitions, ``@fused`` the Triton operator.
+spectral filter; ``project`` is its grouped projection. ``@reference`` runs the definitions,
+``@fused`` the Triton operators.
 
 Shape suffixes: B batch, C channels, H and W the grid in tokens.
 """
@@ -24,6 +25,7 @@ from spanetv2.mixers import SPAM, Attention, LocalMixing
 from spanetv2.models.costs import count_parameters, multiply_adds
 from spanetv2.models.implementation import set_implementation
 from spanetv2.models.variants import VARIANTS
+from spanetv2.ops.grouped_mix import grouped_mix
 from spanetv2.ops.local_mixing import (
     LARGEST_GRID,
     local_mixing_reference,
@@ -42,6 +44,8 @@ OPERATORS = (
     "local",
     "local@reference",
     "local@fused",
+    "project",
+    "project@fused",
 )
 _SHORTEST = 0.02
 """Seconds that a timing should take: shorter runs are repeated, up to ``_MOST`` times."""
@@ -67,6 +71,32 @@ class FusedLocalMixing(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         gain_CHK = spectral_gain(self.theta, x_BCHW.shape[2], x_BCHW.shape[3])
         return self.function(x_BCHW, self.kernels, self.bias, gain_CHK)
+
+
+class Projection(nn.Module):
+    """SPAM's projection as one function of maps (B, C, H, W)."""
+
+    def __init__(self, mixer: SPAM, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.proj = mixer.proj
+        self.function = function
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        grouped, norm = cast(nn.Conv2d, self.proj[0]), cast(nn.GroupNorm, self.proj.norm)
+        mix = cast(nn.Conv2d, self.proj.mix)
+        weights = (grouped.weight, norm.weight, norm.bias, mix.weight)
+        return self.function(x_BCHW, *weights, True, norm.eps)
+
+
+def _project(x_BCHW: Tensor, *arguments: Any) -> Tensor:
+    return grouped_mix(x_BCHW.permute(0, 2, 3, 1), *arguments).permute(0, 3, 1, 2)
+
+
+def _project_fused(x_BCHW: Tensor, *arguments: Any) -> Tensor:
+    from spanetv2.ops.grouped_mix.operator import grouped_mix_fused
+
+    y_BNC = grouped_mix_fused(x_BCHW, *arguments)
+    return y_BNC.transpose(1, 2).unflatten(2, x_BCHW.shape[2:])
 
 
 class Cost(NamedTuple):
@@ -111,6 +141,9 @@ def make_operator(name: str, channels: int, side: int) -> tuple[nn.Module, bool]
         return SepConv(channels), False
     if kind == "attention":
         return Attention(channels), True
+    if kind == "project":
+        mixer = SPAM(channels, (side, side))
+        return Projection(mixer, _project_fused if how == "fused" else _project), False
     if how == "fused" and side > LARGEST_GRID:
         raise UserError(f"got {side} tokens a side, expected at most {LARGEST_GRID} for {name}")
     mixer = SPAM(channels, (side, side))

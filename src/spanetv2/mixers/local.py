@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from spanetv2.errors import UserError
 from spanetv2.mixers.spectral import SpectralRescale
 from spanetv2.ops.heads import HEADS, KERNELS
+from spanetv2.ops.kernel_choice import use_kernels
 from spanetv2.ops.local_mixing import pack_kernels, use_fused
+from spanetv2.ops.spectral_rescale import spectral_rescale_on_gpu
 
 __all__ = ["LocalMixing"]
 
@@ -153,9 +155,11 @@ class LocalMixing(nn.Module):
 
         Source: SPANetV2, multi-scale local mixing and spectral re-scaling filter.
         """
-        if not torch.jit.is_scripting():  # noqa: SIM102 - scripting wants the bare condition
+        if not torch.jit.is_scripting():
             if self.fusible and use_fused(self.implementation, x_BCHW):
                 return self._mix_tokens_fused(x_BCHW)
+            if self.fusible and use_kernels("depthwise", self.implementation, x_BCHW):
+                return self._mix_tokens_in_two(x_BCHW)
         heads = x_BCHW.chunk(self.num_heads, dim=1)
         local = []
         for head, conv in enumerate(self.local_convs):
@@ -167,6 +171,15 @@ class LocalMixing(nn.Module):
         from spanetv2.ops.local_mixing.operator import local_mixing
 
         return local_mixing(x_BCHW, *self.packed(x_BCHW.shape[2], x_BCHW.shape[3]))
+
+    @torch.jit.unused
+    def _mix_tokens_in_two(self, x_BCHW: Tensor) -> Tensor:
+        """Convolutions, then the filter: for grids that one program cannot hold."""
+        from spanetv2.ops.depthwise.operator import depthwise_heads
+
+        kernels_CTT, bias_C, gain_CHK = self.packed(x_BCHW.shape[2], x_BCHW.shape[3])
+        y_BCHW = depthwise_heads(x_BCHW, kernels_CTT, bias_C)
+        return spectral_rescale_on_gpu(y_BCHW, gain_CHK)
 
     @torch.jit.unused
     def packed(self, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from torch import nn
 
 from spanetv2.errors import UserError
+from spanetv2.layers import StarReLU
 from spanetv2.mixers.spectral import IMPLEMENTATIONS, SpectralRescale
 from spanetv2.ops.linear import FORMS
 
@@ -17,8 +18,9 @@ def set_implementation(model: nn.Module, implementation: str) -> nn.Module:
     - "reference": the definitions, with FFTs in float32;
     - "products": as "auto", with matrix products on grids of any size (no FFT is left, as exports
       and half precision want it);
-    - "fused": as "auto", with convolutions and spectral filter as one Triton operator on GPUs, for
-      grids of at most 64 tokens a side.
+    - "fused": as "auto", with Triton kernels on GPUs: convolutions and spectral filter as one
+      operator on grids of at most 64 tokens a side and as two beyond, the projection as one;
+      StarReLU as one where nothing is compiled.
 
     Args:
         model: a SPANetV2, or anything that contains one.
@@ -40,8 +42,9 @@ def set_implementation(model: nn.Module, implementation: str) -> nn.Module:
     filters = [module for module in model.modules() if isinstance(module, SpectralRescale)]
     if not filters:
         raise UserError(f"got a {type(model).__name__} without SPAM, expected a SPANetV2")
-    for module in filters:
-        module.implementation = implementation
+    for module in model.modules():
+        if isinstance(module, SpectralRescale | StarReLU):
+            module.implementation = implementation
     return model
 
 

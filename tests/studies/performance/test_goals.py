@@ -13,7 +13,7 @@ def verdict(table, start):
 
 def test_goals_table_without_results_measures_nothing():
     table = goals_table([])
-    assert len(table.rows) == len(GOALS) == 20
+    assert len(table.rows) == len(GOALS) == 48
     assert {line[-1] for line in table.rows} == {"not measured"}
 
 
@@ -71,12 +71,29 @@ def test_goals_table_judges_time_per_pixel():
     assert verdict(goals_table([record(rows)]), start)[1] == f"{expected:.2f}"
 
 
-def test_goals_table_judges_the_fused_operator_by_its_memory_floor():
-    rows = [operator_row("local@fused", [0.9], dtype="bfloat16")]
+@pytest.mark.parametrize(("work", "figure"), [("inference", "1.80"), ("training", "4.50")])
+def test_goals_table_judges_operators_by_passes_over_the_memory(work, figure):
+    rows = [operator_row("local@fused", [0.9], dtype="bfloat16", work=work)]
     table = goals_table([record(rows, kind="operators", device="cuda")])
-    start = "GPU, bfloat16, batch 128: time of the fused operator / its memory floor, 56"
-    assert verdict(table, start) == ["<= 2.00", "1.80", "reached"]
+    start = f"GPU, bfloat16, batch 128, {work}: time of local mixing / of a pass over memory, 56"
+    assert verdict(table, start)[1:] == [figure, "reached"]
     assert verdict(table, start.replace("56", "28"))[-1] == "not measured"
+
+
+def test_goals_table_leaves_out_what_was_superseded():
+    rows = [row(name, [1.0], dtype="bfloat16", batch=128) for name in (f"{PURE}@fused", PEER)]
+    old = record(rows, device="cuda", superseded="another operator")
+    start = "GPU, bfloat16, batch 128, compiled, inference: S18 pure / conv"
+    assert verdict(goals_table([old]), start)[-1] == "not measured"
+    assert verdict(goals_table([record(rows, device="cuda")]), start)[-1] == "reached"
+
+
+def test_goals_table_adds_the_optimised_network_of_the_kernels():
+    seconds = {f"{PURE}@fused": 2.0, f"{PURE}@fused_optimized": 1.0, PEER: 1.5}
+    rows = [row(name, [s], dtype="bfloat16", batch=128) for name, s in seconds.items()]
+    lines = goals_table([record(rows, device="cuda")]).rows
+    found = [line[2:] for line in lines if line[-1] != "not measured"]
+    assert found == [["0.75", "missed"], ["1.50", "reached"]]
 
 
 def test_goals_table_adds_other_implementations_below():

@@ -47,7 +47,7 @@ def depthwise_heads(x_BCHW: Tensor, kernels_CTT: Tensor, bias_C: Tensor) -> Tens
 
 
 def _settings(x: Tensor, pieces: int) -> dict[str, Any]:
-    height, width = x.shape[2:]
+    height, width = int(x.shape[2]), int(x.shape[3])  # symbolic sizes end here
     return {
         "H": height,
         "W": width,
@@ -72,10 +72,13 @@ def _bands(taps: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _convolve(x: Tensor, taps: Tensor, bias: Tensor | None) -> Tensor:
-    images, channels, height, width = x.shape
+    images, channels = x.shape[:2]
     out = torch.empty_like(x)
+    if not x.numel():
+        return out
     settings = _settings(x, 128)
-    grid = (triton.cdiv(height * triton.cdiv(width, PIECE), settings["BM"]), channels, images)
+    pieces = settings["H"] * triton.cdiv(settings["W"], PIECE)
+    grid = (triton.cdiv(pieces, settings["BM"]), channels, images)
     wrap_triton(convolve)[grid](
         x,
         _bands(taps, x.dtype),
@@ -107,6 +110,8 @@ def _backward(grad: Tensor, x: Tensor, taps: Tensor) -> tuple[Tensor, Tensor]:
     x, grad = x.contiguous(), grad.contiguous()
     images, channels = x.shape[:2]
     grad_x = _convolve(grad, taps.flip(1, 2), None)
+    if not x.numel():
+        return grad_x, torch.zeros_like(taps)
     shares = min(images, _SHARES)
     sums = torch.empty(
         *(shares, channels, LARGEST_KERNEL, WINDOW, PIECE),

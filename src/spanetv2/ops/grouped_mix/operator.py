@@ -91,7 +91,7 @@ def _generation(x: Tensor) -> int:
 
 
 def _settings(kernel: str, y_BCN: Tensor) -> dict[str, int]:
-    groups, tokens, warps = setting(kernel, y_BCN.shape[2], _generation(y_BCN))
+    groups, tokens, warps = setting(kernel, int(y_BCN.shape[2]), _generation(y_BCN))
     return {"GB": groups, "BN": tokens, "num_warps": warps}
 
 
@@ -101,9 +101,13 @@ def _with_rows(y_BCN: Tensor) -> Tensor:
 
 
 def _place(y_BCN: Tensor, interleaved: bool) -> dict[str, int]:
-    """Where the rows of the map are, and which rows make a group."""
-    groups, tokens = y_BCN.shape[1] // HEADS, y_BCN.shape[2]
+    """Where the rows of the map are, and which rows make a group.
+
+    Kernels are made for one number of tokens, and so are graphs of symbolic sizes from here on.
+    """
+    groups, tokens = int(y_BCN.shape[1]) // HEADS, int(y_BCN.shape[2])
     y_b, y_c = y_BCN.stride(0), y_BCN.stride(1)
+    in_rows = y_b % tokens == 0 and y_c % tokens == 0
     return {
         "G": groups,
         "y_b": y_b,
@@ -111,7 +115,7 @@ def _place(y_BCN: Tensor, interleaved: bool) -> dict[str, int]:
         "step_g": 1 if interleaved else HEADS,
         "step_i": groups if interleaved else 1,
         "N": tokens,
-        "VEC": math.gcd(16, tokens, y_b, y_c),
+        "VEC": math.gcd(16, tokens) if in_rows else 1,
     }
 
 
@@ -149,7 +153,7 @@ def _forward(
 ) -> _Forward:
     """y (B, C, N), weight (2C, 4), mix (C, 2C) to tokens, the statistics, and the moments."""
     out, stat, moments = _forward_like(y, weight, scale, shift, mix, interleaved, eps)
-    images, channels, tokens = y.shape
+    images, channels, tokens = y.shape[0], int(y.shape[1]), int(y.shape[2])
     if not y.numel():
         return out, stat, moments
     y, weight = _with_rows(y), weight.contiguous()
@@ -216,7 +220,7 @@ def _backward(
     interleaved: bool,
 ) -> _Backward:
     """Gradients of the first five arguments of ``_forward``; grad (B, N, C)."""
-    images, channels, tokens = y.shape
+    images, channels, tokens = y.shape[0], int(y.shape[1]), int(y.shape[2])
     if not y.numel():
         return tuple(torch.zeros_like(value) for value in (y, weight, scale, shift, mix))  # pyright: ignore[reportReturnType]
     y, weight = _with_rows(y), weight.contiguous()

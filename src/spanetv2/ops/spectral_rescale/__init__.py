@@ -1,7 +1,11 @@
 """Spectral re-scaling (SRF): a learnable, zero-phase filter of maps in the Fourier domain."""
 
 from spanetv2.ops.spectral_rescale.channels_first import spectral_rescale_channels_first
-from spanetv2.ops.spectral_rescale.choice import prefer_products, prefer_products_on_gpu
+from spanetv2.ops.spectral_rescale.choice import (
+    prefer_products,
+    prefer_products_on_gpu,
+    spectral_rescale_on_gpu,
+)
 from spanetv2.ops.spectral_rescale.hartley import (
     hartley_gain,
     keep_grid,
@@ -29,5 +33,6 @@ __all__ = [
     "spectral_rescale",
     "spectral_rescale_channels_first",
     "spectral_rescale_hartley",
+    "spectral_rescale_on_gpu",
     "spectral_rescale_products",
 ]

@@ -1,8 +1,17 @@
 """Which implementation of spectral re-scaling is faster on a grid."""
 
 import torch
+from torch import Tensor
 
-__all__ = ["LARGEST_PRODUCT_GRID", "prefer_products", "prefer_products_on_gpu"]
+from spanetv2.ops.spectral_rescale.channels_first import spectral_rescale_channels_first
+from spanetv2.ops.spectral_rescale.reference import spectral_rescale
+
+__all__ = [
+    "LARGEST_PRODUCT_GRID",
+    "prefer_products",
+    "prefer_products_on_gpu",
+    "spectral_rescale_on_gpu",
+]
 
 LARGEST_PRODUCT_GRID = 96
 """Mean of the grid's sides, in tokens, up to which matrix products beat the FFT."""
@@ -40,3 +49,10 @@ def prefer_products_on_gpu(height: int, width: int, dtype: torch.dtype) -> bool:
     """
     half = dtype in (torch.bfloat16, torch.float16)
     return height + width <= 2 * (LARGEST_HALF_PRODUCT_GRID if half else LARGEST_PRODUCT_GRID)
+
+
+def spectral_rescale_on_gpu(x_BCHW: Tensor, gain_CHK: Tensor) -> Tensor:
+    """``spectral_rescale`` of maps with channels first by products or the FFT, the faster one."""
+    if prefer_products_on_gpu(x_BCHW.shape[2], x_BCHW.shape[3], x_BCHW.dtype):
+        return spectral_rescale_channels_first(x_BCHW, gain_CHK)
+    return spectral_rescale(x_BCHW, gain_CHK)
