@@ -56,10 +56,12 @@ def atomic_path(path: str | os.PathLike[str], *, size: int | None = None) -> Ite
         OSError: the folder cannot be made or written.
     """
     refuse_to_replace(path)
-    target = Path(os.path.realpath(path))
+    given = Path(path)
+    # what /dev/stdout stands for has no name of its own
+    special = given.exists() and (not given.is_file() or given.is_relative_to("/dev"))
+    target = given if special else Path(os.path.realpath(path))
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    special = target.exists() and not target.is_file()
     folder = Path(tempfile.gettempdir()) if special else target.parent
     folder.mkdir(parents=True, exist_ok=True)
     try:
