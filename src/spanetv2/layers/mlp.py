@@ -33,7 +33,7 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if not torch.jit.is_scripting():  # noqa: SIM102 - scripting wants the bare condition
-            if x.dim() == 4 and takes_maps(self.form, x):
+            if takes_maps(self.form, x) and x.dim() == 4:
                 return self._forward_of_maps(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return self.drop(self.fc2(self.act(self.fc1(x))))
 
