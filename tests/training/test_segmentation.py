@@ -312,7 +312,7 @@ def test_ade20k_recipe_is_the_published_one(name: str) -> None:
     assert schedule.warmup_updates == (1500 if upernet else None)
     if upernet:
         assert schedule.warmup_lr == pytest.approx(1e-6 * optimizer.lr)
-    assert (config.data.dataset, config.data.total_batch) == ("ade20k", 16 if upernet else 32)
+    assert (config.data.dataset, config.data.total_batch) == ("auto", 16 if upernet else 32)
     assert config.preprocessing.size == (2048, 512)
     augmentation = config.augmentation
     assert (augmentation.scale, augmentation.crop) == ((0.5, 2.0), 512)
