@@ -70,19 +70,24 @@ class RunLock:
         if not self.here or self._file is not None or not (make or path.is_file()):
             return False
         assert fcntl is not None
-        self.folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("a", encoding="utf-8")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = path.open("a", encoding="utf-8")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+                raise UserError(
+                    f"{self.folder} is in use by {self._holder()}; wait for it, stop it, or choose "
+                    "another folder with --out"
+                ) from None
+            except OSError:  # a file system without locks
+                file.close()
+                return False
+            # a run that has just ended may have removed the file between the two
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                break
             file.close()
-            raise UserError(
-                f"{self.folder} is in use by {self._holder()}; wait for it, stop it, or choose "
-                "another folder with --out"
-            ) from None
-        except OSError:  # a file system without locks
-            file.close()
-            return False
         self._file = file
         _held.add(self)
         return True
@@ -100,7 +105,8 @@ class RunLock:
     def release(self) -> None:
         """Let the folder go."""
         if self._file is not None and fcntl is not None:
-            (self.folder / _HOLDER).unlink(missing_ok=True)
+            for name in (_HOLDER, _LOCK):
+                (self.folder / name).unlink(missing_ok=True)
             fcntl.flock(self._file, fcntl.LOCK_UN)
             self.forget()
 
