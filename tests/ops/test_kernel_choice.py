@@ -110,6 +110,39 @@ def test_a_fused_mixer_compiles_without_a_break():
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_trials_launch_every_kernel(training, monkeypatch):
+    from spanetv2.ops.depthwise import operator as depthwise
+    from spanetv2.ops.grouped_mix import operator as grouped_mix
+    from spanetv2.ops.local_mixing import operator as local_mixing
+
+    device = torch.device(DEVICE)
+    trials = {
+        local_mixing: lambda: local_mixing.try_launches(
+            3, 5, torch.float32, device, training=training
+        ),
+        depthwise: lambda: depthwise.try_launches(3, 5, torch.float32, device, training=training),
+        grouped_mix: lambda: grouped_mix.try_launches(4, torch.float32, device, training=training),
+    }
+    for operator, trial in trials.items():
+        names = _launches(operator, trial, monkeypatch)
+        assert names
+        assert any("grad" in name or "backward" in name for name in names) is training
+
+
+def _launches(operator, trial, monkeypatch):
+    names, wrap = [], operator.wrap_triton
+
+    def count(kernel):
+        names.append(kernel.__name__)
+        return wrap(kernel)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(operator, "wrap_triton", count)
+        trial()
+    return names
+
+
 def test_a_refusal_is_told_once(monkeypatch):
     monkeypatch.setattr(kernel_choice, "_ANSWERS", {})
     tried = []

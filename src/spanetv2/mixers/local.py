@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from spanetv2.errors import UserError
 from spanetv2.mixers.spectral import SpectralRescale
+from spanetv2.ops.depthwise import use_depthwise_heads
 from spanetv2.ops.heads import HEADS, KERNELS
-from spanetv2.ops.kernel_choice import use_kernels
 from spanetv2.ops.local_mixing import pack_kernels, use_fused
 from spanetv2.ops.spectral_rescale import spectral_rescale_on_gpu
 
@@ -158,7 +158,7 @@ class LocalMixing(nn.Module):
         if not torch.jit.is_scripting():
             if self.fusible and use_fused(self.implementation, x_BCHW):
                 return self._mix_tokens_fused(x_BCHW)
-            if self.fusible and use_kernels("depthwise", self.implementation, x_BCHW):
+            if self.fusible and use_depthwise_heads(self.implementation, x_BCHW):
                 return self._mix_tokens_in_two(x_BCHW)
         heads = x_BCHW.chunk(self.num_heads, dim=1)
         local = []

@@ -13,10 +13,15 @@ from torch import Tensor, nn
 
 from spanetv2.errors import UserError
 from spanetv2.mixers.local import LocalMixing
-from spanetv2.ops.grouped_mix import grouped_mix_packed, grouped_mix_sliced, prefer_packed
+from spanetv2.ops.grouped_mix import (
+    grouped_mix_packed,
+    grouped_mix_sliced,
+    prefer_packed,
+    use_grouped_mix_fused,
+)
 from spanetv2.ops.heads import KERNELS
 from spanetv2.ops.kernel_choice import use_kernels
-from spanetv2.ops.linear import linear_of_maps, runs_in_place, takes_maps
+from spanetv2.ops.linear import is_plain, linear_of_maps, runs_in_place, takes_maps
 
 __all__ = ["HEAD_ORDERS", "SPAM"]
 
@@ -127,8 +132,10 @@ class SPAM(LocalMixing):
         return self.proj_drop(self.out(y_BNC)).view(x_BHWC.shape)
 
     def _context_maps(self, x_BHWC: Tensor) -> Tensor:
-        if not torch.jit.is_scripting():  # noqa: SIM102 - scripting wants the bare condition
-            if use_kernels("local_mixing", self.implementation, x_BHWC.permute(0, 3, 1, 2)):
+        if not torch.jit.is_scripting():
+            x_BCHW = x_BHWC.permute(0, 3, 1, 2)
+            fused = use_kernels("local_mixing", self.implementation, x_BCHW)
+            if fused and is_plain(self.context, nn.Linear):
                 # The same product turned: kernels want the tokens of a channel together.
                 y_CL = torch.mm(self.context.weight, x_BHWC.flatten(0, 2).t())
                 return y_CL.unflatten(1, x_BHWC.shape[:3]).transpose(0, 1)
@@ -147,7 +154,7 @@ class SPAM(LocalMixing):
 
     def _project(self, y_BCHW: Tensor) -> Tensor:
         if not torch.jit.is_scripting():
-            if use_kernels("grouped_mix", self.implementation, y_BCHW):
+            if use_grouped_mix_fused(self.implementation, y_BCHW):
                 return self._project_fused(y_BCHW)
             if self.implementation != "reference" and prefer_packed():
                 return self._project_packed(y_BCHW)

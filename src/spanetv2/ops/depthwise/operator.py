@@ -19,7 +19,7 @@ from spanetv2.ops.depthwise.kernels import PIECE, WINDOW, convolve, gradient_of_
 from spanetv2.ops.heads import HEADS, LARGEST_KERNEL
 from spanetv2.ops.kernel_operator import interpreted, kernel_operator
 
-__all__ = ["depthwise_heads"]
+__all__ = ["depthwise_heads", "try_launches"]
 
 _ONE_PASS = "widened" if interpreted() else "tf32"
 _SHARES = 8
@@ -44,6 +44,24 @@ def depthwise_heads(x_BCHW: Tensor, kernels_CTT: Tensor, bias_C: Tensor) -> Tens
     Source: SPANetV2, multi-scale local mixing.
     """
     return _forward(x_BCHW, kernels_CTT, bias_C)
+
+
+def try_launches(
+    height: int, width: int, dtype: torch.dtype, device: torch.device, *, training: bool
+) -> None:
+    """Launch the kernels of a grid on zeros, and raise what a card answers that refuses them."""
+    with (
+        torch.inference_mode(False),
+        torch.set_grad_enabled(training),
+        torch.autocast(device.type, enabled=False),
+    ):
+        x = torch.zeros(1, 16, height, width, dtype=dtype, device=device, requires_grad=training)
+        kernels, bias = (torch.zeros(*shape, device=device) for shape in ((16, 9, 9), (16,)))
+        out = depthwise_heads(x, kernels, bias)
+        if training:
+            out.sum().backward()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _settings(x: Tensor, pieces: int) -> dict[str, Any]:

@@ -29,11 +29,11 @@ from spanetv2.ops.grouped_mix.kernels import (
     gradient_sums,
     statistics,
 )
-from spanetv2.ops.grouped_mix.settings import setting
+from spanetv2.ops.grouped_mix.settings import SIZES, setting
 from spanetv2.ops.heads import HEADS
 from spanetv2.ops.kernel_operator import kernel_operator
 
-__all__ = ["grouped_mix_fused"]
+__all__ = ["grouped_mix_fused", "try_launches"]
 
 _SHARE = 4096
 """Tokens that one program takes the statistics of."""
@@ -84,6 +84,28 @@ def grouped_mix_fused(
         eps,
     )
     return out_BNC
+
+
+def try_launches(
+    channels: int, dtype: torch.dtype, device: torch.device, *, training: bool
+) -> None:
+    """Launch the kernels of every size on zeros; raises what a card that refuses them answers."""
+    with (
+        torch.inference_mode(False),
+        torch.set_grad_enabled(training),
+        torch.autocast(device.type, enabled=False),
+    ):
+        weight = torch.zeros(2 * channels, HEADS, 1, 1, dtype=dtype, device=device)
+        mix = torch.zeros(channels, 2 * channels, 1, 1, dtype=dtype, device=device)
+        scale = weight.new_ones(2 * channels)
+        for tokens in SIZES:
+            y = torch.zeros(1, channels, 1, tokens, dtype=dtype, device=device)
+            y.requires_grad_(training)
+            out = grouped_mix_fused(y, weight, scale, scale, mix, True, 1e-5)
+            if training:
+                out.sum().backward()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _generation(x: Tensor) -> int:

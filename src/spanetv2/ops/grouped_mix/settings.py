@@ -6,7 +6,7 @@ the registers that the compiler reports.
 
 from typing import NamedTuple
 
-__all__ = ["KERNELS", "MEASURED", "Setting", "candidates", "setting"]
+__all__ = ["KERNELS", "MEASURED", "SIZES", "Setting", "candidates", "setting"]
 
 KERNELS = ("statistics", "expansion", "gradient_sums", "gradient_of_map")
 """The kernels that have a setting each."""
@@ -22,7 +22,7 @@ class Setting(NamedTuple):
     warps: int
 
 
-_SIZES = (64, 256, 1024)
+SIZES = (64, 256, 1024)
 """Tokens up to which a row of the table holds; the last one for all beyond."""
 
 _COMPUTED: dict[str, tuple[Setting, ...]] = {
@@ -64,5 +64,5 @@ def setting(kernel: str, tokens: int, generation: int) -> Setting:
     measured = MEASURED.get(kernel, {}).get((generation, tokens))
     if measured is not None:
         return measured
-    row = sum(tokens > size for size in _SIZES[:-1])
+    row = sum(tokens > size for size in SIZES[:-1])
     return _COMPUTED[kernel][row]

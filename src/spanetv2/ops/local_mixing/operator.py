@@ -89,7 +89,8 @@ def try_launches(
         local_mixing_prepared(x, prepare_from(kernels, bias, gain, *known))
         if training:
             _local_mixing_backward(x, x, kernels, bias, gain, *known)
-    torch.cuda.synchronize(device)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _check(x_BCHW: Tensor, kernels_CTT: Tensor, bias_C: Tensor, gain_CHQ: Tensor) -> None:

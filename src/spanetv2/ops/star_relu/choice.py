@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from spanetv2.ops.kernel_choice import is_accepted
 from spanetv2.ops.kernel_operator import can_launch
 
 __all__ = ["use_star_relu"]
@@ -17,4 +18,14 @@ def use_star_relu(implementation: str, x: Tensor) -> bool:
     """
     if implementation != "fused" or not can_launch(x):
         return False
-    return not (torch.compiler.is_compiling() or torch.jit.is_tracing())
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
+    if x.device.type != "cuda":
+        return True
+
+    def trial() -> None:
+        from spanetv2.ops.star_relu.operator import try_launches
+
+        try_launches(x.dtype, x.device)
+
+    return is_accepted(trial, "star_relu", x.dtype, x.device)

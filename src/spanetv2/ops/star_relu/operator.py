@@ -16,7 +16,7 @@ from torch.library import wrap_triton
 from spanetv2.ops.kernel_operator import kernel_operator
 from spanetv2.ops.star_relu.kernels import backward, forward
 
-__all__ = ["star_relu"]
+__all__ = ["star_relu", "try_launches"]
 
 _BLOCK = 1024
 _TURNS = 8
@@ -36,6 +36,15 @@ def star_relu(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
     Source: MetaFormer baselines for vision, StarReLU.
     """
     return _forward(x, scale, bias)
+
+
+def try_launches(dtype: torch.dtype, device: torch.device) -> None:
+    """Launch the kernels on zeros, and raise what a card answers that refuses them."""
+    with torch.inference_mode(False), torch.enable_grad():
+        x = torch.zeros(_BLOCK, dtype=dtype, device=device, requires_grad=True)
+        star_relu(x, x.detach()[:1], x.detach()[:1]).sum().backward()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _forward_like(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
