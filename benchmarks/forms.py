@@ -8,8 +8,8 @@ under the processor's kind. With a result of an earlier run (of ``spanetv2 bench
 s18_pure@tokens s18_pure@maps``) it writes that. About ten minutes on two cores.
 """
 
+import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,12 @@ def entry(record: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, or read, and write the entry."""
-    given = sys.argv[1:]
-    record = json.loads(Path(given[0]).read_text(encoding="utf-8")) if given else measure()
+    parser = argparse.ArgumentParser(description="Find the faster form on this processor.")
+    parser.add_argument("result", nargs="?", type=Path, help="of an earlier run, in place of one")
+    given: Path | None = parser.parse_args().result
+    if given is not None and not given.is_file():
+        parser.error(f"got {given}, expected a result file of spanetv2 benchmark")
+    record = measure() if given is None else json.loads(given.read_text(encoding="utf-8"))
     table = json.loads(TABLE.read_text(encoding="utf-8"))
     kind = record["hardware"]["kind"]
     table[kind] = entry(record)

@@ -68,6 +68,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--out", type=Path, default=None)
     chosen = parser.parse_args()
+    if chosen.device.startswith("cuda") and not torch.cuda.is_available():
+        parser.error("PyTorch sees no GPU, expected one with CUDA or --device cpu")
     dtype = None if chosen.dtype == "none" else getattr(torch, chosen.dtype)
     images = torch.randn(chosen.batch, 3, *chosen.size, device=chosen.device)
     images = images.contiguous(memory_format=torch.channels_last)

@@ -72,6 +72,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--only", default="", help="part of the golden files' names")
     chosen = parser.parse_args()
+    if chosen.device.startswith("cuda") and not torch.cuda.is_available():
+        parser.error("PyTorch sees no GPU, expected one with CUDA or --device cpu")
     bounds = {"float32": FLOAT32, "bfloat16": BFLOAT16}
     rows: list[dict[str, Any]] = []
     record = {

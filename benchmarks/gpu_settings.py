@@ -116,10 +116,12 @@ def fastest(kernel: Kernel, run: Callable[[], Any]) -> dict[Any, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Find the kernels' settings on this GPU.")
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--seconds", type=float, default=240)
-    parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--batch", type=int, default=128, help="images (default 128)")
+    parser.add_argument("--seconds", type=float, default=240, help="in all (default 240)")
+    parser.add_argument("--out", type=Path, default=None, help="a JSON file of all times")
     chosen = parser.parse_args()
+    if not torch.cuda.is_available():
+        parser.error("PyTorch sees no GPU, expected one with CUDA")
     start, rows = time.monotonic(), []
     generation = torch.cuda.get_device_capability()[0]
     record = {"kind": "settings", **describe_environment(), "rows": rows}
