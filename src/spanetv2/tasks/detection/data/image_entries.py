@@ -114,7 +114,9 @@ def read_images(
     headers = dict(
         zip(
             sound,
-            read_headers([found[key].path for key in sound], max_pixels=reading.max_pixels),
+            read_headers(
+                [found[key].path for key in sound], max_pixels=reading.max_pixels, progress=True
+            ),
             strict=True,
         )
     )

@@ -5,7 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tqdm import tqdm
+
 from spanetv2.data.classes import KEEP_CLASSES
+from spanetv2.data.header import shows_progress
 from spanetv2.tasks.detection.data.corners import look_like_corners
 from spanetv2.tasks.detection.data.counts import Counts
 from spanetv2.tasks.detection.data.ids import Key, OwnId, id_key
@@ -148,7 +151,15 @@ def _judge_all(
     known = dict.fromkeys(survey.classes)
     boxes = []
     quiet = False
-    for annotation, key, image in pairs:
+    bar = tqdm(
+        pairs,
+        unit="object",
+        desc="annotations",
+        disable=not shows_progress(),
+        delay=2,
+        leave=False,
+    )
+    for annotation, key, image in bar:
         judged = judge(annotation, image, categories=categories, known=known, reading=reading)
         survey.objects[key].append(judged)
         if not (judged.stops or judged.crowd or image.fault):
