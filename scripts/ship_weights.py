@@ -156,6 +156,7 @@ def card(
     rows = "\n".join(
         f"| {title} | {shown(key, figures[key])} | {shown(key, before[key])} |"
         for key, title in titles.items()
+        if key in figures
     )
     made = about.dataset is None
     options = " --data data/scenes" if made else f" --dataset {about.dataset}"
@@ -212,7 +213,8 @@ def shown(key: str, value: float) -> str:
 
 def summary(about: About, task: str, figures: dict[str, Any]) -> str:
     """The figures in half a line."""
-    shares = {key: shown(key, figures[key]) for key in find_task(task).figure_titles}
+    titles = find_task(task).figure_titles
+    shares = {key: shown(key, figures[key]) for key in titles if key in figures}
     return about.summary.format(**shares, images=f"{figures['images']:,}")
 
 
@@ -254,7 +256,7 @@ def ship(run: Path, name: str, data: str | None) -> None:
     commit = json.loads((run / "versions.json").read_text(encoding="utf-8"))["commit"]
     extra = {
         **checkpoint.extra,
-        **{key: figures[key] for key in find_task(checkpoint.task).figure_titles},
+        **{k: figures[k] for k in find_task(checkpoint.task).figure_titles if k in figures},
         "summary": summary(about, checkpoint.task, figures),
         "recipe": about.recipe,
         "commit": commit,

@@ -1,3 +1,4 @@
+import io
 import json
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def test_describe_environment_has_no_commit_outside_a_checkout(monkeypatch, tmp_
 
 def test_describe_environment_reads_the_processor(monkeypatch):
     text = "model name\t: A Processor\nflags\t\t: fpu avx2 avx512_bf16\n"
-    monkeypatch.setattr(Path, "read_text", lambda self, **_: text)
+    monkeypatch.setattr(Path, "open", lambda self, **_: io.StringIO(text))
     hardware = describe_environment()["hardware"]
     assert hardware["processor"] == "A Processor"
     assert hardware["instructions"] == ["avx2", "avx512_bf16"]

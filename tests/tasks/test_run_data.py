@@ -33,7 +33,7 @@ def test_fashion_mnist_says_that_it_validates_on_its_test_images(tmp_path, split
         (tmp_path / f"{prefix}-images-idx3-ubyte").write_bytes(idx(np.zeros((count, 28, 28))))
         (tmp_path / f"{prefix}-labels-idx1-ubyte").write_bytes(idx(np.arange(count)))
     options = classification.DataConfig(
-        dataset="fashion_mnist", root=str(tmp_path), val_split=split
+        dataset="fashion_mnist", root=str(tmp_path), val_split=split, empty_classes="keep"
     )
     data = ClassificationData(classification.RunConfig(data=options), plan=PLAN)
     assert data.describe() == (
@@ -51,7 +51,8 @@ def test_fashion_mnist_says_that_it_validates_on_its_test_images(tmp_path, split
 )
 def test_runs_say_so_where_they_validate_on_test_images(tmp_path, split, ending):
     for name in ("train", "val", "test"):
-        picture(tmp_path / "cats" / name / "cat" / "0.png")
+        for animal in ("cat", "dog"):
+            picture(tmp_path / "cats" / name / animal / "0.png")
         picture(tmp_path / "fields" / "images" / name / "0.png")
         mask = tmp_path / "fields" / "masks" / name / "0.png"
         picture(mask, "L")
@@ -73,7 +74,7 @@ def test_runs_say_so_where_they_validate_on_test_images(tmp_path, split, ending)
         ),
         plan=PLAN,
     )
-    assert cats.describe() == f"folder, {ending}"
+    assert cats.describe() == f"folder, {ending.replace('1', '2')}"
     fields = SegmentationData(
         segmentation.RunConfig(
             data=segmentation.DataConfig(

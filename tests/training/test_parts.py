@@ -318,8 +318,9 @@ def test_checkpoint_io_keeps_the_one_before_and_survives_truncation(tmp_path: Pa
     io = SafeCheckpointIO()
     path = tmp_path / "last.ckpt"
     assert find_checkpoint(tmp_path) == (None, None)
+    whole = {"state_dict": {}, "optimizer_states": [], "loops": {}, "global_step": 1, "epoch": 0}
     for value in (1.0, 2.0, 3.0):
-        io.save_checkpoint({"value": torch.full((1000,), value)}, path)
+        io.save_checkpoint(whole | {"value": torch.full((1000,), value)}, path)
     assert find_checkpoint(tmp_path) == (path, None)
     assert float(io.load_checkpoint(path)["value"][0]) == 3
     assert sorted(p.name for p in tmp_path.iterdir()) == ["last-previous.ckpt", "last.ckpt"]

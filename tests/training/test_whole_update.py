@@ -186,7 +186,7 @@ def test_detection_of_two_processes_has_the_gradient_of_the_whole_batch(system: 
         mask_convs=1,
         mask_channels=8,
         anchor_sizes=(8, 16, 32, 48, 64),
-        rpn_samples=100_000,
+        rpn_samples=60_000,
         roi_samples=1000,
         roi_positive=1.0,
         proposals_before_nms_train=60,

@@ -34,6 +34,8 @@ class DetectionPredictor(Predictor):
         batch_size: images per forward pass.
     """
 
+    folder: Path
+
     def __init__(self, checkpoint: Checkpoint, settings: PredictionSettings, *, batch_size: int):
         self.settings = settings
         self.batch_size = batch_size

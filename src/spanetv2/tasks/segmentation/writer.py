@@ -38,6 +38,8 @@ class SegmentationPredictor(Predictor):
         batch_size: images per forward pass.
     """
 
+    folder: Path
+
     def __init__(self, checkpoint: Checkpoint, settings: PredictionSettings, *, batch_size: int):
         options = dict(settings.options)
         self.folder = Path(options.pop("out", "predictions"))
