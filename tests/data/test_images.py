@@ -2,13 +2,14 @@ import io
 import os
 import pickle
 import struct
+import threading
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from spanetv2.data.images import EXTENSIONS, ImageError, read_image, to_eight_bit
+from spanetv2.data.images import EXTENSIONS, ImageError, opening, read_image, to_eight_bit
 from spanetv2.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -324,3 +325,21 @@ def test_heic_is_read_where_its_plug_in_is_and_named_where_not(tmp_path):
         path.write_bytes(b"0000ftypheic")
         with pytest.raises(ImageError, match=r"IMG_1\.HEIC: .* \(pip install pillow-heif\)"):
             read_image(path)
+
+
+def test_pixel_limit_is_put_back_after_the_last_of_several_threads():
+    usual, inside, done = Image.MAX_IMAGE_PIXELS, threading.Event(), threading.Event()
+
+    def hold():
+        with opening("one", max_pixels=71):
+            inside.set()
+            done.wait(20)
+
+    thread = threading.Thread(target=hold)
+    with opening("other", max_pixels=72):
+        thread.start()
+        assert inside.wait(20)
+    assert Image.MAX_IMAGE_PIXELS == 71
+    done.set()
+    thread.join(20)
+    assert usual == Image.MAX_IMAGE_PIXELS

@@ -20,6 +20,7 @@ import importlib.util
 import os
 import re
 import stat
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -301,15 +302,35 @@ def known_formats() -> tuple[str, ...]:
 @contextlib.contextmanager
 def _decoder_warnings(max_pixels: int | None) -> Iterator[None]:
     """Silence remarks about metadata; make the bomb warning an error."""
-    usual = Image.MAX_IMAGE_PIXELS
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        if max_pixels is None:
+        with _pixel_limit(max_pixels):
             yield
-            return
+
+
+_limits: list[tuple[object, int | None]] = []
+"""Pillow's own limit, and behind it those that are in force, each with whose it is."""
+_limits_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def _pixel_limit(max_pixels: int | None) -> Iterator[None]:
+    """Set Pillow's limit on pixels, one for all threads, and put it back after the last of them."""
+    if max_pixels is None:
+        yield
+        return
+    mine = (object(), max_pixels)
+    with _limits_lock:
+        if not _limits:
+            _limits.append((None, Image.MAX_IMAGE_PIXELS))
+        _limits.append(mine)
         Image.MAX_IMAGE_PIXELS = max_pixels
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = usual
+    try:
+        yield
+    finally:
+        with _limits_lock:
+            _limits.remove(mine)
+            Image.MAX_IMAGE_PIXELS = _limits[-1][1]
+            if len(_limits) == 1:
+                _limits.clear()
