@@ -5,6 +5,7 @@ the card's generation that says that they are right and faster. Exported graphs 
 their files are to run anywhere.
 """
 
+import importlib
 import json
 import warnings
 from collections.abc import Callable
@@ -16,7 +17,14 @@ from torch import Tensor
 
 from spanetv2.ops.kernel_operator import can_launch
 
-__all__ = ["Measurement", "is_accepted", "may_use_kernels", "measurements", "use_kernels"]
+__all__ = [
+    "Measurement",
+    "accepts_launches",
+    "is_accepted",
+    "may_use_kernels",
+    "measurements",
+    "use_kernels",
+]
 
 _SIDES = (16, 32, 64)
 """Tokens of a grid's longer side up to which a measurement holds; the last for all beyond."""
@@ -130,3 +138,31 @@ def is_accepted(trial: Callable[[], object], *case: object) -> bool:
                 stacklevel=2,
             )
     return _ANSWERS[case]
+
+
+@torch.compiler.assume_constant_result
+def accepts_launches(
+    operator: str,
+    sizes: tuple[int, ...],
+    shown: str,
+    dtype: torch.dtype,
+    device: torch.device,
+    training: bool,
+) -> bool:
+    """Whether a GPU accepts an operator's kernels, by its ``try_launches``.
+
+    Args:
+        operator: folder of ``spanetv2.ops``, whose module ``operator`` has ``try_launches``.
+        sizes: what the trial takes before dtype and device.
+        shown: the sizes, for the line that is printed where a card refuses.
+        dtype: of the maps.
+        device: the GPU.
+        training: whether the kernels of the backward pass are tried, too.
+    """
+
+    def trial() -> None:
+        launches = importlib.import_module(f"spanetv2.ops.{operator}.operator").try_launches
+        launches(*sizes, dtype, device, training=training)
+
+    work = "training" if training else "inference"
+    return is_accepted(trial, operator, shown, dtype, device, work)

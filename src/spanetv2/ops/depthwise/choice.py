@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from spanetv2.ops.kernel_choice import is_accepted, use_kernels
+from spanetv2.ops.kernel_choice import accepts_launches, use_kernels
 
 __all__ = ["use_depthwise_heads"]
 
@@ -21,17 +21,11 @@ def use_depthwise_heads(implementation: str, x_BCHW: Tensor) -> bool:
         return True
     # The kernels are made for one grid, and so are graphs with symbolic sides from here on.
     height, width = int(x_BCHW.shape[2]), int(x_BCHW.shape[3])
-    return _is_accepted(height, width, x_BCHW.dtype, x_BCHW.device, torch.is_grad_enabled())
-
-
-@torch.compiler.assume_constant_result
-def _is_accepted(
-    height: int, width: int, dtype: torch.dtype, device: torch.device, training: bool
-) -> bool:
-    from spanetv2.ops.depthwise.operator import try_launches
-
-    def trial() -> None:
-        try_launches(height, width, dtype, device, training=training)
-
-    work = "training" if training else "inference"
-    return is_accepted(trial, "depthwise", f"{height} x {width}", dtype, device, work)
+    return accepts_launches(
+        "depthwise",
+        (height, width),
+        f"{height} x {width}",
+        x_BCHW.dtype,
+        x_BCHW.device,
+        torch.is_grad_enabled(),
+    )

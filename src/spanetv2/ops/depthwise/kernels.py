@@ -14,20 +14,14 @@ multiple of.
 import triton
 import triton.language as tl
 
+from spanetv2.ops.kernel_product import product
+
 __all__ = ["PIECE", "WINDOW", "convolve", "gradient_of_bands"]
 
 PIECE = 16
 """Columns of the result that a product makes."""
 WINDOW = 32
 """Columns of the map that it reads, from 8 before the piece."""
-
-
-@triton.jit
-def _product(a, b, total, PRECISION: tl.constexpr):
-    """``total`` plus a product; "widened" for the interpreter, which would multiply raw bits."""
-    if PRECISION == "widened":
-        return tl.dot(a.to(tl.float32), b.to(tl.float32), total)
-    return tl.dot(a, b, total, input_precision=PRECISION)
 
 
 @triton.jit
@@ -69,7 +63,7 @@ def convolve(
     for dy in range(-reach, reach + 1):
         values = _window(x + place, tl.where(row < H, row + dy, H), first, H, W, VEC)
         band = tl.load(bands + (c * 9 + dy + 4) * (512) + at)
-        total = _product(values, band, total, PRECISION)
+        total = product(values, band, total, PRECISION)
     if HAS_BIAS:
         total += tl.load(bias + c).to(tl.float32)
     column = tl.multiple_of(first, 8)[:, None] + tl.arange(0, 16)[None, :]
@@ -111,6 +105,6 @@ def gradient_of_bands(
         ok = (row < H)[:, None] & (column < W)
         at = grad + place + tl.multiple_of(row * W, VEC)[:, None] + column
         outward = tl.load(at, mask=ok, other=0.0)
-        total = _product(tl.trans(values), outward, total, PRECISION)
+        total = product(tl.trans(values), outward, total, PRECISION)
     at = tl.arange(0, 32)[:, None] * 16 + tl.arange(0, 16)[None, :]
     tl.store(sums + ((share * C + c) * 9 + dy + 4) * (512) + at, total)

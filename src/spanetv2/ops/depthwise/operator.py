@@ -17,11 +17,11 @@ from torch.library import wrap_triton
 
 from spanetv2.ops.depthwise.kernels import PIECE, WINDOW, convolve, gradient_of_bands
 from spanetv2.ops.heads import HEADS, LARGEST_KERNEL
-from spanetv2.ops.kernel_operator import interpreted, kernel_operator
+from spanetv2.ops.kernel_operator import kernel_operator
+from spanetv2.ops.kernel_product import precision_of
 
 __all__ = ["depthwise_heads", "try_launches"]
 
-_ONE_PASS = "widened" if interpreted() else "tf32"
 _SHARES = 8
 """Of the images, for the gradient of the taps."""
 
@@ -70,7 +70,7 @@ def _settings(x: Tensor, pieces: int) -> dict[str, Any]:
         "H": height,
         "W": width,
         "VEC": math.gcd(8, width),
-        "PRECISION": "tf32x3" if x.dtype == torch.float32 else _ONE_PASS,
+        "PRECISION": precision_of(x.dtype),
         "BM": min(pieces, max(32, triton.next_power_of_2(height * triton.cdiv(width, PIECE)))),
         "num_warps": 4,
     }

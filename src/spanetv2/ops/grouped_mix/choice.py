@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from spanetv2.ops.kernel_choice import is_accepted, use_kernels
+from spanetv2.ops.kernel_choice import accepts_launches, use_kernels
 
 __all__ = ["use_grouped_mix_fused"]
 
@@ -20,15 +20,12 @@ def use_grouped_mix_fused(implementation: str, y_BCHW: Tensor) -> bool:
     if y_BCHW.device.type != "cuda":
         return True
     dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else y_BCHW.dtype
-    return _is_accepted(int(y_BCHW.shape[1]), dtype, y_BCHW.device, torch.is_grad_enabled())
-
-
-@torch.compiler.assume_constant_result
-def _is_accepted(channels: int, dtype: torch.dtype, device: torch.device, training: bool) -> bool:
-    from spanetv2.ops.grouped_mix.operator import try_launches
-
-    def trial() -> None:
-        try_launches(channels, dtype, device, training=training)
-
-    work = "training" if training else "inference"
-    return is_accepted(trial, "grouped_mix", f"{channels} channels", dtype, device, work)
+    channels = int(y_BCHW.shape[1])
+    return accepts_launches(
+        "grouped_mix",
+        (channels,),
+        f"{channels} channels",
+        dtype,
+        y_BCHW.device,
+        torch.is_grad_enabled(),
+    )

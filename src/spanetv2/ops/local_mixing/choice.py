@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from spanetv2.ops.kernel_choice import is_accepted, use_kernels
+from spanetv2.ops.kernel_choice import accepts_launches, use_kernels
 from spanetv2.ops.kernel_operator import can_launch
 
 __all__ = ["LARGEST_GRID", "can_fuse", "use_fused"]
@@ -41,17 +41,11 @@ def use_fused(implementation: str, x_BCHW: Tensor) -> bool:
         return True
     # The kernels are made for one grid, and so are graphs with symbolic sides from here on.
     height, width = _SIDES[x_BCHW.shape[2]], _SIDES[x_BCHW.shape[3]]
-    return _is_accepted(height, width, x_BCHW.dtype, x_BCHW.device, training)
-
-
-@torch.compiler.assume_constant_result
-def _is_accepted(
-    height: int, width: int, dtype: torch.dtype, device: torch.device, training: bool
-) -> bool:
-    from spanetv2.ops.local_mixing.operator import try_launches
-
-    def trial() -> None:
-        try_launches(height, width, dtype, device, training=training)
-
-    work = "training" if training else "inference"
-    return is_accepted(trial, "local_mixing", f"{height} x {width}", dtype, device, work)
+    return accepts_launches(
+        "local_mixing",
+        (height, width),
+        f"{height} x {width}",
+        x_BCHW.dtype,
+        x_BCHW.device,
+        training,
+    )

@@ -14,15 +14,9 @@ the steps from image to image and from channel to channel of x; a channel's toke
 import triton
 import triton.language as tl
 
+from spanetv2.ops.kernel_product import product
+
 __all__ = ["forward"]
-
-
-@triton.jit
-def _product(a, b, total, PRECISION: tl.constexpr):
-    """``total`` plus a product; "widened" for the interpreter, which would multiply raw bits."""
-    if PRECISION == "widened":
-        return tl.dot(a.to(tl.float32), b.to(tl.float32), total)
-    return tl.dot(a, b, total, input_precision=PRECISION)
 
 
 @triton.jit
@@ -55,15 +49,15 @@ def _transformed_rows(
     for dy in range(-radius, radius + 1):
         read = inside & ((h + dy >= 0) & (h + dy < H))[:, None]
         row = tl.load(x + place + dy * W, mask=read, other=0.0)
-        z = _product(row, _tile(rows + dy * (WP * KP), WP, KB, KP), z, PRECISION)
+        z = product(row, _tile(rows + dy * (WP * KP), WP, KB, KP), z, PRECISION)
     return tl.reshape(z.to(rows.dtype.element_ty), (HP, N * KB))
 
 
 @triton.jit
 def _spectrum(z, cos, sin, PP: tl.constexpr, Q2: tl.constexpr, PRECISION: tl.constexpr):
     """[h, (image, q, ...)] to its four parts [p, (image, q)]: cc, cs, sc, ss."""
-    cc, cs = tl.split(tl.reshape(_product(cos, z, None, PRECISION), (PP, Q2, 2)))
-    sc, ss = tl.split(tl.reshape(_product(sin, z, None, PRECISION), (PP, Q2, 2)))
+    cc, cs = tl.split(tl.reshape(product(cos, z, None, PRECISION), (PP, Q2, 2)))
+    sc, ss = tl.split(tl.reshape(product(sin, z, None, PRECISION), (PP, Q2, 2)))
     return cc, cs, sc, ss
 
 
@@ -87,8 +81,8 @@ def _filtered(
     dtype = cos.dtype
     by_cos = tl.join(even * cc - odd * ss, even * cs + odd * sc).to(dtype)
     by_sin = tl.join(even * sc + odd * cs, even * ss - odd * cc).to(dtype)
-    z = _product(cos, tl.reshape(by_cos, (PP, N * KB)), None, PRECISION)
-    z = _product(sin, tl.reshape(by_sin, (PP, N * KB)), z, PRECISION)
+    z = product(cos, tl.reshape(by_cos, (PP, N * KB)), None, PRECISION)
+    z = product(sin, tl.reshape(by_sin, (PP, N * KB)), z, PRECISION)
     return tl.reshape(z.to(dtype), (HP * N, KB))
 
 
@@ -153,7 +147,7 @@ def forward(
         cos = _tile(row_waves + 2 * PP * HP, HP, PP, PP)
         sin = _tile(row_waves + 3 * PP * HP, HP, PP, PP)
         z = _filtered(cc, cs, sc, ss, even, odd, cos, sin, HP, PP, KB, N, PRECISION)
-        y = _product(z, _tile(column_waves + part * (KB * WP), KB, WP, WP), y, PRECISION)
+        y = product(z, _tile(column_waves + part * (KB * WP), KB, WP, WP), y, PRECISION)
     y += tl.load(shift + channel)
     place = (image * out_b + channel * out_c + h * W)[:, None] + w[None, :]
     tl.store(out + place, y.to(out.dtype.element_ty), mask=inside)

@@ -6,10 +6,10 @@
 import triton
 import triton.language as tl
 
+from spanetv2.ops.kernel_product import product
 from spanetv2.ops.local_mixing.kernels import (
     _filtered,
     _gains,
-    _product,
     _spectrum,
     _tile,
     _transformed_rows,
@@ -78,7 +78,7 @@ def backward_spectrum(
         place = (image * grad_b + channel * grad_c + h * W)[:, None] + w[None, :]
         g = tl.load(grad + place, mask=inside, other=0.0)
         shift_sum += tl.sum(g.to(tl.float32), axis=1)
-        d = _product(g, _tile(column_waves + KP * WP + part * KB, WP, KB, KP), None, PRECISION)
+        d = product(g, _tile(column_waves + KP * WP + part * KB, WP, KB, KP), None, PRECISION)
         d = tl.reshape(d.to(rows.dtype.element_ty), (HP, N * KB))
         cos = _tile(row_waves + 4 * PP * HP, PP, HP, HP)
         sin = _tile(row_waves + 5 * PP * HP, PP, HP, HP)
@@ -139,7 +139,7 @@ def backward_input(
             read = inside & (h - dy >= 0) & (h - dy < H)
             d = tl.load(grad_z + place - dy * KP, mask=read[:, None], other=0.0)
             turned = tl.trans(_tile(own + dy * (WP * KP) + part * KB, WP, KB, KP))
-            total = _product(d, turned, total, PRECISION)
+            total = product(d, turned, total, PRECISION)
     total = (total * UNSCALE).to(grad_x.dtype.element_ty)
     target = (image * x_b + channel * x_c + h * W)[:, None] + w[None, :]
     tl.store(grad_x + target, total, mask=inside[:, None] & (w < W)[None, :])
@@ -189,6 +189,6 @@ def backward_rows(
         row = tl.load(x + place, mask=read[:, None] & (w < W)[None, :], other=0.0)
         place = first[:, None] * KP + k[None, :]
         d = tl.load(grad_z + place, mask=inside[:, None], other=0.0)
-        total = _product(tl.trans(row), d, total, PRECISION)
+        total = product(tl.trans(row), d, total, PRECISION)
     target = ((share * channels + channel) * (2 * HEADS + 1) + dy + HEADS) * (WP * KP)
     tl.store(grad_rows + target + w[:, None] * KP + k[None, :], total)

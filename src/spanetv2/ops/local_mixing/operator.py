@@ -15,7 +15,8 @@ from torch.library import wrap_triton
 
 from spanetv2.errors import UserError
 from spanetv2.ops.heads import HEADS, LARGEST_KERNEL
-from spanetv2.ops.kernel_operator import interpreted, kernel_operator
+from spanetv2.ops.kernel_operator import kernel_operator
+from spanetv2.ops.kernel_product import precision_of
 from spanetv2.ops.local_mixing.choice import LARGEST_GRID
 from spanetv2.ops.local_mixing.kernels import forward
 from spanetv2.ops.local_mixing.kernels_backward import (
@@ -34,7 +35,6 @@ from spanetv2.ops.local_mixing.settings import setting
 
 __all__ = ["local_mixing", "local_mixing_prepared", "try_launches"]
 
-_ONE_PASS = "widened" if interpreted() else "tf32"
 _SHARES = 16
 _SHARES_OF_ROWS = 4
 
@@ -125,7 +125,7 @@ def _tiles(x_BCHW: Tensor) -> tuple[dict[str, Any], Sizes]:
         "KP": size.K,
         "HEADS": HEADS,
         # Tensor cores in three passes keep float32's accuracy; half precision takes one.
-        "PRECISION": "tf32x3" if x_BCHW.dtype == torch.float32 else _ONE_PASS,
+        "PRECISION": precision_of(x_BCHW.dtype),
     }, size
 
 
