@@ -8,16 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from spanetv2.data.classes import class_titles
-from spanetv2.table import Table, percent
+from spanetv2.table import percent
+from spanetv2.tasks.classification.class_report import class_lines, closing_line
 from spanetv2.tasks.classification.metrics import ClassificationMeter, Metrics
 from spanetv2.tasks.evaluation import Measurement, run_evaluation
-from spanetv2.text import shorten
 
 __all__ = ["EvaluationResult", "evaluate"]
 
 _DENSE_CLASSES = 100
 _CONFUSED_PAIRS = 50
-_ROWS = 100
 _PAIRS = 10
 
 
@@ -74,27 +73,18 @@ class EvaluationResult(Metrics, Measurement):
     def text(self) -> str:
         """A table of the classes that occur, the most frequent mistakes, and a summary."""
         titles = class_titles(self.classes)
-        present = [i for i, row in enumerate(self.per_class) if row.images]
-        rows = []
-        for i in present[:_ROWS]:
-            row = self.per_class[i]
-            figures = [percent(row.top1), percent(row.top5), percent(row.precision)]
-            rows.append([shorten(titles[i]), str(row.images), *figures])
-        header = ["class", "images", "top-1", "top-5", "precision"]
-        lines = [Table("", header, rows).text().rstrip()]
-        if len(present) > _ROWS:
-            lines.append(f"... and {len(present) - _ROWS} more classes (all in --json)")
+        figures = {
+            "top-1": lambda row: percent(row.top1),
+            "top-5": lambda row: percent(row.top5),
+            "precision": lambda row: percent(row.precision),
+        }
+        lines = class_lines(titles, self.per_class, figures)
         if confused := self.most_confused(_PAIRS):
             lines.append("\nmost frequent mistakes (true -> predicted)")
             for true, predicted, count in confused:
                 lines.append(f"{count:6}  {titles[true]} -> {titles[predicted]}")
-        missing = len(self.classes) - len(present)
-        note = f" ({missing} of the model's classes have no images here)" if missing else ""
-        lines.append(
-            f"\n{self.images} images, {len(present)} classes{note}\n"
-            f"top-1 {100 * self.top1:.2f} %   top-5 {100 * self.top5:.2f} %   "
-            f"loss {self.loss:.4f}   {self.images_per_second:.1f} images/s"
-        )
+        headline = f"top-1 {100 * self.top1:.2f} %   top-5 {100 * self.top5:.2f} %"
+        lines.append(closing_line(self, self.per_class, headline))
         return "\n".join(lines)
 
 

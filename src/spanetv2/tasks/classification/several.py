@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spanetv2.errors import UserError
-from spanetv2.table import Table, percent
+from spanetv2.table import percent
+from spanetv2.tasks.classification.class_report import class_lines, closing_line
 from spanetv2.tasks.evaluation import Measurement, run_evaluation
-from spanetv2.text import shorten
 
 __all__ = [
     "LabelMeter",
@@ -25,8 +25,6 @@ __all__ = [
     "hot",
     "label_loss",
 ]
-
-_ROWS = 100
 
 
 def label_loss(logits_BK: Tensor, targets_BK: Tensor, *, smoothing: float = 0.0) -> Tensor:
@@ -191,23 +189,14 @@ class LabelResult(LabelFigures, Measurement):
 
     def text(self) -> str:
         """A table of the classes that occur, and a summary."""
-        present = [i for i, row in enumerate(self.per_class) if row.images]
-        rows = []
-        for i in present[:_ROWS]:
-            row = self.per_class[i]
-            figures = [percent(row.ap), percent(row.precision), percent(row.recall)]
-            rows.append([shorten(self.classes[i]), str(row.images), *figures])
-        header = ["class", "images", "AP", "precision", "recall"]
-        lines = [Table("", header, rows).text().rstrip()]
-        if len(present) > _ROWS:
-            lines.append(f"... and {len(present) - _ROWS} more classes (all in --json)")
-        missing = len(self.classes) - len(present)
-        note = f" ({missing} of the model's classes have no images here)" if missing else ""
-        lines.append(
-            f"\n{self.images} images, {len(present)} classes{note}\n"
-            f"mAP {100 * self.map:.2f} %   F1 at 0.5 {100 * self.f1:.2f} %   "
-            f"loss {self.loss:.4f}   {self.images_per_second:.1f} images/s"
-        )
+        figures = {
+            "AP": lambda row: percent(row.ap),
+            "precision": lambda row: percent(row.precision),
+            "recall": lambda row: percent(row.recall),
+        }
+        lines = class_lines(self.classes, self.per_class, figures)
+        headline = f"mAP {100 * self.map:.2f} %   F1 at 0.5 {100 * self.f1:.2f} %"
+        lines.append(closing_line(self, self.per_class, headline))
         return "\n".join(lines)
 
 

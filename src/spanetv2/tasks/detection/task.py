@@ -8,6 +8,7 @@ from torch import nn
 
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.guide import GUIDE
+from spanetv2.tasks.labelled_analysis import labelled_subset, own_checkpoint
 from spanetv2.tasks.task import (
     EMPTY_CLASSES,
     MAX_PIXELS,
@@ -199,12 +200,7 @@ class DetectionTask(Task):
     def analysis_images(
         self, folder: str | None, *, dataset: str, split: str, limit: int
     ) -> "DataSubset":
-        from spanetv2.analysis.subset import DataSubset
-
-        if folder is None:
-            raise UserError(f"got no data, expected --images with a folder of {self.name}'s data")
-        kind = None if dataset == "folder" else dataset
-        return DataSubset(folder=folder, dataset=kind, split=split, limit=limit)
+        return labelled_subset(self.name, folder, dataset=dataset, split=split, limit=limit)
 
     def analysis_input(
         self,
@@ -218,9 +214,7 @@ class DetectionTask(Task):
     ) -> "ModelInput":
         from spanetv2.tasks.detection.analysis import analysis_input
 
-        if isinstance(model, str):
-            raise UserError(f"got {model}, expected a checkpoint of {self.name}")
-        return analysis_input(model, title, images, device=device)
+        return analysis_input(own_checkpoint(self.name, model), title, images, device=device)
 
     def describe_input(self, checkpoint: "Checkpoint") -> str:
         side = checkpoint.extra["detector"]["min_size"]
