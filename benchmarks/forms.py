@@ -1,70 +1,85 @@
 """Which form of a network is the faster one on this processor, and the entry of the table of it.
 
-    python benchmarks/forms.py [RESULT.json]
+    python benchmarks/forms.py [--only "compiled training"] [--dtype bfloat16] [--again]
 
-times S18 pure in both forms, eagerly and compiled, in inference and in training (batch 8,
-224 x 224, float32), in turns, and writes what was faster into ``ops/linear/forms.json``
-under the processor's kind. With a result of an earlier run (of ``spanetv2 benchmark
-s18_pure@tokens s18_pure@maps``) it writes that. About ten minutes on two cores.
+times S18 pure in both forms, in turns (batch 8, 224 x 224): eagerly and compiled, in inference and
+in training, in float32 and in bfloat16, each into a result file of its own in
+``benchmarks/results/forms``. What has its file is not measured again, so that a run that was
+stopped goes on; one part is at most ten minutes on two cores, nearly all of it compiling. Then the
+processor's entry in ``ops/linear/forms.json`` is written of its files.
 """
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 from spanetv2.benchmark import Settings, run_networks
 from spanetv2.benchmark.timing import speed_ratio
+from spanetv2.environment import processor_kind
 from spanetv2.files import write_json
-from spanetv2.ops.linear import FORMS, WORKS
+from spanetv2.ops.linear import FORMS, PRECISIONS, WORKS
 from spanetv2.ops.linear.choice import TABLE
 
 NETWORK = "spanetv2_s18_pure"
+RESULTS = Path(__file__).with_name("results") / "forms"
 LEAST_GAIN = 1.03
 """Speed of maps over tokens from which on they are taken."""
 
 
-def measure() -> dict[str, Any]:
-    """Time both forms of everything that the table has an entry for."""
+def result_path(work: str, dtype: str) -> Path:
+    """Where a measurement of this kind of processor is kept."""
+    return RESULTS / f"{processor_kind()} {work} {dtype}.json".replace(" ", "_")
+
+
+def measure(work: str, dtype: str) -> dict[str, Any]:
+    """Time both forms of one thing that the table has an entry for."""
+    mode, kind = work.split()
     settings = Settings(
         models=tuple(f"{NETWORK}@{form}" for form in FORMS if form != "auto"),
-        modes=("eager", "compiled"),
-        rounds=7,
-        warmup=1,
+        modes=(mode,),
+        passes=(kind,),
+        dtypes=(dtype,),
+        rounds=9,
     )
-    return run_networks(settings, command="python benchmarks/forms.py", progress=True)
+    command = f'python benchmarks/forms.py --only "{work}" --dtype {dtype}'
+    return run_networks(settings, command=command, progress=True)
 
 
 def entry(record: dict[str, Any]) -> dict[str, Any]:
-    """The table's entry of a processor."""
-    seconds = {
-        (row["model"].partition("@")[2], f"{row['mode']} {row['work']}"): row["seconds"]
-        for row in record["cells"]
+    """What the table says of a measurement."""
+    seconds = {row["model"].partition("@")[2]: row["seconds"] for row in record["cells"]}
+    gain = speed_ratio(seconds["maps"], seconds["tokens"])
+    return {
+        "form": "maps" if gain >= LEAST_GAIN else "tokens",
+        "maps / tokens": round(gain, 2),
+        "source": f"commit {record['commit']}, torch {record['packages']['torch']}, "
+        f"{record['started'][:10]}",
     }
-    made: dict[str, Any] = {
-        "source": f"python benchmarks/forms.py at commit {record['commit']}, "
-        f"torch {record['packages']['torch']}, {record['started'][:10]}"
-    }
-    for work in WORKS:
-        gain = speed_ratio(seconds["maps", work], seconds["tokens", work])
-        form = "maps" if gain >= LEAST_GAIN else "tokens"
-        made[work] = {"form": form, "maps / tokens": round(gain, 2)}
-    return made
 
 
 def main() -> None:
-    """Measure, or read, and write the entry."""
+    """Measure what is missing, and write the entry."""
     parser = argparse.ArgumentParser(description="Find the faster form on this processor.")
-    parser.add_argument("result", nargs="?", type=Path, help="of an earlier run, in place of one")
-    given: Path | None = parser.parse_args().result
-    if given is not None and not given.is_file():
-        parser.error(f"got {given}, expected a result file of spanetv2 benchmark")
-    record = measure() if given is None else json.loads(given.read_text(encoding="utf-8"))
+    parser.add_argument("--only", nargs="+", choices=WORKS, default=WORKS, metavar="WORK")
+    parser.add_argument("--dtype", nargs="+", choices=PRECISIONS, default=PRECISIONS)
+    parser.add_argument("--again", action="store_true", help="measure what has its file, too")
+    arguments = parser.parse_args()
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    for work, dtype in itertools.product(arguments.only, arguments.dtype):
+        path = result_path(work, dtype)
+        if arguments.again or not path.exists():
+            print(f"{work}, {dtype}", flush=True)
+            write_json(path, measure(work, dtype))
     table = json.loads(TABLE.read_text(encoding="utf-8"))
-    kind = record["hardware"]["kind"]
-    table[kind] = entry(record)
+    row = table.setdefault(processor_kind(), {})
+    for work, dtype in itertools.product(WORKS, PRECISIONS):
+        path = result_path(work, dtype)
+        if path.exists():
+            row.setdefault(work, {})[dtype] = entry(json.loads(path.read_text(encoding="utf-8")))
     write_json(TABLE, dict(sorted(table.items())))
-    print(f"{kind}: {json.dumps(table[kind], indent=2)}\nwrote {TABLE}")
+    print(f"{processor_kind()}: {json.dumps(row, indent=2)}\nwrote {TABLE}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,14 @@ import torch
 from torch import nn
 
 from spanetv2.environment import processor_kind
-from spanetv2.ops.linear import FORMS, WORKS, fastest_form, linear_of_maps, takes_maps
+from spanetv2.ops.linear import (
+    FORMS,
+    PRECISIONS,
+    WORKS,
+    fastest_form,
+    linear_of_maps,
+    takes_maps,
+)
 from spanetv2.ops.linear.choice import TABLE
 
 
@@ -31,25 +38,55 @@ def test_linear_of_maps_calls_what_is_more_than_its_weights():
     assert len(seen) == 1
 
 
-def test_a_set_form_is_taken_anywhere_and_auto_on_float32_only():
+@pytest.fixture
+def bfloat16_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table by which maps are faster in bfloat16, and in nothing else."""
+    table = {(work, torch.bfloat16): "maps" for work in WORKS}
+    monkeypatch.setattr("spanetv2.ops.linear.choice._FASTEST", table)
+
+
+def test_a_set_form_is_taken_in_any_precision():
     x = torch.randn(2, 4)
     assert takes_maps("maps", x)
     assert takes_maps("maps", x.bfloat16())
     assert not takes_maps("tokens", x)
-    with torch.no_grad():
-        expected = fastest_form("cpu", compiled=False, training=False) == "maps"
-        assert takes_maps("auto", x) == expected
-    assert not takes_maps("auto", x.bfloat16())
-    assert not takes_maps("auto", torch.empty(2, device="meta"))
+
+
+@pytest.mark.usefixtures("bfloat16_alone")
+def test_auto_goes_by_the_precision_that_layers_compute_in():
+    x = torch.randn(2, 4)
+    assert takes_maps("auto", x.bfloat16())
+    assert not takes_maps("auto", x)
+    assert not takes_maps("auto", x.half())
+    assert not takes_maps("auto", torch.empty(2, device="meta", dtype=torch.bfloat16))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert takes_maps("auto", x)
+    with torch.autocast("cpu", torch.float16):
+        assert not takes_maps("auto", x.bfloat16())
+
+
+@pytest.mark.usefixtures("bfloat16_alone")
+def test_compiled_code_asks_for_the_precision_too():
+    def shown(x: torch.Tensor) -> torch.Tensor:
+        return x + 1 if takes_maps("auto", x) else x - 1
+
+    call, x = torch.compile(shown, backend="eager", fullgraph=True), torch.zeros(2)
+    assert call(x).sum() == -2
+    assert call(x.bfloat16()).sum() == 2
+    with torch.autocast("cpu", torch.bfloat16):
+        assert call(x).sum() == 2
 
 
 def test_table_has_forms_and_says_where_they_come_from():
     table = json.loads(TABLE.read_text(encoding="utf-8"))
     assert {"AMD family 25 avx512f", "AMD family 26 avx512f"} <= set(table)
     for entry in table.values():
-        for work in set(entry) & set(WORKS):
-            assert entry[work]["form"] in FORMS[1:]
-        assert entry["source"]
+        assert set(entry) <= set(WORKS)
+        for cells in entry.values():
+            assert set(cells) <= set(PRECISIONS)
+            for cell in cells.values():
+                assert cell["form"] in FORMS[1:]
+                assert cell["source"]
 
 
 def test_processor_kind_is_one_line():

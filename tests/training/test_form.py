@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from spanetv2 import UserError, create_model
 from spanetv2.ops.linear import fastest_form
@@ -50,11 +51,12 @@ def _trainer(precision: str = "32-true", device: str = "cpu") -> Any:
 
 def test_form_is_tokens_where_nothing_else_is_known() -> None:
     config: Any = SimpleNamespace(model=SimpleNamespace(form="auto", compile=True))
-    assert settle_form(config, _trainer("bf16-mixed"), None) == ("tokens", "")
+    assert settle_form(config, _trainer("16-mixed"), None) == ("tokens", "")
     assert settle_form(config, _trainer(device="cuda"), None) == ("tokens", "")
     assert settle_form(config, _trainer(), {}) == ("tokens", "")  # a checkpoint of 0.2.0
-    expected = fastest_form("cpu", compiled=True, training=True)
-    assert settle_form(config, _trainer(), None) == (expected, "")
+    for precision, dtype in (("32-true", torch.float32), ("bf16-mixed", torch.bfloat16)):
+        expected = fastest_form("cpu", compiled=True, training=True, dtype=dtype)
+        assert settle_form(config, _trainer(precision), None) == (expected, "")
     nothing: Any = SimpleNamespace()
     assert settle_form(nothing, _trainer("16-mixed"), {"form": "maps"}) == ("maps", "")
 
@@ -69,6 +71,29 @@ def test_every_process_takes_the_form_of_the_first() -> None:
     for model in (net, average):
         forms = {part.form for part in model.modules() if hasattr(part, "form")}
         assert forms == {"maps"}
+
+
+def test_two_processes_take_the_form_of_the_first_and_a_resumed_run_the_recorded_one(
+    runs: Any, tmp_path: Path
+) -> None:
+    def take(*options: str, elsewhere: list[int]) -> list[list[str]]:
+        """The forms that each process computes in; some are on another kind of processor."""
+        arguments = {"folder": str(tmp_path), "elsewhere": elsewhere}
+        witness = {"class_path": "form_witness.FormWitness", "init_args": arguments}
+        devices = ("--trainer.devices=2", "--trainer.strategy=ddp")
+        callback = f"--trainer.callbacks={json.dumps([witness])}"
+        result = runs.spawn("two", *SHORT, *devices, callback, *options)
+        assert result.returncode == 0, result.stderr
+        return [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
+
+    form = fastest_form("cpu", compiled=False, training=True)
+    assert take("--trainer.max_steps=1", elsewhere=[1]) == [[form], [form]]
+    assert _recorded(runs, tmp_path / "two") == form
+    for rank in (0, 1):
+        (tmp_path / f"{rank}.json").unlink()
+    assert take("--trainer.max_steps=-1", "--resume", elsewhere=[0, 1]) == [[form], [form]]
+    assert _recorded(runs, tmp_path / "two") == form
+    assert runs.load(tmp_path / "two")["global_step"] == 4
 
 
 def test_form_of_another_network_is_refused(runs: Any) -> None:

@@ -6,6 +6,8 @@ and every process that of the first, whatever machine they are on.
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from spanetv2.models.implementation import has_form, set_form
 from spanetv2.ops.linear import fastest_form
 
@@ -19,6 +21,8 @@ __all__ = ["settle_form", "use_form"]
 
 _BEFORE = "tokens"
 """Of runs whose checkpoints do not tell: there was no other."""
+_DTYPES = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
+"""What linear layers compute in, by the precision of a run; others were not measured."""
 
 
 def settle_form(
@@ -43,11 +47,12 @@ def settle_form(
         return form, f"model.form stays {form}, which the run began with (got {asked})"
     if asked != "auto":
         return asked, ""
-    if trainer.precision != "32-true":
+    if trainer.precision not in _DTYPES:
         return "tokens", ""
+    dtype = _DTYPES[trainer.precision]
     device = trainer.strategy.root_device.type
     compiled = bool(getattr(model, "compile", False))
-    return fastest_form(device, compiled=compiled, training=True), ""
+    return fastest_form(device, compiled=compiled, training=True, dtype=dtype), ""
 
 
 def use_form(module: "TaskModule") -> None:
