@@ -1,5 +1,6 @@
 """A callback that interrupts a run at an exact place, given on the command line."""
 
+import multiprocessing
 import os
 import signal
 from typing import Any
@@ -16,6 +17,8 @@ class Stopper(Callback):
         validation: 0-based count of validation passes to strike in, None never.
         number: the signal, 0 for none.
         poison: write NaN into the first parameter instead.
+        rank: only in this process of a run of several, None in all.
+        worker: kill a loading process instead.
     """
 
     def __init__(
@@ -24,16 +27,25 @@ class Stopper(Callback):
         validation: int | None = None,
         number: int = int(signal.SIGKILL),
         poison: bool = False,
+        rank: int | None = None,
+        worker: bool = False,
     ):
         self.batch = batch
         self.validation = validation
         self.number = number
         self.poison = poison
+        self.rank = rank
+        self.worker = worker
         self.seen = -1
         self.validations = -1
 
     def _strike(self, module: LightningModule) -> None:
-        if self.poison:
+        if self.rank not in (None, int(os.environ.get("LOCAL_RANK", "0"))):
+            return
+        if self.worker:
+            for process in multiprocessing.active_children():
+                process.kill()
+        elif self.poison:
             with torch.no_grad():
                 next(module.parameters()).fill_(float("nan"))
         elif self.number == signal.SIGKILL:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from spanetv2.errors import UserError
 
 # Plain SGD: Adam's first step is the sign of the gradient, which noise in its last bit can turn.
 ONE_STEP = (
@@ -91,3 +94,65 @@ def test_a_loss_that_is_nan_stops_both_processes(runs: Any) -> None:
     assert result.returncode == 1
     assert "the loss became nan at update 3" in result.stderr
     assert runs.load(runs.folder / "two")["global_step"] == 2
+
+
+def test_a_process_that_dies_ends_the_run_which_goes_on_as_if_nothing_had_been(runs: Any) -> None:
+    # What is captured ends when the last process that writes to it has ended: none is left.
+    options = [
+        *("--trainer.devices=2", "--checkpoints.every_steps=1", "--data.workers=1"),
+        "--trainer.max_epochs=2",
+    ]
+    assert runs.spawn("whole", *options).returncode == 0
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    resume: list[str] = []
+    for batch, rank, launcher, status, said in (
+        (2, 1, torchrun, 1, "the connection to another process of the run is lost, which has"),
+        (1, 1, (), 1, "process 2 of 2 of the run ("),
+        (2, 0, (), -int(signal.SIGKILL), "the process that started the others of the run was kil"),
+    ):
+        stopper = runs.stopper(batch=batch, rank=rank)
+        result = runs.spawn("killed", *options, *resume, stopper, launcher=launcher)
+        assert result.returncode == status, result.stderr
+        (line,) = [line for line in result.stderr.splitlines() if "error: " in line]
+        assert f"error: {said}" in line
+        folder = runs.folder / "killed"
+        assert f"go on with: spanetv2 train classification --resume --out {folder}" in line
+        resume = ["--resume"]
+    result = runs.spawn("killed", *options, *resume, "--trainer.callbacks=null")
+    assert result.returncode == 0, result.stderr
+    assert "after update 5" in result.stderr
+    whole, killed = (runs.folder / name / "weights.safetensors" for name in ("whole", "killed"))
+    assert whole.read_bytes() == killed.read_bytes()
+
+
+def test_a_loading_process_that_is_killed_is_named_with_what_to_do(runs: Any) -> None:
+    stopper = runs.stopper(batch=1, worker=True)
+    with pytest.raises(
+        UserError, match=r"a loading process \(\d+\) was killed by the system, as"
+    ) as e:
+        runs.train("run", "--data.workers=1", stopper)
+    assert "use fewer (--data.workers, --workers) or smaller batches, or give more" in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "said"),
+    [
+        ("fsdp", "it spreads the weights over the processes"),
+        ("deepspeed_stage_2", "it spreads the weights over the processes"),
+        ("xla", "expected auto, ddp, ddp_find_unused_parameters_true or single_device"),
+        ("single_xla", "expected auto, ddp, ddp_find_unused_parameters_true or single_device"),
+        ("bogus", "expected auto, ddp, ddp_find_unused_parameters_true or single_device"),
+    ],
+)
+def test_a_strategy_that_is_not_supported_is_refused_before_anything_is_written(
+    runs: Any, strategy: str, said: str
+) -> None:
+    with pytest.raises(UserError, match=f"got trainer.strategy={strategy}, .*{said}"):
+        runs.train("run", f"--trainer.strategy={strategy}")
+    assert not (runs.folder / "run").exists()
+
+
+def test_ddp_spawn_ends_as_ddp_does(runs: Any) -> None:
+    strategies = ("--trainer.strategy=ddp_spawn", "--trainer.devices=1")
+    folder = runs.train("run", *strategies, "--trainer.max_epochs=1")
+    assert (folder / "weights.safetensors").is_file()

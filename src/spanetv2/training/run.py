@@ -20,9 +20,10 @@ from lightning.pytorch import Callback
 
 from spanetv2.errors import Interrupted, UserError
 from spanetv2.files import write_json, write_text
-from spanetv2.processes import describe_death, end_with_parent
+from spanetv2.processes import describe_death
 from spanetv2.training.batching import is_all, plan_batches
 from spanetv2.training.checkpoints import (
+    LAST,
     PREVIOUS,
     RunCheckpoints,
     find_checkpoint,
@@ -37,6 +38,7 @@ from spanetv2.training.form import settle_form
 from spanetv2.training.loggers import RunLoggers, check_packages
 from spanetv2.training.logs import RunLog, TrainingLog
 from spanetv2.training.progress import RunProgress
+from spanetv2.training.ranks import ending_together, follow_first
 from spanetv2.training.record import describe_run
 from spanetv2.training.resume import RECORD, RunSoFar, describe_progress
 from spanetv2.training.run_folder import (
@@ -110,7 +112,8 @@ def run_task(
     """
     assert run.config.out is not None
     if "LOCAL_RANK" in os.environ:
-        end_with_parent()  # a process of a run of several, started by its first or a launcher
+        out = Path(run.config.out)
+        follow_first(lambda: _how_to_go_on(task, out))
     with RunLock(Path(run.config.out), here=rank() == 0) as lock:
         lock.take(make=False)
         return _run(
@@ -258,14 +261,18 @@ def _run(
         further.begin(run.plain if step is None else None)
 
     try:
-        with _quiet(), _memory_advice(plan.per_device, task.image_size(config)):
+        with (
+            _quiet(),
+            _memory_advice(plan.per_device, task.image_size(config)),
+            ending_together(trainer, lambda: _how_to_go_on(task, folder)),
+        ):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
     except Interrupted as error:
-        raise _interrupted(task, error.status - 128, folder, saver, str(error)) from None
+        raise _interrupted(task, error.status - 128, folder, str(error)) from None
     finally:
         watch.uninstall()
     if watch.signal is not None:
-        raise _interrupted(task, watch.signal, folder, saver)
+        raise _interrupted(task, watch.signal, folder)
     if saver.max_steps is None and (told := early_stop(trainer)) is not None:
         say(told)
     if not trainer.is_global_zero:
@@ -337,18 +344,20 @@ def _write_versions(
 
 
 def _interrupted(
-    task: TrainingTask, number: int, folder: Path, saver: RunCheckpoints, reason: str | None = None
+    task: TrainingTask, number: int, folder: Path, reason: str | None = None
 ) -> Interrupted:
     name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-    last = saver.folder / "last.ckpt"
-    if last.is_file():
-        how = (
-            f"saved {last}; go on with: spanetv2 train {task.name} --resume "
-            f"--out {shlex.quote(str(folder))}"
-        )
-    else:
-        how = "nothing was saved yet"
-    return Interrupted(f"{reason or 'stopped'} ({name}); {how}", 128 + number)
+    return Interrupted(
+        f"{reason or 'stopped'} ({name}); {_how_to_go_on(task, folder)}", 128 + number
+    )
+
+
+def _how_to_go_on(task: TrainingTask, folder: Path) -> str:
+    last = folder / CHECKPOINTS / LAST
+    if not last.is_file():
+        return "nothing was saved yet"
+    command = f"spanetv2 train {task.name} --resume --out {shlex.quote(str(folder))}"
+    return f"saved {last}; go on with: {command}"
 
 
 @contextlib.contextmanager
@@ -366,6 +375,8 @@ def _quiet() -> Iterator[None]:
             r".*GPU available but not used.*",
             r".*isinstance\(treespec, LeafSpec\).*",
             r".*The dirpath .* exists.*",
+            r"The `srun` command is available",
+            r"Grad strides do not match bucket view strides",
         ):
             warnings.filterwarnings("ignore", message=message)
         for logger in loggers:

@@ -7,13 +7,20 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.strategies.launchers import (
+    _MultiProcessingLauncher,
+    _SubprocessScriptLauncher,
+)
 
 from spanetv2.errors import UserError
 from spanetv2.training.checkpoints import SafeCheckpointIO
+from spanetv2.training.ranks import RankLauncher
 
 __all__ = ["check_devices", "make_trainer"]
 
-_SHARDED = ("fsdp", "deepspeed", "modelparallel", "model_parallel", "tp")
+_USUAL = ("auto", "ddp", "single_device")
+_SHARDED = ("fsdp", "deepspeed", "modelparallel", "model_parallel", "tp", "xlafsdp")
 _COPIES = re.compile(r"^ddp_(spawn|fork|notebook)")
 """Strategies that train in copies of this process, which take the trained network with them."""
 
@@ -40,7 +47,8 @@ def _usable_strategy(strategy: Any, say: Callable[[str], None]) -> Any:
     """The strategy to take for one that was asked for.
 
     Raises:
-        UserError: one that shards the network, so that a run would not leave what it promises.
+        UserError: one that shards the network, so that a run would not leave what it promises, or
+            is not known.
     """
     name = strategy if isinstance(strategy, str) else type(strategy).__name__
     folded = name.lower().removesuffix("strategy")
@@ -53,7 +61,15 @@ def _usable_strategy(strategy: Any, say: Callable[[str], None]) -> Any:
     if isinstance(strategy, str) and _COPIES.match(strategy):
         usual = _COPIES.sub("ddp", strategy)
         say(f"trainer.strategy {strategy} is taken as {usual}: the same, in processes of their own")
-        return usual
+        strategy = usual
+    usable = isinstance(strategy, DDPStrategy | SingleDeviceStrategy) or (
+        isinstance(strategy, str) and (strategy in _USUAL or strategy.startswith("ddp_find_"))
+    )
+    if not usable:
+        raise UserError(
+            f"got trainer.strategy={name}, expected auto, ddp, ddp_find_unused_parameters_true or "
+            "single_device: with others it is not known that a run goes on and ends as it should"
+        )
     return strategy
 
 
@@ -68,7 +84,6 @@ def make_trainer(options: dict[str, Any], *, say: Callable[[str], None]) -> Trai
         UserError: what it refuses, and strategies under which a run would not leave what it should.
     """
     from lightning.fabric.utilities.exceptions import MisconfigurationException
-    from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
     options = {**options, "strategy": _usable_strategy(options.get("strategy", "auto"), say)}
     if options.get("sync_batchnorm") and not torch.cuda.is_available():
@@ -90,9 +105,12 @@ def make_trainer(options: dict[str, Any], *, say: Callable[[str], None]) -> Trai
         )
     except (MisconfigurationException, ValueError, RuntimeError, TypeError) as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
-    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+    launcher = trainer.strategy.launcher
+    if isinstance(launcher, _MultiProcessingLauncher):
         raise UserError(
             "got several devices in a notebook, expected one, or `spanetv2 train` in a terminal "
             "for several; set trainer.devices 1"
         )
+    if isinstance(launcher, _SubprocessScriptLauncher):
+        trainer.strategy._launcher = RankLauncher(launcher)
     return trainer
