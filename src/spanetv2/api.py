@@ -158,6 +158,9 @@ def resolve_training(
         >>> resolve_training("classification", "digits").trainer_options["max_epochs"]
         25
     """
+    from spanetv2.extras import need_extra
+
+    need_extra("train", use="training runs")
     from spanetv2.training.configuration import resolve
 
     task = _task(task)

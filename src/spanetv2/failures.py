@@ -3,6 +3,7 @@
 import errno
 import os
 
+from spanetv2.extras import EXTRAS, install
 from spanetv2.processes import describe_death
 
 __all__ = ["describe_failure"]
@@ -49,6 +50,9 @@ def describe_failure(error: BaseException) -> str | None:
         return "out of memory; use a smaller batch or image size, or fewer --workers"
     if isinstance(error, RecursionError):
         return "nested too deeply; use a flatter file"
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or "").partition(".")[0]
+        return f"{package} is not installed; {install(package)}" if package in EXTRAS else None
     if not isinstance(error, OSError):
         return None
     names = [name for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]

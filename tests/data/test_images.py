@@ -323,7 +323,7 @@ def test_heic_is_read_where_its_plug_in_is_and_named_where_not(tmp_path):
         assert abs(pixel[0] - 200) < 12
     else:
         path.write_bytes(b"0000ftypheic")
-        with pytest.raises(ImageError, match=r"IMG_1\.HEIC: .* \(pip install pillow-heif\)"):
+        with pytest.raises(ImageError, match=r"IMG_1\.HEIC: .* \(pip install .spanetv2\[heic\].\)"):
             read_image(path)
 
 

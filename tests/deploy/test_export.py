@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from spanetv2 import SPANetV2, UserError, create_model
-from spanetv2.deploy.export import DESCRIPTION, export_model, run_exported
+from spanetv2.deploy.export import DESCRIPTION, check_export, export_model, run_exported
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +222,17 @@ def test_mixed_precision_is_refused_in_one_line(tmp_path):
         with pytest.raises(UserError, match=r"^got a network in float32 that does not run .*$"):
             export_model(network, tmp_path / f"network{suffix}", format=format)  # pyright: ignore
     assert list(tmp_path.iterdir()) == []
+
+
+def test_torchscript_is_refused_where_python_has_it_no_more(monkeypatch):
+    monkeypatch.setattr("sys.version_info", (3, 14, 0))
+    with pytest.raises(
+        UserError, match=r"got torchscript on Python 3\.14 .* Python 3\.11 to 3\.13"
+    ):
+        check_export("torchscript")
+    check_export("torch")
+    monkeypatch.setattr("sys.version_info", (3, 13, 9))
+    check_export("torchscript")
 
 
 def test_what_cannot_be_exported_is_refused(network, tmp_path):

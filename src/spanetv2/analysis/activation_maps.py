@@ -24,6 +24,7 @@ from spanetv2.analysis.network import (
     unwrapped,
 )
 from spanetv2.errors import UserError
+from spanetv2.extras import install
 
 __all__ = ["METHODS", "class_activation_maps", "map_to_explain"]
 
@@ -91,7 +92,7 @@ def class_activation_maps(
     except ImportError as error:
         raise UserError(
             f"class activation maps need the grad-cam package ({error}); "
-            'pip install "spanetv2[analysis]"'
+            f"{install('pytorch_grad_cam')}"
         ) from None
     model, images_BCHW = unwrapped(model), single_precision(images_BCHW)
     with torch.inference_mode(), measuring(model):

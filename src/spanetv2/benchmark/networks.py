@@ -16,8 +16,9 @@ from spanetv2.benchmark.timing import Step
 from spanetv2.deploy import optimize_for_inference
 from spanetv2.deploy.export import export_model, write_onnx
 from spanetv2.deploy.quantize import quantize_onnx
-from spanetv2.deploy.runtimes import RUNTIMES, need_packages, open_runtime
+from spanetv2.deploy.runtimes import NETWORKS, RUNTIMES, open_runtime
 from spanetv2.errors import UserError
+from spanetv2.extras import need_packages
 from spanetv2.models import SPANetV2, set_form, set_implementation
 from spanetv2.models.costs import count_parameters
 from spanetv2.models.variants import VARIANTS
@@ -170,7 +171,7 @@ def _runtime_step(cell: Cell, *, device: str, parameters: int, arena: bool) -> S
     if device != "cpu":
         raise UserError(f"got {cell.mode} on {device}, expected --device cpu for it")
     # onnxruntime quantises for both
-    need_packages("onnx", "onnxscript", "onnxruntime", cell.mode)
+    need_packages("onnxruntime", cell.mode, use=NETWORKS)
     images = make_images(cell, device="cpu", dtype=torch.float32, channels_last=False)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"

@@ -59,7 +59,6 @@ def explore(
     The page is static, works from a disk and on any host, and sends nothing anywhere. Without
     --offline it fetches ONNX Runtime once from a content network, checked by its hash.
     """
-    from spanetv2.deploy.export import need_onnx
     from spanetv2.explore.assemble import MOST_NETWORKS, check_size, write_page
     from spanetv2.explore.network import prepare_network
     from spanetv2.explore.runtime import ADDRESS, find_runtime
@@ -73,7 +72,6 @@ def explore(
         raise UserError(f"got {len(names)} models, expected at most {MOST_NETWORKS} side by side")
     if len(set(names)) != len(names):
         raise UserError(f"got models {', '.join(names)}, expected none twice")
-    need_onnx()
     embedded = find_runtime(runtime) if offline or runtime is not None else None
     usual = find_task(DEFAULT_TASK)
     shown = None

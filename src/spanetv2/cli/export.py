@@ -52,6 +52,7 @@ def export(
     """
     from spanetv2.deploy.export import AGREEMENT, FORMATS, check_export, export_model
     from spanetv2.errors import UserError
+    from spanetv2.extras import install
     from spanetv2.models.weights.read import read_checkpoint
     from spanetv2.tasks import find_task
 
@@ -103,7 +104,7 @@ def export(
         )
         return
     checked = (
-        "not checked (pip install 'spanetv2[export]' to run it here)"
+        f"not checked ({install('onnxruntime')} to run it here)"
         if written.error is None
         else f"largest difference from the network {written.error:.1e} of the largest output"
     )

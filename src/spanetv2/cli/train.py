@@ -88,6 +88,9 @@ def run_training(argv: list[str]) -> "RunResult | None":
     task = _find_task(argv[0] if argv else "nothing")
     line = _read(argv[1:])
     if line.printed == "--help-all":
+        from spanetv2.extras import need_extra
+
+        need_extra("train", use="the options of training")
         from spanetv2.training.parser import RunParser
 
         print(RunParser(task.name, task.config).describe(), end="")

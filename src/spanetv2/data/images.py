@@ -30,6 +30,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from spanetv2.errors import UserError
+from spanetv2.extras import install
 
 __all__ = [
     "EIGHT_BIT_EXTENSIONS",
@@ -94,7 +95,7 @@ def unread_reason(ending: str) -> str:
     """
     how = "convert them to PNG or JPEG"
     if ending.lower() in HEIC_EXTENSIONS:
-        how = "install pillow-heif (pip install pillow-heif), or convert them to JPEG"
+        how = f"install pillow-heif ({install('pillow_heif')}), or convert them to JPEG"
     return f"files ending in {ending} are not read; {how}"
 
 

@@ -10,6 +10,7 @@ Shape suffixes: B batch, C channels of the image, H and W its sides in pixels.
 import copy
 import json
 import os
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
@@ -23,9 +24,10 @@ from torch import Tensor, nn
 
 from spanetv2.deploy.fold import optimize_for_inference
 from spanetv2.deploy.quantize import quantize_onnx
-from spanetv2.deploy.runtimes import need_packages, open_runtime
+from spanetv2.deploy.runtimes import NETWORKS, open_runtime
 from spanetv2.deploy.tokens import in_tokens
 from spanetv2.errors import UserError
+from spanetv2.extras import need_packages
 from spanetv2.files import atomic_path
 from spanetv2.mixers import SpectralRescale
 from spanetv2.models.backbone import SPANetV2
@@ -39,7 +41,6 @@ __all__ = [
     "Exported",
     "check_export",
     "export_model",
-    "need_onnx",
     "run_exported",
     "write_onnx",
 ]
@@ -204,6 +205,11 @@ def check_export(
     """
     if format not in FORMATS:
         raise UserError(f"got format {format!r}, expected one of {', '.join(FORMATS)}")
+    if format == "torchscript" and sys.version_info >= (3, 14):
+        raise UserError(
+            "got torchscript on Python 3.14 or newer, where PyTorch has none; use torch "
+            "(torch.export), or Python 3.11 to 3.13"
+        )
     if dynamic_size and format == "torchscript":
         raise UserError(
             "got a dynamic image size with torchscript, which traces one size; use onnx or torch"
@@ -216,10 +222,8 @@ def check_export(
         )
     if opset < 18:
         raise UserError(f"got opset {opset}, expected 18 or later")
-    if format == "onnx":
-        need_onnx()
     if quantized:
-        need_packages("onnxruntime")
+        need_packages("onnxruntime", use=NETWORKS)
 
 
 def run_exported(path: str | os.PathLike[str], x_BCHW: Tensor) -> Tensor:
@@ -294,9 +298,8 @@ def write_onnx(
         description: kept in the file's metadata; must be JSON.
 
     Raises:
-        UserError: a missing package, or a module that the exporter cannot follow.
+        UserError: a module that the exporter cannot follow.
     """
-    need_onnx()
     with torch.no_grad(), atomic_path(path) as partial, _quiet():
         try:
             program = torch.export.export(module, example, strict=False)
@@ -369,15 +372,6 @@ def _agreement(path: Path, model: nn.Module, batches: Sequence[Tensor]) -> tuple
             "calibrate with images like those that it was trained on"
         )
     return error, same
-
-
-def need_onnx() -> None:
-    """Refuse where a package is missing that ONNX files are written with.
-
-    Raises:
-        UserError: naming what to install.
-    """
-    need_packages("onnx", "onnxscript")
 
 
 @contextmanager

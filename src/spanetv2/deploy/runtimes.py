@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any, cast
 
 import numpy as np
@@ -10,15 +9,17 @@ import torch
 from torch import Tensor
 
 from spanetv2.errors import UserError
+from spanetv2.extras import need_packages
 
-__all__ = ["RUNTIMES", "need_packages", "open_runtime"]
+__all__ = ["NETWORKS", "RUNTIMES", "open_runtime"]
 
 RUNTIMES: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("float32", "int8"),
     "openvino": ("float32", "bfloat16", "int8"),
 }
 """Name of a runtime -> what it computes in; int8 needs a quantised file."""
-EXTRAS = {"openvino": "openvino"}
+NETWORKS = "exported networks"
+"""What the packages of runtimes are needed for."""
 
 
 def open_runtime(
@@ -52,7 +53,7 @@ def open_runtime(
     """
     if name not in RUNTIMES:
         raise UserError(f"got runtime {name!r}, expected one of {', '.join(RUNTIMES)}")
-    need_packages(name)
+    need_packages(name, use=NETWORKS)
     if name == "openvino":
         return _open_openvino(path, dtype=dtype, threads=threads)
     import onnxruntime
@@ -85,18 +86,3 @@ def _open_openvino(
         return torch.from_numpy(np.array(request.infer([x_BCHW.cpu().numpy()])[0]))
 
     return run
-
-
-def need_packages(*packages: str) -> None:
-    """Refuse where a package of an extra is missing.
-
-    Raises:
-        UserError: naming what to install.
-    """
-    missing = [package for package in packages if find_spec(package) is None]
-    if missing:
-        extra = EXTRAS.get(missing[0], "export")
-        raise UserError(
-            f"got no package {', '.join(missing)}, expected it for exported networks; pip install "
-            f"'spanetv2[{extra}]'"
-        )

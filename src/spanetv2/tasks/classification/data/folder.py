@@ -26,6 +26,7 @@ from spanetv2.data.splits import (
 )
 from spanetv2.data.walk import is_folder, is_hidden, walk
 from spanetv2.errors import UserError
+from spanetv2.extras import install
 from spanetv2.tasks.classification.data.names import PackedNames
 from spanetv2.tasks.classification.data.source import FileSource
 
@@ -191,7 +192,7 @@ def _remarks(hidden: Sequence[str], left_out: Mapping[str, int]) -> list[str]:
         counts = ", ".join(f"{count} {ending}" for ending, count in sorted(left_out.items()))
         line = f"left out {sum(left_out.values())} files that are not read as images: {counts}"
         if HEIC_EXTENSIONS & left_out.keys():
-            line += "; for .heic and .heif, install pillow-heif (pip install pillow-heif)"
+            line += f"; for .heic and .heif, install pillow-heif ({install('pillow_heif')})"
         lines.append(line)
     return lines
 

@@ -4,7 +4,6 @@ timm's own ``ImageDataset`` answers a damaged image with the next one; here its 
 samples and ``images.read_image`` decodes them, so that a damaged one is an error.
 """
 
-import importlib.util
 import logging
 import multiprocessing
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from spanetv2.data.images import ImageError, to_eight_bit
 from spanetv2.data.preprocessing import Transform
 from spanetv2.data.splits import ITS_TEST_IMAGES, canonical_split, supported_split
 from spanetv2.errors import UserError
+from spanetv2.extras import need_packages
 from spanetv2.tasks.classification.data.source import ImageSource, StreamSource
 
 __all__ = [
@@ -248,7 +248,7 @@ def hfds(
     Raises:
         UserError: not found, or not a data set of images and class labels.
     """
-    _need("datasets")
+    need_packages("datasets", use="Hugging Face data sets")
     reader = _reader(*_hf_name(name, root), split=split, input_key=input_key, target_key=target_key)
     reader_classes = list(reader.class_to_idx) or list(classes or ())
     if not reader_classes:
@@ -338,7 +338,7 @@ def stream(
     Raises:
         UserError: not found, or its length or classes are unknown.
     """
-    _need("webdataset" if name.startswith("wds") else "datasets")
+    need_packages("webdataset" if name.startswith("wds") else "datasets", use="such data sets")
     if name.startswith("wds"):
         if root is None:
             raise UserError("got no folder for WebDataset shards, expected a root")
@@ -384,11 +384,6 @@ def _hf_name(name: str, root: str | None) -> tuple[str, str | None]:
     if root is None:
         raise UserError(f"got {name!r} without a folder, expected {prefix}/<name> or a root")
     return f"{prefix}/{root}", None
-
-
-def _need(package: str) -> None:
-    if importlib.util.find_spec(package) is None:
-        raise UserError(f"this data needs {package}: pip install 'spanetv2[datasets]'")
 
 
 def _table(names: Sequence[str], classes: Sequence[str] | None, *, where: str) -> list[int]:

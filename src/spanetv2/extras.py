@@ -1,0 +1,56 @@
+"""Packages that a base install does without, and the extra that brings each."""
+
+from importlib.util import find_spec
+
+from spanetv2.errors import UserError
+
+__all__ = ["EXTRAS", "install", "need_extra", "need_packages"]
+
+EXTRAS: dict[str, str] = {
+    "lightning": "train",
+    "docstring_parser": "train",
+    "typeshed_client": "train",
+    "tensorboard": "train",
+    "pytorch_grad_cam": "analysis",
+    "datasets": "datasets",
+    "webdataset": "datasets",
+    "onnxruntime": "export",
+    "openvino": "openvino",
+    "pillow_heif": "heic",
+}
+"""Module -> the extra of pyproject.toml that installs it."""
+
+
+def install(package: str) -> str:
+    """The command that installs a package of an extra.
+
+    Args:
+        package: name of its module.
+
+    Example:
+        >>> install("lightning")
+        "pip install 'spanetv2[train]'"
+    """
+    return f"pip install 'spanetv2[{EXTRAS[package]}]'"
+
+
+def need_packages(*packages: str, use: str) -> None:
+    """Refuse where a package of an extra is missing.
+
+    Args:
+        packages: names of their modules.
+        use: what they are needed for, as the subject of a sentence in the plural.
+
+    Raises:
+        UserError: naming what to install.
+    """
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        raise UserError(
+            f"{use} need {' and '.join(missing)}, not installed here; {install(missing[0])}"
+        )
+
+
+def need_extra(extra: str, *, use: str) -> None:
+    """Refuse where a package of one extra is missing, as ``need_packages`` does."""
+    need_packages(*(package for package, brought in EXTRAS.items() if brought == extra), use=use)
