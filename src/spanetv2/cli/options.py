@@ -22,8 +22,9 @@ __all__ = [
 ]
 
 CHECKPOINT = typer.Argument(
-    help="Weights: .safetensors, a run folder, the authors' .pth, a training .ckpt, or a name of "
-    "weights in the package (see `spanetv2 models`)."
+    help="Weights: .safetensors, a run folder, the authors' .pth, a training .ckpt, a name of "
+    "weights in the package (see `spanetv2 models`), hf-hub:OWNER/NAME[@REVISION], or "
+    "local-dir:FOLDER in the same layout."
 )
 DTYPE = typer.Option(
     help="auto, float32, bfloat16; auto takes bfloat16 on CPUs where it is known to pay."

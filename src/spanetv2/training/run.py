@@ -20,6 +20,7 @@ from lightning.pytorch import Callback
 
 from spanetv2.errors import Interrupted, UserError
 from spanetv2.files import write_json, write_text
+from spanetv2.models.weights.source import local_path
 from spanetv2.processes import describe_death
 from spanetv2.training.batching import is_all, plan_batches
 from spanetv2.training.checkpoints import (
@@ -323,7 +324,8 @@ def _start_from(folder: Path, *, resume: bool, overwrite: bool) -> Path | None:
 
 def _keep_start(folder: Path, weights: str | None) -> None:
     """Refuse to write over the weights that a run is to start from."""
-    if weights is not None and Path(weights).resolve().is_relative_to(folder.resolve()):
+    path = None if weights is None else local_path(weights)
+    if path is not None and path.resolve().is_relative_to(folder.resolve()):
         raise UserError(
             f"got --weights {weights} in the folder of the run itself, expected "
             "weights elsewhere; choose another folder with --out"

@@ -7,6 +7,7 @@ from spanetv2.models.weights.load import LoadReport, load_weights
 from spanetv2.models.weights.read import Checkpoint, CheckpointSource, read_checkpoint
 from spanetv2.models.weights.save import save_state_dict, save_weights
 from spanetv2.models.weights.shipped import ShippedWeights, shipped_weights
+from spanetv2.models.weights.to_authors import to_authors
 
 __all__ = [
     "Checkpoint",
@@ -21,5 +22,6 @@ __all__ = [
     "save_state_dict",
     "save_weights",
     "shipped_weights",
+    "to_authors",
     "to_native",
 ]

@@ -18,6 +18,7 @@ from spanetv2.errors import UserError
 from spanetv2.kept import keep
 from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights.archive import archive_fault
+from spanetv2.models.weights.config_file import read_config
 from spanetv2.models.weights.convert import (
     averaged_part,
     in_single_precision,
@@ -27,7 +28,8 @@ from spanetv2.models.weights.convert import (
     to_native,
 )
 from spanetv2.models.weights.record import DEFAULT_TASK, METADATA_KEY, parse_record
-from spanetv2.models.weights.shipped import find_shipped, shipped_with
+from spanetv2.models.weights.shipped import shipped_with
+from spanetv2.models.weights.source import RUN_WEIGHTS, WeightsFile, find_weights
 from spanetv2.schema import build_from
 
 __all__ = ["RUN_WEIGHTS", "Checkpoint", "CheckpointSource", "read_checkpoint"]
@@ -37,7 +39,6 @@ T = TypeVar("T")
 
 # What a training checkpoint has before the names of the model: averaged weights come first.
 _TRAINING_PREFIXES = ("ema.module.", "net.")
-RUN_WEIGHTS = "weights.safetensors"
 
 
 @dataclass(kw_only=True)
@@ -84,8 +85,9 @@ class Checkpoint:
 
 
 CheckpointSource = str | os.PathLike[str] | Checkpoint
-"""Where weights are taken from: a file, a run folder, a name of weights in the package, or a
-checkpoint that is read already; see ``read_checkpoint``."""
+"""Where weights are taken from: a file, a run folder, a name of weights in the package, a folder or
+repository in the Hub's layout (``local-dir:PATH``, ``hf-hub:OWNER/NAME``), or a checkpoint that is
+read already; see ``read_checkpoint``."""
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], str | None]:
@@ -153,9 +155,12 @@ def read_checkpoint(source: CheckpointSource) -> Checkpoint:
 
     Args:
         source: a safetensors file, a PyTorch file (the authors', or a training checkpoint of this
-            package), a run folder with ``weights.safetensors``, or the name of weights in the
-            package, such as "spanetv2_pico_pure.fashion_mnist" (see `spanetv2 models`). A
-            ``Checkpoint`` is given back as it is: what was read once is not read again.
+            package), a run folder with ``weights.safetensors``, a folder with ``model.safetensors``
+            and ``config.json`` as this package and timm write for the Hub (``local-dir:`` may
+            stand before it), a repository of such files (``hf-hub:OWNER/NAME[@REVISION]``), or the
+            name of weights in the package, such as "spanetv2_pico_pure.fashion_mnist" (see
+            `spanetv2 models`). A ``Checkpoint`` is given back as it is: what was read once is not
+            read again. Only ``hf-hub:`` makes this reach the network.
 
     Returns:
         The weights, with this package's names if they are a SPANetV2's, and what the file records
@@ -167,26 +172,21 @@ def read_checkpoint(source: CheckpointSource) -> Checkpoint:
     """
     if isinstance(source, Checkpoint):
         return source
-    path = Path(source)
-    if not path.exists() and (shipped := find_shipped(path)) is not None:
-        path = shipped.path
-    if path.is_dir():
-        if not (path / RUN_WEIGHTS).is_file():
-            raise UserError(f"{path}: a folder without {RUN_WEIGHTS}, expected a finished run")
-        path = path / RUN_WEIGHTS
-    if not path.is_file():
-        raise UserError(f"{path}: no such file, expected a checkpoint (.safetensors, .pth, .ckpt)")
-    keep([path])
+    found = find_weights(source)
+    keep([found.path])
     try:
-        return _read(path)
+        return _read(found)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error.__cause__
+        raise UserError(f"{found.path}: {error}") from error.__cause__
 
 
-def _read(path: Path) -> Checkpoint:
+def _read(found: WeightsFile) -> Checkpoint:
+    path = found.path
     read = _read_safetensors if path.suffix == ".safetensors" else _read_pickle
     content, text = read(path)
     recorded = parse_record(text)
+    if not recorded and found.config is not None:
+        recorded = read_config(found.config)
     of_task = recorded.get("task", DEFAULT_TASK) != DEFAULT_TASK
     state = strip_wrapping(content, _TRAINING_PREFIXES if of_task else None)
     _check_tensors(state, path.stat().st_size)
