@@ -7,6 +7,7 @@ Importing the package registers its models with timm:
 from spanetv2.api import evaluate, predict, train
 from spanetv2.deploy import optimize_for_inference
 from spanetv2.errors import ConfigError, Interrupted, UserError
+from spanetv2.hub.networks import from_pretrained, push_to_hub, save_pretrained
 from spanetv2.models import (
     VARIANTS,
     SPANetV2,
@@ -28,10 +29,13 @@ __all__ = [
     "__version__",
     "create_model",
     "evaluate",
+    "from_pretrained",
     "load_model",
     "load_weights",
     "optimize_for_inference",
     "predict",
+    "push_to_hub",
+    "save_pretrained",
     "save_weights",
     "set_form",
     "set_implementation",

@@ -37,7 +37,7 @@ def test_help_lists_every_command(run):
     result = run("--help")
     assert result.returncode == 0
     commands = "train quickstart evaluate predict convert export analyze benchmark scenes"
-    commands += " check-data convert-data models recipes"
+    commands += " check-data convert-data models recipes push"
     for command in commands.split():
         assert f"\n  {command} " in result.stdout
 

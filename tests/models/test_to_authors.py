@@ -1,4 +1,4 @@
-"""Back to the authors' names: every layout that is read is written, and nothing is lost on the way."""
+"""Back to the authors' names: every layout that is read is written, and nothing is lost."""
 
 import contextlib
 import io

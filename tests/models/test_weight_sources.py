@@ -119,7 +119,7 @@ def test_the_hub_is_read_by_name_revision_and_file(hub: HubStub, folder: Path) -
     assert checkpoint.classes == CLASSES
     new = create_model("pico_pure", f"hf-hub:me/flowers@{commit_id(1)}").eval()
     assert torch.equal(answers(new), answers(network(1)))
-    with pytest.raises(UserError, match="repository without model.safetensors or weights"):
+    with pytest.raises(UserError, match=r"repository without model.safetensors or weights"):
         load_model("hf-hub:me/flowers")
     hub.add("me/flowers", {"deep/er/mine.safetensors": (other / "model.safetensors").read_bytes()})
     named = create_model("pico_pure", "hf-hub:me/flowers/deep/er/mine.safetensors").eval()
@@ -150,9 +150,7 @@ def test_what_was_fetched_is_there_offline(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert read_checkpoint("hf-hub:me/flowers").classes == CLASSES
     assert len(hub.requests) == before
-    with pytest.raises(
-        UserError, match=r"hf-hub:me/others: cannot be reached, and was not fetched"
-    ):
+    with pytest.raises(UserError, match=r"me/others: cannot be reached, and was not fetched"):
         read_checkpoint("hf-hub:me/others")
 
 
@@ -195,11 +193,11 @@ def test_private_ones_ask_for_a_token(
 
 def test_nothing_but_the_prefix_reaches_the_hub(hub: HubStub, folder: Path, tmp_path: Path) -> None:
     hub.add("me/flowers", folder)
-    for name in ("me/flowers", f"{folder}", "spanetv2_pico_pure.fashion_mnist", "hf-hub/me"):
-        try:
+    for name in (f"{folder}", "spanetv2_pico_pure.fashion_mnist"):
+        read_checkpoint(name)
+    for name in ("me/flowers", "hf-hub/me/flowers"):
+        with pytest.raises(UserError, match="no such file"):
             read_checkpoint(name)
-        except UserError as error:
-            assert "no such file" in str(error)
     named = {"model_name": "hf-hub:me/flowers"}
     record = json.dumps(named)
     save_file(network().state_dict(), tmp_path / "w.safetensors", metadata={"spanetv2": record})

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 import huggingface_hub.constants
 import pytest
 
-TOKEN, READ_TOKEN = "hf_may_write", "hf_may_read"  # noqa: S105
+TOKEN, READ_TOKEN = "hf_may_write", "hf_may_read"
 LARGE = (".safetensors", ".bin", ".png")
 
 

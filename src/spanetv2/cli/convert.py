@@ -35,7 +35,7 @@ def convert(
         typer.Option(help='"sigmoid" ignores the slopes of a file trained without using them.'),
     ] = None,
 ) -> None:
-    """Convert a checkpoint to this package's safetensors, or back to a file of the authors' layout."""
+    """Convert a checkpoint to this package's safetensors, or back to the authors' layout."""
     from spanetv2.errors import UserError
     from spanetv2.mixers.spectral import GATES
     from spanetv2.models.weights import read_checkpoint

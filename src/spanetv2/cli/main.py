@@ -19,6 +19,7 @@ from spanetv2.cli.export import export
 from spanetv2.cli.messages import messages_on_stderr
 from spanetv2.cli.models import models
 from spanetv2.cli.predict import predict_command
+from spanetv2.cli.push import push
 from spanetv2.cli.quickstart import quickstart
 from spanetv2.cli.recipes import recipes
 from spanetv2.cli.scenes import scenes
@@ -51,6 +52,7 @@ def make_app() -> typer.Typer:
     app.command()(predict_command())
     app.command()(convert)
     app.command()(export)
+    app.command()(push)
     app.command()(explore)
     app.command()(benchmark)
     app.command()(scenes)

@@ -11,8 +11,8 @@ __all__ = ["MODEL_HELP", "find_checkpoint", "short_titles"]
 
 MODEL_HELP = (
     "A run folder, a checkpoint (.safetensors, the authors' .pth), a name of weights in the "
-    "package (see `spanetv2 models`), hf-hub:OWNER/NAME or local-dir:FOLDER (weights of this package "
-    "or of timm in the Hub's layout), a timm model, torchvision:NAME, or a folder that "
+    "package (see `spanetv2 models`), hf-hub:OWNER/NAME or local-dir:FOLDER (weights of this "
+    "package or of timm in the Hub's layout), a timm model, torchvision:NAME, or a folder that "
     "save_pretrained of a transformers model wrote (hf-dir:FOLDER)."
 )
 """What a model may be called where any library's are taken."""

@@ -154,6 +154,8 @@ class Task(TrainingTask):
         predict_help: what is answered and where it goes, the same way.
         datasets: kinds of data sets, for ``--dataset``'s help.
         figure_titles: names of figures for people, by the figures' names; for model cards.
+        pipeline: what the Hugging Face Hub calls such work; None where it has no name for it.
+        card_limits: what holds for every network of the task; paragraphs for model cards.
     """
 
     guide: ClassVar[TrainGuide] = TrainGuide()
@@ -167,6 +169,8 @@ class Task(TrainingTask):
     predict_help: ClassVar[str] = "not there yet"
     datasets: ClassVar[str] = ""
     figure_titles: ClassVar[Mapping[str, str]] = {}
+    pipeline: ClassVar[str | None] = None
+    card_limits: ClassVar[tuple[str, ...]] = ()
 
     def options(self, command: Command) -> tuple[Option, ...]:
         """The options that the task adds to a command."""
@@ -309,6 +313,31 @@ class Task(TrainingTask):
             What was written, name for people -> file; the page last.
         """
         self._lacks("page of a run")
+
+    def load_network(
+        self, checkpoint: "Checkpoint", *, device: "torch.device | str" = "cpu"
+    ) -> nn.Module:
+        """Build the network that a checkpoint of this task describes, in evaluation mode.
+
+        Raises:
+            UserError: damaged.
+        """
+        self._lacks("network to load", checkpoint)
+
+    def describe_network(self, model: nn.Module, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The record to be kept with a network's weights; see ``record.check_record``.
+
+        Args:
+            model: the network.
+            facts: classes, preprocessing and extra, each a value or None.
+
+        Returns:
+            The record; None for a network of another task.
+
+        Raises:
+            UserError: facts that do not fit the network, or are missing.
+        """
+        return None
 
     def describe_input(self, checkpoint: "Checkpoint") -> str:
         """Size and colours of a checkpoint's images in a line, for its card."""

@@ -6,20 +6,61 @@ package wrote them, say the same in their own header, which is what is believed 
 """
 
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from spanetv2.data.classes import imagenet_classes
 from spanetv2.data.preprocessing import Preprocessing
 from spanetv2.errors import UserError
 from spanetv2.files import read_text
-from spanetv2.models.weights.record import METADATA_KEY, check_record
+from spanetv2.models.weights.record import DEFAULT_TASK, METADATA_KEY, check_record
 
-__all__ = ["read_config"]
+__all__ = ["make_config", "read_config"]
 
 _TIMM_WRAPPER = "timm_wrapper"
 _IMAGES = tuple(Preprocessing().of_timm())
+
+
+def make_config(record: Mapping[str, Any], model: nn.Module | None = None) -> dict[str, Any]:
+    """What ``config.json`` says of a network.
+
+    Args:
+        record: of its weights; see ``record.check_record``.
+        model: of a classifier, made by ``spanetv2.create_model`` or ``timm.create_model``.
+
+    Returns:
+        JSON values: timm's description of a classifier, the record itself of other networks.
+
+    Raises:
+        UserError: a network that cannot be described, as it was made with classes or functions.
+    """
+    if record.get("task", DEFAULT_TASK) != DEFAULT_TASK:
+        return {"library_name": "spanetv2", METADATA_KEY: dict(record)}
+    assert model is not None
+    from timm.models._hub import save_config_for_hf  # with the minor version pinned
+
+    images = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in (record.get("preprocessing") or {}).items()
+        if key in _IMAGES
+    }
+    told = {"label_names": record.get("classes"), "pretrained_cfg": images}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.json"
+        try:
+            options = dict(record["model_kwargs"])
+            save_config_for_hf(model, str(path), model_config=told, model_args=options)
+        except ValueError as error:
+            raise UserError(f"the network cannot be described for the Hub: {error}") from error
+        config = json.loads(path.read_text(encoding="utf-8"))
+    # said beside it; transformers would pass it on twice
+    config["model_args"].pop("num_classes", None)
+    config["pretrained_cfg"].pop("label_names", None)
+    return config
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -40,8 +81,8 @@ def read_config(path: Path) -> dict[str, Any]:
     kind = config.get("model_type", _TIMM_WRAPPER)
     if kind != _TIMM_WRAPPER:
         raise UserError(
-            f"a network of transformers ({kind}); `analyze model` and `explore` take a folder of it "
-            "as hf-dir:FOLDER, everything else needs a network of this package or of timm"
+            f"a network of transformers ({kind}); `analyze model` and `explore` take a folder of "
+            "it as hf-dir:FOLDER, everything else needs a network of this package or of timm"
         )
     try:
         if METADATA_KEY in config:
@@ -68,7 +109,7 @@ def _of_timm(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in record.items() if value}
 
 
-def _classes(config: Mapping[str, Any], images: Mapping[str, Any], number: Any) -> list[str] | None:
+def _classes(config: Mapping[str, Any], images: Mapping[str, Any], number: Any) -> Any:
     """Names of the classes, if there is one for each; None leaves ImageNet's to be recognised."""
     names = config.get("label_names") or images.get("label_names")
     titles = config.get("label_descriptions") or images.get("label_descriptions")

@@ -16,7 +16,7 @@ from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights.images import own_record
 from spanetv2.models.weights.record import METADATA_KEY, check_record, names_source
 
-__all__ = ["model_record", "save_state_dict", "save_weights"]
+__all__ = ["model_record", "save_state_dict", "save_weights", "weights_record"]
 
 
 def model_record(model: nn.Module) -> dict[str, Any]:
@@ -119,6 +119,18 @@ def save_weights(
         UserError: the model has no name, or the number of class names is not its number of classes.
         OSError: the file cannot be written.
     """
+    record = weights_record(model, classes=classes, preprocessing=preprocessing, extra=extra)
+    save_state_dict(model.state_dict(), path, record)
+
+
+def weights_record(
+    model: nn.Module,
+    *,
+    classes: Sequence[str] | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What a file tells about a model; arguments and errors are those of ``save_weights``."""
     record = model_record(model)
     if classes is not None:
         if len(classes) != record["model_kwargs"]["num_classes"]:
@@ -132,4 +144,4 @@ def save_weights(
         record["preprocessing"] = known
     if extra is not None:
         record["extra"] = dict(extra)
-    save_state_dict(model.state_dict(), path, record)
+    return record

@@ -2,8 +2,8 @@
 
 A path is a file, a run folder, or a folder in the layout of the Hugging Face Hub (``config.json``
 beside ``model.safetensors``); a name may be weights in the package. ``local-dir:PATH`` says that a
-folder is meant, ``hf-hub:OWNER/NAME[@REVISION][/FILE]`` a repository on the Hub, as in timm. Nothing
-but that prefix makes a checkpoint argument reach the network.
+folder is meant, ``hf-hub:OWNER/NAME[@REVISION][/FILE]`` a repository on the Hub, as in timm.
+Nothing but that prefix makes a checkpoint argument reach the network.
 """
 
 import os

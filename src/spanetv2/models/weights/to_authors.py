@@ -1,4 +1,4 @@
-"""From this package's names back to those of the authors' checkpoints: the inverse of ``convert``."""
+"""From this package's names back to the authors': the inverse of ``convert``."""
 
 import re
 from collections.abc import Mapping
@@ -42,8 +42,8 @@ def to_authors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A SPANetV2's weights under the names that the authors' code loads.
 
     ``to_native`` of the result gives the weights back, bit for bit. The interleaved form has a
-    filter for each head, the concatenated form one for all and a slope, which is 1 where the gate is
-    the plain sigmoid.
+    filter for each head, the concatenated form one for all and a slope, which is 1 where the gate
+    is the plain sigmoid.
 
     Args:
         state: a state dict with this package's names or the authors', of a classifier, or of a

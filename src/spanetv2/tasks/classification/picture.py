@@ -8,6 +8,7 @@ import csv
 import itertools
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,9 @@ __all__ = [
 MAX_CELLS_WITH_COUNTS = 20
 MAX_NAMED_CLASSES = 60
 
+_ACCURACY = "accuracy (%)"
+_FRACTIONS = re.compile(r"top1|top5|acc|iou|f1|(^|[/_])m?ap(\d\d)?($|_)")
+
 
 @dataclass(frozen=True, kw_only=True)
 class SheetRow:
@@ -74,7 +78,8 @@ def training_curves(metrics_csv: str | os.PathLike[str], out_png: str | os.PathL
     Args:
         metrics_csv: the table Lightning's CSV logger writes: a ``step`` column and one column per
             logged value, empty where a value was not logged. Columns are recognised by name:
-            "loss", "top1"/"top5"/"acc" (fractions, drawn in percent) and "lr".
+            "loss", "lr", and figures that are fractions, drawn in percent: "top1", "top5", "acc",
+            "iou", "ap", "map", "f1".
         out_png: the picture to write.
 
     Raises:
@@ -86,7 +91,7 @@ def training_curves(metrics_csv: str | os.PathLike[str], out_png: str | os.PathL
     rates = _distinct({name: points for name, points in columns.items() if _is_rate(name)})
     panels = [
         (losses, "loss"),
-        ({n: (s, 100 * v) for n, (s, v) in accuracies.items()}, "accuracy (%)"),
+        ({n: (s, 100 * v) for n, (s, v) in accuracies.items()}, _ACCURACY),
         (rates, "learning rate"),
     ]
     panels = [(curves, label) for curves, label in panels if curves]
@@ -105,7 +110,7 @@ def training_curves(metrics_csv: str | os.PathLike[str], out_png: str | os.PathL
         axes.set_xlabel("optimiser step")
         axes.set_title(label)
         axes.grid(alpha=0.3)
-        if label == "accuracy (%)":
+        if label == _ACCURACY:
             _mark_best(axes, curves)
         if len(axes.lines) and len(curves) <= len(COLOURS):
             axes.legend(fontsize=8, frameon=False)
@@ -269,7 +274,7 @@ def _number(cell: Any) -> float | None:
 
 
 def _is_accuracy(name: str) -> bool:
-    return any(mark in name.lower() for mark in ("top1", "top5", "acc"))
+    return _FRACTIONS.search(name.lower()) is not None
 
 
 def _is_rate(name: str) -> bool:

@@ -70,6 +70,11 @@ class ClassificationTask(Task):
         "f1": "F1",
         "loss": "loss",
     }
+    pipeline = "image-classification"
+    card_limits = (
+        "It names one of its classes whatever a picture shows, and is often sure of it: pictures "
+        "of something else are not told apart.",
+    )
     evaluate_help = (
         "top-1, top-5, loss, per-class figures and confusions, or mean average precision where an "
         "image may have several classes; the data's classes are matched with the checkpoint's by "
@@ -319,9 +324,22 @@ class ClassificationTask(Task):
 
         return write_page(folder, title=title, facts=facts, commands=commands, progress=progress)
 
+    def load_network(
+        self, checkpoint: "Checkpoint", *, device: "torch.device | str" = "cpu"
+    ) -> nn.Module:
+        from spanetv2.models import load_model
+
+        return load_model(checkpoint, device=device)[0]
+
+    def describe_network(self, model: nn.Module, facts: Mapping[str, Any]) -> dict[str, Any]:
+        from spanetv2.models.weights.save import weights_record
+
+        return weights_record(model, **facts)
+
     def describe_input(self, checkpoint: "Checkpoint") -> str:
-        height, width = checkpoint.model_kwargs["img_size"]
-        return f"{height} x {width} pixels"
+        size = (checkpoint.preprocessing or {}).get("input_size")
+        size = checkpoint.model_kwargs.get("img_size") if size is None else size[1:]
+        return "images" if size is None else f"{size[0]} x {size[1]} pixels"
 
     def loading_example(self, name: str) -> str:
         return f'import spanetv2, timm\nmodel = timm.create_model("{name}", pretrained=True)'

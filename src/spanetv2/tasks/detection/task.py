@@ -68,6 +68,11 @@ class DetectionTask(Task):
         "mask_ap": "mask AP",
         "mask_ap50": "mask AP50",
     }
+    pipeline = "object-detection"
+    card_limits = (
+        "It finds objects of its classes alone, may take others for them, and misses some that "
+        "are much smaller or larger than those it was trained on.",
+    )
     evaluate_help = "COCO's box and mask AP"
     predict_help = "writes pictures and results in COCO's format into a folder"
     datasets = "coco"
@@ -215,6 +220,18 @@ class DetectionTask(Task):
         from spanetv2.tasks.detection.analysis import analysis_input
 
         return analysis_input(own_checkpoint(self.name, model), title, images, device=device)
+
+    def load_network(
+        self, checkpoint: "Checkpoint", *, device: "torch.device | str" = "cpu"
+    ) -> nn.Module:
+        from spanetv2.tasks.detection.weights import load_detector
+
+        return load_detector(checkpoint, device=device)[0]
+
+    def describe_network(self, model: nn.Module, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+        from spanetv2.tasks.detection.weights import describe_detector
+
+        return describe_detector(model, facts)
 
     def describe_input(self, checkpoint: "Checkpoint") -> str:
         side = checkpoint.extra["detector"]["min_size"]

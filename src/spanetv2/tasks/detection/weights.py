@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from spanetv2.errors import UserError
 from spanetv2.models.weights import (
@@ -22,7 +23,14 @@ from spanetv2.tasks.detection.model import Detector, create_detector
 from spanetv2.tasks.detection.options import DetectorOptions
 from spanetv2.training.class_heads import moved_rows, rows_of_classes, say_new_head
 
-__all__ = ["category_ids", "detector_record", "load_detector", "save_detector", "start_from"]
+__all__ = [
+    "category_ids",
+    "describe_detector",
+    "detector_record",
+    "load_detector",
+    "save_detector",
+    "start_from",
+]
 
 TASK = "detection"
 
@@ -62,6 +70,25 @@ def detector_record(
         "preprocessing": {"mean": list(model.options.mean), "std": list(model.options.std)},
         "extra": facts,
     }
+
+
+def describe_detector(model: nn.Module, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The record of a detector from what its file said; None for another network.
+
+    Args:
+        model: the network; mean and std of images are its own.
+        facts: classes and extra, as a ``Checkpoint`` has them.
+
+    Raises:
+        UserError: no names of classes, or another number of them.
+    """
+    if not isinstance(model, Detector):
+        return None
+    if facts["classes"] is None:
+        raise UserError(f"got no classes, expected the names of {model.num_classes}")
+    extra = {k: v for k, v in (facts["extra"] or {}).items() if k != "detector"}
+    ids = extra.pop("category_ids", None)
+    return detector_record(model, classes=facts["classes"], category_ids=ids, extra=extra)
 
 
 def save_detector(

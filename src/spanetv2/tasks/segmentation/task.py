@@ -63,6 +63,11 @@ class SegmentationTask(Task):
         "miou": "mIoU",
         "pixel_accuracy": "pixel accuracy",
     }
+    pipeline = "image-segmentation"
+    card_limits = (
+        "It gives every pixel one of its classes, whatever a picture shows; what training left "
+        "out as unlabelled gets one of them, too.",
+    )
     evaluate_help = "mIoU, IoU per class, pixel accuracy"
     predict_help = "writes label images, overlays and a file of facts into a folder"
     datasets = "ade20k or folder"
@@ -263,6 +268,18 @@ class SegmentationTask(Task):
         from spanetv2.tasks.segmentation.analysis import analysis_input
 
         return analysis_input(own_checkpoint(self.name, model), title, images, device=device)
+
+    def load_network(
+        self, checkpoint: "Checkpoint", *, device: "torch.device | str" = "cpu"
+    ) -> nn.Module:
+        from spanetv2.tasks.segmentation.weights import load_segmenter
+
+        return load_segmenter(checkpoint, device=device)[0]
+
+    def describe_network(self, model: nn.Module, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+        from spanetv2.tasks.segmentation.weights import describe_segmenter
+
+        return describe_segmenter(model, facts)
 
     def describe_input(self, checkpoint: "Checkpoint") -> str:
         size = (checkpoint.preprocessing or {}).get("size")

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from spanetv2.errors import UserError
 from spanetv2.models.weights.compare import build_described, compare_states
@@ -17,7 +18,13 @@ from spanetv2.precision import compute_in
 from spanetv2.tasks.segmentation.model import HeadOptions, SegmentationModel, create_segmenter
 from spanetv2.training.class_heads import moved_rows, rows_of_classes, say_new_head
 
-__all__ = ["load_segmenter", "save_segmenter", "segmenter_record", "start_from"]
+__all__ = [
+    "describe_segmenter",
+    "load_segmenter",
+    "save_segmenter",
+    "segmenter_record",
+    "start_from",
+]
 
 TASK = "segmentation"
 _OF_CLASSES = re.compile(r"(head|auxiliary)\.classifier\.")
@@ -61,6 +68,31 @@ def segmenter_record(
         "preprocessing": None if preprocessing is None else dict(preprocessing),
         "extra": facts,
     }
+
+
+def describe_segmenter(model: nn.Module, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The record of a segmentation model from what its file said; None for another network.
+
+    Args:
+        model: the network.
+        facts: classes, preprocessing and extra, as a ``Checkpoint`` has them.
+
+    Raises:
+        UserError: no names of classes, or another number of them.
+    """
+    if not isinstance(model, SegmentationModel):
+        return None
+    if facts["classes"] is None:
+        raise UserError(f"got no classes, expected the names of {model.num_classes}")
+    extra = {k: v for k, v in (facts["extra"] or {}).items() if k != "head"}
+    return segmenter_record(
+        model,
+        classes=facts["classes"],
+        palette=extra.pop("palette", None),
+        inference=extra.pop("inference", None),
+        preprocessing=facts["preprocessing"],
+        extra=extra,
+    )
 
 
 def save_segmenter(

@@ -1,0 +1,1 @@
+"""Networks in the layout of the Hugging Face Hub: written, described by a card, pushed, loaded."""
