@@ -243,4 +243,5 @@ def test_a_run_starts_from_the_hub(hub: HubStub, folder: Path, tmp_path: Path) -
             "classification",
             "digits",
             overrides={"weights": f"local-dir:{run.folder}", "out": str(run.folder)},
+            overwrite=True,
         )
