@@ -14,6 +14,7 @@ def models(
 
     A name of weights stands for a checkpoint in every command that takes one, and for timm.
     """
+    from spanetv2.models.published import PUBLISHED
     from spanetv2.models.variants import VARIANTS
     from spanetv2.models.weights.shipped import shipped_weights
     from spanetv2.table import Table
@@ -51,3 +52,8 @@ def models(
     width = max((len(found.name) for found in shipped), default=0) + 2
     for found in shipped:
         typer.echo(f"  {found.name:{width}}{found.task:16}{found.record['extra']['summary']}")
+    fetched = [name for name, published in PUBLISHED.items() if published.is_there]
+    typer.echo(
+        "\nPublished weights that pretrained=True fetches: "
+        + (", ".join(fetched) or "none yet; give the authors' file where weights are taken")
+    )

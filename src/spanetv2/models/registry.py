@@ -1,5 +1,6 @@
 """Registration of every variant with timm, from the table."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from timm.models import (
 )
 
 from spanetv2.models.backbone import SPANetV2
+from spanetv2.models.published import PUBLISHED, PublishedWeights, need_published
 from spanetv2.models.variants import VARIANTS, Variant
 from spanetv2.models.weights.convert import checkpoint_filter_fn
 from spanetv2.models.weights.record import DEFAULT_TASK
@@ -64,6 +66,14 @@ def _classifiers(variant: str) -> dict[str, ShippedWeights]:
     }
 
 
+def describe_published(weights: PublishedWeights) -> dict[str, Any]:
+    """timm's description of a variant for ImageNet's classes, with the sources of its weights."""
+    return {
+        **_UNTRAINED,
+        **{key: said for key, said in dataclasses.asdict(weights).items() if said},
+    }
+
+
 def _all_cfgs() -> dict[str, dict[str, Any] | PretrainedCfg]:
     """What timm is told about each variant and its weights.
 
@@ -74,7 +84,8 @@ def _all_cfgs() -> dict[str, dict[str, Any] | PretrainedCfg]:
     for variant in VARIANTS:
         trained = {f"{variant}.{tag}": _trained(w) for tag, w in _classifiers(variant).items()}
         cfgs |= trained
-        cfgs[f"{variant}.*" if trained else variant] = _UNTRAINED
+        known = PUBLISHED.get(variant, PublishedWeights())
+        cfgs[f"{variant}.*" if trained else variant] = describe_published(known)
     return cfgs
 
 
@@ -92,6 +103,13 @@ def _tag(variant: Variant, pretrained: bool, options: dict[str, Any]) -> str | N
     return next(iter(_classifiers(variant.name)), None)
 
 
+def _has_source(options: dict[str, Any]) -> bool:
+    """Whether the caller says where weights are to be taken from."""
+    cfg, overlay = options.get("pretrained_cfg"), options.get("pretrained_cfg_overlay") or {}
+    own = cfg if isinstance(cfg, dict) else getattr(cfg, "__dict__", {})
+    return any(own.get(source) or overlay.get(source) for source in _SOURCES)
+
+
 def _entrypoint(variant: Variant) -> Callable[..., SPANetV2]:
     def build(pretrained: bool = False, **kwargs: Any) -> SPANetV2:
         architecture = {
@@ -107,6 +125,8 @@ def _entrypoint(variant: Variant) -> Callable[..., SPANetV2]:
             # timm takes classes and channels from its description; these are ours
             for key in ("img_size", "stem_stride", "head_order", "gate"):
                 kwargs.setdefault(key, trained.record["model_kwargs"][key])
+        if pretrained and not trained and not _has_source(kwargs):
+            need_published(variant.name)
         if kwargs.get("features_only"):
             kwargs.setdefault("feature_norms", True)
         return build_model_with_cfg(

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from spanetv2.errors import UserError
 from spanetv2.models.factory import resolve_name
+from spanetv2.models.published import need_published
 from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights import Checkpoint, describe
 from spanetv2.models.weights.record import DEFAULT_TASK
@@ -13,6 +14,7 @@ __all__ = [
     "BackboneConfig",
     "backbone_name",
     "backbone_options",
+    "check_pretrained",
     "check_start",
     "variant_options",
 ]
@@ -29,7 +31,7 @@ class BackboneConfig:
         drop_path: stochastic depth, the largest rate; null is the model's default.
         head_order: how an authors' checkpoint orders its heads, interleaved or concatenated.
         gate: the spectral gate, sigmoid or scaled_sigmoid.
-        pretrained: download timm's weights (timm's models only).
+        pretrained: download timm's weights, or published ones of ours.
         grad_checkpointing: trade time for memory by recomputing activations.
         form: how our models' linear layers are computed, tokens (matrix products) or maps
             (convolutions); auto is the faster one on this machine, and stays that of the run.
@@ -91,6 +93,16 @@ def variant_options(config: BackboneConfig, name: str) -> dict[str, Any]:
     return options
 
 
+def check_pretrained(config: BackboneConfig, name: str) -> None:
+    """Refuse weights that are nowhere to be had.
+
+    Raises:
+        UserError: one of ours, whose weights are not published; the message says what to do.
+    """
+    if config.pretrained and name in VARIANTS:
+        need_published(name)
+
+
 def backbone_options(config: BackboneConfig, name: str) -> dict[str, Any]:
     """Keyword arguments of the backbone of a dense model.
 
@@ -101,10 +113,7 @@ def backbone_options(config: BackboneConfig, name: str) -> dict[str, Any]:
     if config.img_size is not None:
         options["img_size"] = config.img_size
     options |= variant_options(config, name)
-    if config.pretrained and name in VARIANTS:
-        raise UserError(
-            "model.pretrained downloads timm's weights for timm's models; use --weights FILE"
-        )
+    check_pretrained(config, name)
     if config.pretrained:
         options["pretrained"] = True
     return options

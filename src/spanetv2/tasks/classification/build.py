@@ -52,11 +52,9 @@ def build_model(
     if config.img_size is not None or ours:
         options["img_size"] = config.img_size or input_size[1:]
     options |= variant_options(config, name)
-    if config.pretrained and (ours or checkpoint):
-        raise UserError(
-            "model.pretrained downloads timm's weights for timm's models; use --weights FILE for "
-            "others, and not both"
-        )
+    if config.pretrained and checkpoint:
+        raise UserError("got model.pretrained and --weights, expected one of them")
+    check_pretrained(config, name)
     if config.pretrained:
         options["pretrained"] = True
     try:
