@@ -16,6 +16,8 @@ from spanetv2.models.published import PUBLISHED, PublishedWeights
 from spanetv2.models.registry import describe_published
 from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights import to_authors
+from spanetv2.tasks.classification.build import build_model
+from spanetv2.tasks.classification.config import ModelConfig
 from spanetv2.training.backbone import BackboneConfig, backbone_options
 
 NAME = "spanetv2_pico_pure"
@@ -50,6 +52,8 @@ def test_what_is_nowhere_is_one_line_that_says_what_to_do(name: str) -> None:
         )
     with pytest.raises(UserError, match="--weights FILE"):
         backbone_options(BackboneConfig(pretrained=True), name)
+    with pytest.raises(UserError, match="--weights FILE"):
+        build_model(ModelConfig(name=name, pretrained=True), num_classes=2, input_size=(3, 32, 32))
 
 
 def test_a_file_of_ones_own_needs_no_table(tmp_path: Path) -> None:

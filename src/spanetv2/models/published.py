@@ -58,7 +58,8 @@ def need_published(variant: str) -> PublishedWeights:
         Traceback (most recent call last):
         spanetv2.models.published.NoWeightsError: No pretrained weights exist for \
 spanetv2_nano_pure: a variant of this package that was not trained on ImageNet; train it \
-(`spanetv2 train classification`), or give weights of yours: create_model("nano_pure", FILE), --weights FILE
+(`spanetv2 train classification`), or give weights of yours: create_model("nano_pure", FILE), \
+--weights FILE
     """
     known = PUBLISHED.get(variant, PublishedWeights())
     if known.is_there:

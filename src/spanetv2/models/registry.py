@@ -68,10 +68,8 @@ def _classifiers(variant: str) -> dict[str, ShippedWeights]:
 
 def describe_published(weights: PublishedWeights) -> dict[str, Any]:
     """timm's description of a variant for ImageNet's classes, with the sources of its weights."""
-    return {
-        **_UNTRAINED,
-        **{key: said for key, said in dataclasses.asdict(weights).items() if said},
-    }
+    sources = {key: said for key, said in dataclasses.asdict(weights).items() if said}
+    return {**_UNTRAINED, **sources}
 
 
 def _all_cfgs() -> dict[str, dict[str, Any] | PretrainedCfg]:

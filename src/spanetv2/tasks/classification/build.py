@@ -15,7 +15,7 @@ from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights.compare import classifier_prefixes, compare_states
 from spanetv2.models.weights.read import Checkpoint, read_checkpoint
 from spanetv2.tasks.classification.config import ModelConfig
-from spanetv2.training.backbone import backbone_name, variant_options
+from spanetv2.training.backbone import backbone_name, check_pretrained, variant_options
 from spanetv2.training.class_heads import moved_rows, rows_of_classes, say_new_head
 
 __all__ = ["build_model"]
