@@ -8,7 +8,6 @@ python scripts/ship_weights.py runs/mask_rcnn spanetv2_pico_pure.scenes_mask_rcn
 """
 
 import argparse
-import hashlib
 import json
 import tempfile
 from dataclasses import dataclass
@@ -21,9 +20,17 @@ import yaml
 from spanetv2.api import evaluate
 from spanetv2.errors import UserError
 from spanetv2.files import write_text
+from spanetv2.hub.card import (
+    Card,
+    describe_file,
+    describe_images,
+    describe_length,
+    figure_rows,
+    show_figure,
+)
+from spanetv2.hub.layout import record_of
 from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights import Checkpoint, read_checkpoint, save_state_dict
-from spanetv2.models.weights.record import DEFAULT_TASK
 from spanetv2.tasks import find_task
 
 FOLDER = Path(__file__).resolve().parents[1] / "src" / "spanetv2" / "weights"
@@ -121,18 +128,6 @@ def rounded(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return halves
 
 
-def record_of(checkpoint: Checkpoint, extra: dict[str, Any]) -> dict[str, Any]:
-    """What the file says about itself."""
-    record = {
-        "model_name": checkpoint.model_name,
-        "model_kwargs": checkpoint.model_kwargs,
-        "classes": checkpoint.classes,
-        "preprocessing": checkpoint.preprocessing,
-        "extra": extra,
-    }
-    return record if checkpoint.task == DEFAULT_TASK else {"task": checkpoint.task, **record}
-
-
 def measure(file: Path, about: About, data: str | None) -> dict[str, Any]:
     """What `spanetv2 evaluate` finds for a file."""
     done = evaluate(file, data, dataset=about.dataset, device="cpu", progress=True)
@@ -142,88 +137,53 @@ def measure(file: Path, about: About, data: str | None) -> dict[str, Any]:
 
 def card(
     name: str, checkpoint: Checkpoint, about: About, figures: dict[str, Any], run: Path
-) -> str:
-    """The text about the weights, in Markdown."""
+) -> Card:
+    """What is said about the weights."""
     variant = name.partition(".")[0]
     versions = json.loads((run / "versions.json").read_text(encoding="utf-8"))
     config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     before = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    training, hardware, packages = before["training"], versions["hardware"], versions["packages"]
-    file = FOLDER / f"{name}.safetensors"
-    content = file.read_bytes()
-    numbers = sum(v.numel() for v in checkpoint.state_dict.values() if v.is_floating_point())
-    titles = find_task(checkpoint.task).figure_titles
-    rows = "\n".join(
-        f"| {title} | {shown(key, figures[key])} | {shown(key, before[key])} |"
-        for key, title in titles.items()
-        if key in figures
-    )
-    made = about.dataset is None
-    options = " --data data/scenes" if made else f" --dataset {about.dataset}"
+    hardware, packages = versions["hardware"], versions["packages"]
+    made, task = about.dataset is None, checkpoint.task
+    file = describe_file(FOLDER / f"{name}.safetensors", checkpoint)
     override = "" if config["model"]["name"] in recipe_text(about) else f" --model.name {variant}"
-    scenes = "spanetv2 scenes data/scenes\n" if made else ""
-    task = checkpoint.task
-    length = f"{training['updates']:,} updates, {training['seconds'] / 60:.0f} minutes"
-    if "epochs" in training:
-        length = f"{training['epochs']} epochs, {length}"
-    return f"""# {name}
-
-{variant} for {task}: {summary(about, task, figures)}.
-
-```sh
-{scenes}spanetv2 predict {name} {about.example}
-spanetv2 evaluate {name}{options}
-```
-
-```python
-{find_task(task).loading_example(name)}
-```
-
-| | |
-|---|---|
-| file | {len(content):,} bytes, half precision (computed with in float32) |
-| SHA-256 | `{hashlib.sha256(content).hexdigest()}` |
-| weights | {numbers / 1e6:.2f} M numbers |
-| input | {inputs(checkpoint)} |
-| classes | {", ".join(checkpoint.classes or [])} |
-| data | {about.data} |
-| training | `spanetv2 train {task} --config {about.recipe}{override}`, seed {config["seed"]} |
-| length | {length} |
-| hardware | {hardware["processor"]}, {hardware["machine"]}; threads: {hardware["threads"]} |
-| versions | torch {packages["torch"]}, timm {packages["timm"]}, Python {versions["python"]} |
-| commit | {versions["commit"]} |
-| licence | Apache-2.0 |
-
-Measured with `spanetv2 evaluate` on {figures["images"]:,} images that it was not trained on:
-
-| | this file | the run, before rounding |
-|---|---|---|
-{rows}
-
-## Limits
-
-{about.limits}
-"""
-
-
-def shown(key: str, value: float) -> str:
-    """A figure: a percentage, but for losses."""
-    return f"{value:.4f}" if key == "loss" else f"{100 * value:.2f} %"
+    commands = ["spanetv2 scenes data/scenes"] if made else []
+    commands.append(f"spanetv2 predict {name} {about.example}")
+    options = " --data data/scenes" if made else f" --dataset {about.dataset}"
+    commands.append(f"spanetv2 evaluate {name}{options}")
+    return Card(
+        title=name,
+        summary=f"{variant} for {task}: {summary(about, task, figures)}",
+        usage=(("sh", "\n".join(commands)), ("python", find_task(task).loading_example(name))),
+        facts={
+            **file,
+            "file": f"{file['file']}, half precision (computed with in float32)",
+            "input": describe_images(checkpoint),
+            "classes": ", ".join(checkpoint.classes or []),
+            "data": about.data,
+            "training": f"`spanetv2 train {task} --config {about.recipe}{override}`, seed "
+            f"{config['seed']}",
+            "length": describe_length(before["training"]),
+            "hardware": f"{hardware['processor']}, {hardware['machine']}; threads: "
+            f"{hardware['threads']}",
+            "versions": f"torch {packages['torch']}, timm {packages['timm']}, Python "
+            f"{versions['python']}",
+            "commit": versions["commit"],
+            "licence": "Apache-2.0",
+        },
+        measured=f"Measured with `spanetv2 evaluate` on {figures['images']:,} images that it was "
+        "not trained on:",
+        columns=("this file", "the run, before rounding"),
+        figures=figure_rows(task, figures, before),
+        limits=(about.limits,),
+    )
 
 
 def summary(about: About, task: str, figures: dict[str, Any]) -> str:
     """The figures in half a line."""
     titles = find_task(task).figure_titles
-    shares = {key: shown(key, figures[key]) for key in titles if key in figures}
+    shares = {key: show_figure(key, figures[key]) for key in titles if key in figures}
     return about.summary.format(**shares, images=f"{figures['images']:,}")
-
-
-def inputs(checkpoint: Checkpoint) -> str:
-    """Size and colours of images, and what the network is made for."""
-    options = checkpoint.model_kwargs
-    size = find_task(checkpoint.task).describe_input(checkpoint)
-    colours = {1: "grey", 3: "RGB"}[options["in_chans"]]
-    return f"{colours}, {size}; stem of stride {options['stem_stride']}"
 
 
 def recipe_text(about: About) -> str:
@@ -251,7 +211,7 @@ def ship(run: Path, name: str, data: str | None) -> None:
     state = rounded(checkpoint.state_dict)
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "weights.safetensors"
-        save_state_dict(state, trial, record_of(checkpoint, checkpoint.extra))
+        save_state_dict(state, trial, record_of(checkpoint))
         figures = measure(trial, about, data)
     commit = json.loads((run / "versions.json").read_text(encoding="utf-8"))["commit"]
     extra = {
@@ -262,11 +222,11 @@ def ship(run: Path, name: str, data: str | None) -> None:
         "commit": commit,
     }
     target = FOLDER / f"{name}.safetensors"
-    save_state_dict(state, target, record_of(checkpoint, extra))
+    save_state_dict(state, target, {**record_of(checkpoint), "extra": extra})
     if (size := target.stat().st_size) > LARGEST:
         target.unlink()
         raise UserError(f"got {size:,} bytes, expected at most {LARGEST:,}")
-    write_text(target.with_suffix(".md"), card(name, checkpoint, about, figures, run))
+    write_text(target.with_suffix(".md"), card(name, checkpoint, about, figures, run).text())
     print(f"{target}: {size:,} bytes, {extra['summary']}")
 
 

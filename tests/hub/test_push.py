@@ -137,7 +137,7 @@ def test_the_card_tells_what_the_run_knows(run: Path, tmp_path: Path) -> None:
         "| started from | start.pth |",
         "| training | `spanetv2 train classification --config finetune --data flowers --out=r` |",
         "| seed | 7 |",
-        "| length | 3 epochs, 1,500 updates, 4.0 minutes |",
+        "| length | 3 epochs, 1,500 updates, 4 minutes |",
         "| hardware | Abacus, wood |",
         "| versions | spanetv2 0.2.0, torch 2.15.0, timm 1.0.31 |",
         "| commit | 0123abc |",

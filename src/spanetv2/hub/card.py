@@ -20,6 +20,7 @@ __all__ = [
     "describe_classes",
     "describe_file",
     "describe_images",
+    "describe_length",
     "figure_rows",
     "show_figure",
     "summarise",
@@ -146,3 +147,16 @@ def describe_classes(classes: Sequence[str]) -> str:
     """The first names, and how many there are."""
     more = f" and {len(classes) - _MOST_CLASSES} more" if len(classes) > _MOST_CLASSES else ""
     return ", ".join(classes[:_MOST_CLASSES]) + more
+
+
+def describe_length(training: Mapping[str, Any]) -> str:
+    """How long a run was, from what its metrics.json says of its training.
+
+    Example:
+        >>> describe_length({"epochs": 3, "updates": 1500, "seconds": 1260.0})
+        '3 epochs, 1,500 updates, 21 minutes'
+    """
+    parts = [f"{training['epochs']} epochs"] if "epochs" in training else []
+    parts += [f"{training['updates']:,} updates"] if "updates" in training else []
+    parts += [f"{training['seconds'] / 60:.0f} minutes"] if "seconds" in training else []
+    return ", ".join(parts)

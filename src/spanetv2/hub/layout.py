@@ -16,7 +16,7 @@ from spanetv2.models.weights.record import DEFAULT_TASK
 from spanetv2.models.weights.source import CONFIG, HUB_WEIGHTS
 from spanetv2.tasks import find_task
 
-__all__ = ["CARD", "copy_file", "make_metadata", "write_layout"]
+__all__ = ["CARD", "copy_file", "make_metadata", "record_of", "write_layout"]
 
 CARD = "README.md"
 _METRICS = {"top1": "accuracy", "miou": "mean_iou"}

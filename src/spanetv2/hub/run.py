@@ -18,6 +18,7 @@ from spanetv2.hub.card import (
     describe_classes,
     describe_file,
     describe_images,
+    describe_length,
     figure_rows,
     summarise,
 )
@@ -262,13 +263,6 @@ def _training(
 ) -> dict[str, str]:
     """How long, where and with what a network was trained."""
     hardware, packages = versions.get("hardware") or {}, versions.get("packages") or {}
-    length = []
-    if "epochs" in training:
-        length.append(f"{training['epochs']} epochs")
-    if "updates" in training:
-        length.append(f"{training['updates']:,} updates")
-    if "seconds" in training:
-        length.append(f"{training['seconds'] / 60:.1f} minutes")
     known = [
         f"{name} {packages[name]}" for name in ("spanetv2", "torch", "timm") if name in packages
     ]
@@ -276,7 +270,7 @@ def _training(
     return {
         "training": f"`{without_folders(command)}`" if command else "",
         "seed": str(config.get("seed", "")),
-        "length": ", ".join(length),
+        "length": describe_length(training),
         "hardware": ", ".join(
             str(hardware[key]) for key in ("gpu", "processor", "machine") if hardware.get(key)
         ),
