@@ -56,8 +56,15 @@ def _divisor(mixer: str) -> int:
     return HEADS
 
 
-def build(row: Row, skeleton: Skeleton, dims: tuple[int, ...], device: str) -> SPANetV2:
-    """The network of a row at some widths."""
+def build(
+    row: Row,
+    skeleton: Skeleton,
+    dims: tuple[int, ...],
+    device: str,
+    *,
+    init_std: float | None = 0.02,
+) -> SPANetV2:
+    """The network of a row at some widths; for ``init_std`` see ``SPANetV2``."""
     return SPANetV2(
         skeleton.depths,
         dims,
@@ -68,6 +75,7 @@ def build(row: Row, skeleton: Skeleton, dims: tuple[int, ...], device: str) -> S
         stem_stride=skeleton.stem_stride,
         head_order=row.head_order,
         gate=row.gate,
+        init_std=init_std,
         device=torch.device(device),
     )
 

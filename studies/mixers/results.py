@@ -18,7 +18,15 @@ from studies.mixers.plan import PLANS, settings
 from studies.mixers.rows import ROWS, UNMATCHED, find_row
 from studies.mixers.worker import RESULT
 
-__all__ = ["Record", "Results", "gather", "read_results", "write_results", "write_table"]
+__all__ = [
+    "Record",
+    "Results",
+    "gather",
+    "read_results",
+    "read_table",
+    "write_results",
+    "write_table",
+]
 
 Record = dict[str, Any]
 ABOUT = "about.json"
@@ -112,7 +120,7 @@ def gather(folder: Path) -> Results:
         found.costs = list(_costs(plan.skeleton, bases))
     speed = folder / "speed.csv"
     if speed.is_file():
-        found.speed = _read(speed)
+        found.speed = read_table(speed)
     return found
 
 
@@ -213,11 +221,12 @@ def read_results(folder: Path) -> Results:
     found = Results(about=json.loads((folder / ABOUT).read_text(encoding="utf-8")))
     for name in _tables():
         if (folder / f"{name}.csv").is_file():
-            setattr(found, name, _read(folder / f"{name}.csv"))
+            setattr(found, name, read_table(folder / f"{name}.csv"))
     return found
 
 
-def _read(path: Path) -> list[Record]:
+def read_table(path: Path) -> list[Record]:
+    """Rows of a CSV file; numbers are read as such, and an empty cell as None."""
     with path.open(encoding="utf-8", newline="") as stream:
         return [{k: _value(v) for k, v in row.items()} for row in csv.DictReader(stream)]
 
