@@ -166,7 +166,7 @@ def signal_rows(stack: Stack, optimizers: list[Optimizer], update: int) -> list[
             (b1, b2), step = group["betas"], float(state["step"])
             m = cast(Tensor, state["exp_avg"]) / (1 - b1**step)
             v = cast(Tensor, state["exp_avg_sq"]) / (1 - b2**step)
-            steady_S = (m.abs() / (v.sqrt() + 1e-12)).flatten(1).mean(1)
+            steady_S = (m.abs() / (v.sqrt() + 1e-12)).reshape(len(m), -1).mean(1)
             kind = "filter" if named[id(weight)].endswith(".theta") else "other"
             if kind == "filter" or weight.ndim > 2:
                 sums.setdefault(kind, []).append(steady_S)

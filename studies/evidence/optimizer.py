@@ -21,7 +21,9 @@ _FILTER = ".theta"
 def clip_gradients(weights_S: Iterable[Tensor], largest: float) -> Tensor:
     """Scale each seed's gradients to a norm of at most ``largest``; give the norms before, (S,)."""
     grads = [weight.grad for weight in weights_S if weight.grad is not None]
-    norm_S = torch.stack([grad.flatten(1).square().sum(1) for grad in grads]).sum(0).sqrt()
+    norm_S = (
+        torch.stack([grad.reshape(len(grad), -1).square().sum(1) for grad in grads]).sum(0).sqrt()
+    )
     factor_S = (largest / (norm_S + 1e-6)).clamp(max=1.0)
     for grad in grads:
         grad.mul_(factor_S.view(-1, *[1] * (grad.ndim - 1)))

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from spanetv2.mixers import SpectralRescale
 from spanetv2.models import set_form, set_implementation
@@ -60,6 +61,8 @@ class Stack:
             for name, value in weights.items()
         }
         self.buffers: dict[str, Tensor] = dict(buffers)
+        self.plain_attention = vectorised and device == "cpu"
+        self.marks_steps = compiled and device != "cpu"
         self._losses: Any = self._vectorised if vectorised else self._in_turns
         if compiled:
             mode = None if device == "cpu" else "reduce-overhead"
@@ -68,7 +71,9 @@ class Stack:
     def losses(self, images_SBCHW: Tensor, labels_SB: Tensor, smoothing: float) -> Tensor:
         """Mean cross-entropy of each seed's batch, (S,), in training mode."""
         self.frame.train()
-        with self._precision():
+        if self.marks_steps:
+            torch.compiler.cudagraph_mark_step_begin()
+        with self._precision(), self._attention():
             return self._losses(self.weights, images_SBCHW, labels_SB, smoothing)
 
     def _loss(
@@ -135,6 +140,15 @@ class Stack:
             state = {**self.weights, **self.buffers}
             network.load_state_dict({name: value[number] for name, value in state.items()})
             yield network.eval()
+
+    @contextmanager
+    def _attention(self) -> Iterator[None]:
+        """On a CPU the fast kernel of attention has no rule for vmap, its definition has."""
+        if not self.plain_attention:
+            yield
+            return
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
 
     @contextmanager
     def _precision(self) -> Iterator[None]:
