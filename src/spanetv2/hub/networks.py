@@ -188,7 +188,7 @@ def _write(
                 measured="What its file says was measured:",
                 columns=("",),
                 figures=figure_rows(checkpoint.task, checkpoint.extra),
-                limits=find_task(checkpoint.task).card_limits,
+                limits=find_task(checkpoint.task).limits(checkpoint),
                 metadata=make_metadata(checkpoint, figures={}, title=title),
             ).text()
         )

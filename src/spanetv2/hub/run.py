@@ -228,7 +228,7 @@ def _card(
         "recipe": f"[{RECIPE}]({RECIPE}), every setting of it: `{recipe}`" if recipe else "",
         "licence": licence or "",
     }
-    known = [*limits, *task.card_limits]
+    known = [*limits, *task.limits(checkpoint)]
     if data:
         known.append(
             f"It was trained and measured on {data}. How it does on pictures of another kind was "

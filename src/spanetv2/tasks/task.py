@@ -155,7 +155,6 @@ class Task(TrainingTask):
         datasets: kinds of data sets, for ``--dataset``'s help.
         figure_titles: names of figures for people, by the figures' names; for model cards.
         pipeline: what the Hugging Face Hub calls such work; None where it has no name for it.
-        card_limits: what holds for every network of the task; paragraphs for model cards.
     """
 
     guide: ClassVar[TrainGuide] = TrainGuide()
@@ -170,7 +169,6 @@ class Task(TrainingTask):
     datasets: ClassVar[str] = ""
     figure_titles: ClassVar[Mapping[str, str]] = {}
     pipeline: ClassVar[str | None] = None
-    card_limits: ClassVar[tuple[str, ...]] = ()
 
     def options(self, command: Command) -> tuple[Option, ...]:
         """The options that the task adds to a command."""
@@ -338,6 +336,10 @@ class Task(TrainingTask):
             UserError: facts that do not fit the network, or are missing.
         """
         return None
+
+    def limits(self, checkpoint: "Checkpoint") -> list[str]:
+        """What no network like a checkpoint's can do; paragraphs for its card."""
+        return []
 
     def describe_input(self, checkpoint: "Checkpoint") -> str:
         """Size and colours of a checkpoint's images in a line, for its card."""

@@ -71,10 +71,6 @@ class ClassificationTask(Task):
         "loss": "loss",
     }
     pipeline = "image-classification"
-    card_limits = (
-        "It names one of its classes whatever a picture shows, and is often sure of it: pictures "
-        "of something else are not told apart.",
-    )
     evaluate_help = (
         "top-1, top-5, loss, per-class figures and confusions, or mean average precision where an "
         "image may have several classes; the data's classes are matched with the checkpoint's by "
@@ -335,6 +331,16 @@ class ClassificationTask(Task):
         from spanetv2.models.weights.save import weights_record
 
         return weights_record(model, **facts)
+
+    def limits(self, checkpoint: "Checkpoint") -> list[str]:
+        from spanetv2.tasks.classification.weights import gives_several
+
+        if gives_several(checkpoint):
+            return ["It knows its classes alone, and may find some in pictures of something else."]
+        return [
+            "It names one of its classes whatever a picture shows, and is often sure of it: "
+            "pictures of something else are not told apart."
+        ]
 
     def describe_input(self, checkpoint: "Checkpoint") -> str:
         size = (checkpoint.preprocessing or {}).get("input_size")

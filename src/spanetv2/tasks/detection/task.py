@@ -69,10 +69,6 @@ class DetectionTask(Task):
         "mask_ap50": "mask AP50",
     }
     pipeline = "object-detection"
-    card_limits = (
-        "It finds objects of its classes alone, may take others for them, and misses some that "
-        "are much smaller or larger than those it was trained on.",
-    )
     evaluate_help = "COCO's box and mask AP"
     predict_help = "writes pictures and results in COCO's format into a folder"
     datasets = "coco"
@@ -232,6 +228,12 @@ class DetectionTask(Task):
         from spanetv2.tasks.detection.weights import describe_detector
 
         return describe_detector(model, facts)
+
+    def limits(self, checkpoint: "Checkpoint") -> list[str]:
+        return [
+            "It finds objects of its classes alone, and may take others for them. Objects much "
+            "smaller or larger than those it was trained on may be missed."
+        ]
 
     def describe_input(self, checkpoint: "Checkpoint") -> str:
         side = checkpoint.extra["detector"]["min_size"]

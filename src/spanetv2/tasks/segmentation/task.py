@@ -64,10 +64,6 @@ class SegmentationTask(Task):
         "pixel_accuracy": "pixel accuracy",
     }
     pipeline = "image-segmentation"
-    card_limits = (
-        "It gives every pixel one of its classes, whatever a picture shows; what training left "
-        "out as unlabelled gets one of them, too.",
-    )
     evaluate_help = "mIoU, IoU per class, pixel accuracy"
     predict_help = "writes label images, overlays and a file of facts into a folder"
     datasets = "ade20k or folder"
@@ -280,6 +276,12 @@ class SegmentationTask(Task):
         from spanetv2.tasks.segmentation.weights import describe_segmenter
 
         return describe_segmenter(model, facts)
+
+    def limits(self, checkpoint: "Checkpoint") -> list[str]:
+        return [
+            "It gives every pixel one of its classes, whatever a picture shows; what training left "
+            "out as unlabelled gets one of them, too."
+        ]
 
     def describe_input(self, checkpoint: "Checkpoint") -> str:
         size = (checkpoint.preprocessing or {}).get("size")
