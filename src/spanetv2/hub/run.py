@@ -173,6 +173,7 @@ def _write(
         shown = _pictures(folder, pictures, Path(drawn))
         config = _config(folder)
         recipe = _recipe(config)
+        data = " --data DATA" if (config.get("data") or {}).get("root") else ""
         figures = _json(folder, FIGURES)
         card = _card(
             checkpoint,
@@ -182,7 +183,7 @@ def _write(
             versions=_json(folder, "versions.json"),
             figures=figures or checkpoint.extra,
             pictures={_TITLES.get(name, PurePath(name).stem): name for name in shown},
-            recipe=f"spanetv2 train {checkpoint.task} --config {RECIPE}" if recipe else "",
+            recipe=f"spanetv2 train {checkpoint.task} --config {RECIPE}{data}" if recipe else "",
             licence=licence,
             limits=limits,
         )

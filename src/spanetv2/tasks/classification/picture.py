@@ -44,7 +44,7 @@ __all__ = [
 MAX_CELLS_WITH_COUNTS = 20
 MAX_NAMED_CLASSES = 60
 
-_ACCURACY = "accuracy (%)"
+_ACCURACY = re.compile(r"top1|top5|acc")
 _FRACTIONS = re.compile(r"top1|top5|acc|iou|f1|(^|[/_])m?ap(\d\d)?($|_)")
 
 
@@ -89,9 +89,10 @@ def training_curves(metrics_csv: str | os.PathLike[str], out_png: str | os.PathL
     losses = {name: points for name, points in columns.items() if "loss" in name.lower()}
     accuracies = {name: points for name, points in columns.items() if _is_accuracy(name)}
     rates = _distinct({name: points for name, points in columns.items() if _is_rate(name)})
+    share = "accuracy (%)" if any(_ACCURACY.search(name) for name in accuracies) else "figures (%)"
     panels = [
         (losses, "loss"),
-        ({n: (s, 100 * v) for n, (s, v) in accuracies.items()}, _ACCURACY),
+        ({n: (s, 100 * v) for n, (s, v) in accuracies.items()}, share),
         (rates, "learning rate"),
     ]
     panels = [(curves, label) for curves, label in panels if curves]
@@ -110,7 +111,7 @@ def training_curves(metrics_csv: str | os.PathLike[str], out_png: str | os.PathL
         axes.set_xlabel("optimiser step")
         axes.set_title(label)
         axes.grid(alpha=0.3)
-        if label == _ACCURACY:
+        if label == share:
             _mark_best(axes, curves)
         if len(axes.lines) and len(curves) <= len(COLOURS):
             axes.legend(fontsize=8, frameon=False)
