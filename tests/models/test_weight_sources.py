@@ -238,6 +238,9 @@ def test_a_run_starts_from_the_hub(hub: HubStub, folder: Path, tmp_path: Path) -
     )
     trained = read_checkpoint(run.weights).state_dict["stem.conv.weight"]
     torch.testing.assert_close(trained, network().stem.conv.weight.detach(), rtol=1e-4, atol=1e-4)
+    for name in ("hf-hub:me/flowers", "local-dir:flowers", "data/flowers"):
+        unnamed = spanetv2.api.resolve_training("classification", overrides={"weights": name})
+        assert unnamed.config.out == "runs/flowers"
     with pytest.raises(UserError, match="in the folder of the run itself"):
         spanetv2.train(
             "classification",

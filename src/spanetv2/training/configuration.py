@@ -108,7 +108,8 @@ def _name(task: TrainingTask, values: Namespace, file: Path | None) -> str:
     if file is not None:
         return file.stem
     name = values.get("model.name") or values.get("weights")
-    return task.name if name is None else Path(str(name)).stem
+    # without hf-hub: or local-dir:
+    return task.name if name is None else Path(str(name).rpartition(":")[2]).stem
 
 
 # sources -----------------------------------------------------------------------------------------
