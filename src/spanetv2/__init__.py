@@ -4,7 +4,7 @@ Importing the package registers its models with timm:
 ``timm.create_model("spanetv2_s18_pure")`` works from then on.
 """
 
-from spanetv2.api import evaluate, predict, train
+from spanetv2.api import evaluate, merge, predict, train
 from spanetv2.deploy import optimize_for_inference
 from spanetv2.errors import ConfigError, Interrupted, UserError
 from spanetv2.hub.networks import from_pretrained, push_to_hub, save_pretrained
@@ -32,6 +32,7 @@ __all__ = [
     "from_pretrained",
     "load_model",
     "load_weights",
+    "merge",
     "optimize_for_inference",
     "predict",
     "push_to_hub",

@@ -4,9 +4,9 @@ Importing this module costs nothing: what a function needs is imported when it i
 """
 
 import contextlib
-import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,19 +17,19 @@ from spanetv2.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
-    from spanetv2.data.images import Failure
+    from spanetv2.many.predict import Report
+    from spanetv2.many.ranks import Ranks
     from spanetv2.models.weights.read import Checkpoint
     from spanetv2.precision import Precision
     from spanetv2.tasks import Task
     from spanetv2.tasks.evaluation import Evaluation
-    from spanetv2.tasks.prediction import Answer, Predictions, PredictionWriter
+    from spanetv2.tasks.prediction import Predictions
+    from spanetv2.tasks.shard import Shard
     from spanetv2.training.configuration import ResolvedRun
     from spanetv2.training.run import RunResult
     from spanetv2.training.sources import Source
 
-__all__ = ["evaluate", "predict", "resolve_training", "train"]
-
-_FAILURES = 1000
+__all__ = ["evaluate", "merge", "predict", "resolve_training", "train"]
 
 
 def train(
@@ -236,8 +236,14 @@ def evaluate(
     json: str | PathLike[str] | None = None,
     picture: str | PathLike[str] | None = None,
     progress: bool = False,
+    out: str | PathLike[str] | None = None,
+    shard: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    ranks: "Ranks | None" = None,
+    tell: Callable[[int], None] = lambda images: None,
     **options: Any,
-) -> "Evaluation":
+) -> "Evaluation | Any":  # None with a shard alone, which no caller need ask about
     """Measure a checkpoint on a data set, as its task is measured.
 
     Args:
@@ -247,30 +253,41 @@ def evaluate(
         dataset: kind of data set; None is the task's usual one.
         split: part of the data; None is the validation split.
         batch_size: images per forward pass.
-        device: auto, cpu, cuda, cuda:1, mps.
+        device: auto, cpu, cuda, cuda:1, mps; several with commas between compute side by side, a
+            process each.
         dtype: auto, float32 or bfloat16. ``auto`` is bfloat16 on CPUs where it was measured to pay
             for networks of this size; see ``spanetv2.precision.choose_precision``.
         workers: processes that read images; 0 reads in this one.
         json: file to write all figures into.
         picture: PNG to draw into: confusions, or images with what was found.
         progress: show a bar.
+        out: folder for what was measured batch by batch, and the figures.
+        shard: "3/16" measures the third of 16 parts alone, into ``out``; ``merge`` joins them.
+        resume: leave out what ``out`` holds already.
+        overwrite: replace the results in ``out``.
+        ranks: this process among several that were called alike, each of which takes a part; the
+            first gives the result. See ``spanetv2.many.ranks.ranks_of``.
+        tell: told the number of images of each batch, where there is a folder or several devices.
         **options: the task's own; see ``spanetv2 evaluate --help``.
 
     Returns:
-        The evaluation; images that could not be read are in ``measurement.failures``.
+        The evaluation; images that could not be read are in ``measurement.failures``. None for a
+        shard.
 
     Raises:
-        UserError: no such checkpoint or data, an option of another task, or nothing to measure.
-
-
+        UserError: no such checkpoint or data, an option of another task, nothing to measure, or a
+            folder with results of another run.
     """
+    from spanetv2.many.evaluate import Request, evaluate_parts, evaluate_whole
+    from spanetv2.many.spread import devices_of
     from spanetv2.models.weights.read import Checkpoint, read_checkpoint
     from spanetv2.tasks import find_task
     from spanetv2.tasks.evaluation import EvaluationSettings
 
     record = checkpoint if isinstance(checkpoint, Checkpoint) else read_checkpoint(checkpoint)
     task = find_task(record.task)
-    chosen, precision = _where(record, task, device, dtype)
+    devices = devices_of(str(device), ranks)
+    chosen, precision = _where(record, task, devices[0], dtype)
     settings = EvaluationSettings(
         device=chosen,
         dtype=precision.dtype,
@@ -279,25 +296,38 @@ def evaluate(
         split=split,
         batch_size=batch_size,
         workers=workers,
-        keep_details=json is not None,
+        keep_details=json is not None or out is not None,
         keep_picture=picture is not None,
         progress=progress,
         options=task.checked_options("evaluate", options),
     )
+    request = Request(
+        record=record,
+        task=task,
+        settings=settings,
+        precision=precision,
+        json=None if json is None else Path(json),
+        picture=None if picture is None else Path(picture),
+    )
+    part = _part(out, shard, ranks, resume=resume, overwrite=overwrite)
     with kept.keeping():
         kept.keep([record.path])
         kept.promise(json, picture)
-        done = task.evaluate(record, settings)
-        done = dataclasses.replace(
-            done,
-            about={**done.about, "dtype": precision.name},
-            notes=(*done.notes, precision.text),
-        )
-        if json is not None:
-            done.write(json)
-        if picture is not None and done.draw is not None:
-            done.draw(Path(picture))
-    return done
+        if out is None and len(devices) == 1 and ranks is None:
+            return evaluate_whole(request)
+        with _folder(out, ranks) as folder:
+            return evaluate_parts(
+                request,
+                folder,
+                part,
+                devices,
+                evaluate,
+                resume=resume,
+                overwrite=overwrite,
+                ranks=ranks,
+                figures=out is not None,
+                tell=tell,
+            )
 
 
 def _where(
@@ -312,6 +342,50 @@ def _where(
     return chosen, choose_precision(dtype, chosen, parameters=parameters, supported=task.dtypes)
 
 
+def _part(
+    out: str | PathLike[str] | None,
+    shard: str | None,
+    ranks: "Ranks | None",
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> "Shard | None":
+    """The part that is asked for; None for all.
+
+    Raises:
+        UserError: there is no folder for it, or an impossible combination.
+    """
+    from spanetv2.tasks.shard import Shard
+
+    if resume and overwrite:
+        raise ConfigError("got resume and overwrite, expected one of them")
+    if ranks is not None and shard is not None:
+        raise ConfigError(
+            f"got shard {shard} under torchrun, whose {ranks.world} processes take a part each; "
+            "expected one of them"
+        )
+    words = {"--shard": shard is not None, "--resume": resume, "--overwrite": overwrite}
+    if out is None and (given := [word for word, there in words.items() if there]):
+        raise ConfigError(
+            f"got {' and '.join(given)} without --out, expected the folder where rows are kept"
+        )
+    return None if shard is None else Shard.parse(shard)
+
+
+@contextlib.contextmanager
+def _folder(out: str | PathLike[str] | None, ranks: "Ranks | None") -> Iterator[Path]:
+    """The folder of the rows; one that goes away where none is given."""
+    if ranks is not None:
+        with ranks.together(out) as folder:
+            yield folder
+        return
+    if out is not None:
+        yield Path(out)
+        return
+    with tempfile.TemporaryDirectory(prefix="spanetv2-") as folder:
+        yield Path(folder)
+
+
 def predict(
     checkpoint: "str | PathLike[str] | Checkpoint",
     paths: str | PathLike[str] | Iterable[str | PathLike[str]],
@@ -321,7 +395,12 @@ def predict(
     dtype: str = "auto",
     workers: int = 0,
     keep: bool = True,
-    report: "Callable[[Answer | Failure, PredictionWriter, list[str]], None] | None" = None,
+    report: "Report | None" = None,
+    shard: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    ranks: "Ranks | None" = None,
+    tell: Callable[[int], None] = lambda images: None,
     **options: Any,
 ) -> "Predictions":
     """Answer for image files, as the checkpoint was trained to.
@@ -331,28 +410,38 @@ def predict(
             ``read_checkpoint`` gave.
         paths: image files, folders (searched below) and patterns; one or several.
         batch_size: images per forward pass.
-        device: auto, cpu, cuda, cuda:1, mps.
+        device: auto, cpu, cuda, cuda:1, mps; several with commas between compute side by side, a
+            process each.
         dtype: auto, float32 or bfloat16. ``auto`` is bfloat16 on CPUs where it was measured to pay
             for networks of this size; see ``spanetv2.precision.choose_precision``.
         workers: processes that read images; 0 reads in this one.
         keep: keep what is said about each image in ``records``.
         report: called for each image with what is said of it, the writer, and lines to print.
+        shard: "3/16" answers for the third of 16 parts alone, into ``out``; ``merge`` joins them.
+        resume: leave out images that ``out`` holds answers for.
+        overwrite: replace the results in ``out``.
+        ranks: this process among several that were called alike, each of which takes a part; the
+            first gives the result. See ``spanetv2.many.ranks.ranks_of``.
+        tell: told the number of images of each batch, where there is a folder or several devices.
         **options: the task's own, such as where to write; see ``spanetv2 predict --help``.
 
     Returns:
-        Counts, records and files.
+        Counts, records and files; with ``shard`` or ``resume``, of what was answered in this call.
 
     Raises:
-        UserError: no such checkpoint, an option of another task, or outputs that are not finite.
+        UserError: no such checkpoint, an option of another task, outputs that are not finite, or a
+            folder with results of another run.
     """
-    from spanetv2.data.images import Failure
+    from spanetv2.many.predict import Request, predict_parts, predict_whole
+    from spanetv2.many.spread import devices_of
     from spanetv2.models.weights.read import Checkpoint, read_checkpoint
     from spanetv2.tasks import find_task
-    from spanetv2.tasks.prediction import Predictions, PredictionSettings, guard_inputs
+    from spanetv2.tasks.prediction import PredictionSettings
 
     record = checkpoint if isinstance(checkpoint, Checkpoint) else read_checkpoint(checkpoint)
     task = find_task(record.task)
-    chosen, precision = _where(record, task, device, dtype)
+    devices = devices_of(str(device), ranks)
+    chosen, precision = _where(record, task, devices[0], dtype)
     settings = PredictionSettings(
         device=chosen,
         dtype=precision.dtype,
@@ -360,34 +449,70 @@ def predict(
         workers=workers,
         options=task.checked_options("predict", options),
     )
-    predictor = task.predictor(record, settings)
-    images = failed = 0
-    failures: list[Failure] = []
-    records: list[dict[str, Any]] = []
     several = [paths] if isinstance(paths, str | PathLike) else [*paths]
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(kept.keeping())
-        kept.keep([record.path])
-        guard_inputs(predictor, several)
-        writer = stack.enter_context(predictor.writer())
-        for prediction in predictor.predict(several):
-            if isinstance(prediction, Failure):
-                failed += 1
-                failures += [prediction][: _FAILURES - len(failures)]
-                answer, lines = prediction, writer.fail(prediction)
-            else:
-                images += 1
-                answer = writer.write(prediction)
-                lines = answer.lines
-                records += [answer.record] if keep else []
-            if report is not None:
-                report(answer, writer, lines)
-    return Predictions(
-        images=images,
-        failed=failed,
-        failures=failures,
-        records=records,
-        files=writer.files,
-        dtype=precision.name,
-        summary=[*writer.summary(images, failed), precision.text],
+    request = Request(
+        record=record,
+        task=task,
+        settings=settings,
+        precision=precision,
+        paths=[fspath(path) for path in several],
+        report=report,
+        keep=keep,
     )
+    out = settings.options.get("out", task.default_folder)
+    part = _part(out, shard, ranks, resume=resume, overwrite=overwrite)
+    with kept.keeping():
+        kept.keep([record.path])
+        if out is None and len(devices) == 1 and ranks is None:
+            return predict_whole(request)
+        with _folder(out, ranks) as folder:
+            return predict_parts(
+                request,
+                folder,
+                part,
+                devices,
+                predict,
+                resume=resume,
+                overwrite=overwrite,
+                ranks=ranks,
+                tell=tell,
+            )
+
+
+def merge(
+    folders: str | PathLike[str] | Iterable[str | PathLike[str]],
+    *,
+    out: str | PathLike[str] | None = None,
+    json: str | PathLike[str] | None = None,
+    picture: str | PathLike[str] | None = None,
+    keep: bool = True,
+    report: "Report | None" = None,
+) -> "Predictions | Evaluation":
+    """Put the shards of one run of ``predict`` or ``evaluate`` together.
+
+    Args:
+        folders: where the shards were written; one or several.
+        out: folder of the result; None is the first of ``folders``.
+        json: file for the figures of an evaluation, or a classifier's answers, beside ``out``.
+        picture: PNG to draw into, where the task can from rows alone.
+        keep: keep what is said about each image in ``records``.
+        report: called for each image with what is said of it, the writer, and lines to print.
+
+    Returns:
+        What the run in one piece gives.
+
+    Raises:
+        UserError: shards are missing, not finished, damaged, or of different runs.
+    """
+    from spanetv2.many.merge import merge_folders
+
+    several = [folders] if isinstance(folders, str | PathLike) else [*folders]
+    with kept.keeping():
+        return merge_folders(
+            [Path(folder) for folder in several],
+            out=None if out is None else Path(out),
+            json=None if json is None else Path(json),
+            picture=None if picture is None else Path(picture),
+            keep=keep,
+            report=report,
+        )

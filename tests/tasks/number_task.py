@@ -4,7 +4,6 @@
 Data: a folder with ``train/`` and ``val/``, in each PNG images and ``numbers.csv`` (name, number).
 """
 
-import contextlib
 import csv
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -19,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from spanetv2.data.images import Failure, read_image
 from spanetv2.data.loader import eval_batches, train_batches
-from spanetv2.data.paths import path_batches
+from spanetv2.data.paths import Chosen, path_batches
 from spanetv2.data.sampler import EpochSampler
 from spanetv2.errors import UserError
 from spanetv2.models.weights.read import Checkpoint
@@ -32,7 +31,6 @@ from spanetv2.tasks.evaluation import (
     run_evaluation,
 )
 from spanetv2.tasks.prediction import (
-    Answer,
     PredictionSettings,
     PredictionWriter,
     Predictor,
@@ -214,10 +212,10 @@ class Printer(PredictionWriter):
         self.digits = digits
         self.files = []
 
-    def write(self, prediction: tuple[str, float]) -> Answer:
-        path, number = prediction
-        line = f"{path}\t{number:.{self.digits}f}"
-        return Answer(record={"path": path, "number": number}, lines=[line])
+    def lines(self, record: dict[str, Any]) -> list[str]:
+        if "error" in record:
+            return []
+        return [f"{record['path']}\t{record['number']:.{self.digits}f}"]
 
     def summary(self, images: int, failed: int) -> list[str]:
         return [f"{images} numbers, {failed} problems"]
@@ -227,10 +225,10 @@ class NumberPredictor(Predictor):
     """A network ready to answer."""
 
     def __init__(self, checkpoint: Checkpoint, settings: PredictionSettings):
-        self.net, self.settings = load(checkpoint), settings
+        self.net, self.size = load(checkpoint), settings.batch_size or 1
 
-    def predict(self, paths: Iterable[Any]) -> Iterator[Any]:
-        for batch in path_batches(paths, read=pixels, batch_size=self.settings.batch_size or 1):
+    def predict(self, paths: Iterable[Any], *, chosen: Chosen | None = None) -> Iterator[Any]:
+        for batch in path_batches(paths, read=pixels, batch_size=self.size, chosen=chosen):
             for entry in batch:
                 if isinstance(entry, Failure):
                     yield entry
@@ -238,9 +236,9 @@ class NumberPredictor(Predictor):
                     with torch.inference_mode():
                         yield entry[0], float(self.net(entry[1][None])[0])
 
-    @contextlib.contextmanager
-    def writer(self) -> Iterator[Printer]:
-        yield Printer(self.settings.options.get("digits", 2))
+    def answer(self, prediction: tuple[str, float], place: None) -> dict[str, Any]:
+        path, number = prediction
+        return {"path": path, "number": number}
 
 
 class NumberTask(Task):
@@ -281,6 +279,9 @@ class NumberTask(Task):
 
     def predictor(self, checkpoint: Checkpoint, settings: PredictionSettings) -> NumberPredictor:
         return NumberPredictor(checkpoint, settings)
+
+    def prediction_writer(self, facts: Any, options: Any) -> Printer:
+        return Printer(options.get("digits", 2))
 
 
 if __name__ == "__main__":

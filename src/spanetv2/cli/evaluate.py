@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,14 +12,22 @@ from spanetv2.cli.options import (
     CHECKPOINT,
     DEVICE,
     DTYPE,
+    OVERWRITE,
+    RESUME,
+    SHARD,
     WORKERS,
     default_of,
     own_options,
     with_task_options,
 )
+from spanetv2.cli.progress import Progress
+from spanetv2.many.ranks import ranks_of
 from spanetv2.tasks import all_tasks, find_task
 
-__all__ = ["evaluate_command"]
+if TYPE_CHECKING:
+    from spanetv2.tasks.evaluation import Evaluation
+
+__all__ = ["evaluate_command", "print_evaluation"]
 
 
 def evaluate_command() -> Callable[..., None]:
@@ -63,17 +71,30 @@ def evaluate(
     device: Annotated[str, DEVICE] = "auto",
     dtype: Annotated[str, DTYPE] = "auto",
     workers: Annotated[int, WORKERS] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for what is measured batch by batch, and the figures: what --shard writes "
+            "and --resume goes on from."
+        ),
+    ] = None,
+    shard: Annotated[str | None, SHARD] = None,
+    resume: Annotated[bool, RESUME] = False,
+    overwrite: Annotated[bool, OVERWRITE] = False,
     options: dict[str, Any],
 ) -> None:
     """Measure a checkpoint on a data set, as its task is measured.
 
     {tasks} Images that cannot be read are reported on standard error and left out; the exit
-    status is then 1.
+    status is then 1. Several devices, torchrun and --shard give the same figures as one device
+    (docs/many_machines.md).
     """
     from spanetv2 import api
     from spanetv2.models.weights.read import read_checkpoint
 
-    with messages_on_stderr():
+    ranks = ranks_of()
+    several = "," in device or ranks is not None
+    with messages_on_stderr(), Progress("image") as progress:
         record = read_checkpoint(checkpoint)
         done = api.evaluate(
             record,
@@ -86,9 +107,31 @@ def evaluate(
             workers=workers,
             json=json,
             picture=picture,
-            progress=True,
+            progress=not several,
+            out=out,
+            shard=shard,
+            resume=resume,
+            overwrite=overwrite,
+            ranks=ranks,
+            tell=progress.tell if several else lambda images: None,
             **own_options(find_task(record.task), "evaluate", options),
         )
+    if done is None:  # the figures are of all parts
+        if shard is not None:
+            print(
+                f"shard {shard} is in {out}; when all shards are there: spanetv2 merge FOLDER...",
+                file=sys.stderr,
+            )
+        return
+    print_evaluation(done)
+
+
+def print_evaluation(done: "Evaluation") -> None:
+    """Print the figures, and what could not be read.
+
+    Raises:
+        typer.Exit: with status 1, where something could not be.
+    """
     measured = done.measurement
     for failure in measured.failures:
         print(f"error: {failure.path}: {failure.reason}", file=sys.stderr)

@@ -15,6 +15,9 @@ __all__ = [
     "CHECKPOINT",
     "DEVICE",
     "DTYPE",
+    "OVERWRITE",
+    "RESUME",
+    "SHARD",
     "WORKERS",
     "default_of",
     "own_options",
@@ -29,7 +32,15 @@ CHECKPOINT = typer.Argument(
 DTYPE = typer.Option(
     help="auto, float32, bfloat16; auto takes bfloat16 on CPUs where it is known to pay."
 )
-DEVICE = typer.Option(help="auto, cpu, cuda, cuda:1, mps.")
+DEVICE = typer.Option(
+    help="auto, cpu, cuda, cuda:1, mps; several with commas between work side by side: "
+    "cuda:0,cuda:1."
+)
+SHARD = typer.Option(
+    metavar="K/N", help="Do part K of N alone, into --out; spanetv2 merge joins the parts."
+)
+RESUME = typer.Option("--resume", help="Go on where --out ends, with the same weights and options.")
+OVERWRITE = typer.Option("--overwrite", help="Replace the results in --out.")
 WORKERS = typer.Option(min=0, help="Processes that read images.")
 
 

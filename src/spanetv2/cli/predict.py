@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -11,16 +11,17 @@ from spanetv2.cli.options import (
     CHECKPOINT,
     DEVICE,
     DTYPE,
+    OVERWRITE,
+    RESUME,
+    SHARD,
     WORKERS,
     default_of,
     own_options,
     with_task_options,
 )
+from spanetv2.cli.progress import Progress
+from spanetv2.many.ranks import ranks_of
 from spanetv2.tasks import all_tasks, find_task
-
-if TYPE_CHECKING:
-    from spanetv2.data.images import Failure
-    from spanetv2.tasks.prediction import Answer, PredictionWriter
 
 __all__ = ["predict_command"]
 
@@ -48,17 +49,21 @@ def predict(
     device: Annotated[str, DEVICE] = "auto",
     dtype: Annotated[str, DTYPE] = "auto",
     workers: Annotated[int, WORKERS] = 0,
+    shard: Annotated[str | None, SHARD] = None,
+    resume: Annotated[bool, RESUME] = False,
+    overwrite: Annotated[bool, OVERWRITE] = False,
     options: dict[str, Any],
 ) -> None:
     """Answer for image files, as the checkpoint was trained to.
 
     {tasks} An image that cannot be read is reported on a line of its own on standard error and the
-    rest goes on; the exit status is then 1.
+    rest goes on; the exit status is then 1. Several devices, torchrun and --shard give the same
+    result as one device (docs/many_machines.md).
     """
     from spanetv2 import api
     from spanetv2.models.weights.read import read_checkpoint
 
-    with messages_on_stderr(), _Report() as report:
+    with messages_on_stderr(), Progress("image") as progress:
         record = read_checkpoint(checkpoint)
         done = api.predict(
             record,
@@ -68,42 +73,16 @@ def predict(
             dtype=dtype,
             workers=workers,
             keep=False,
-            report=report,
+            report=progress.report,
+            shard=shard,
+            resume=resume,
+            overwrite=overwrite,
+            ranks=ranks_of(),
+            tell=progress.tell,
             **own_options(find_task(record.task), "predict", options),
         )
     sys.stdout.flush()
     for line in done.summary:
         print(line, file=sys.stderr)
-    if done.failed:
+    if done.failed and shard is None:
         raise typer.Exit(1)
-
-
-class _Report:
-    """Prints what is said of each image, under a bar where the bar is not in the way."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-
-    def __enter__(self) -> "_Report":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def __call__(
-        self, answer: "Answer | Failure", writer: "PredictionWriter", lines: list[str]
-    ) -> None:
-        from tqdm import tqdm
-
-        from spanetv2.data.images import Failure
-        from spanetv2.text import printable
-
-        if self._bar is None:
-            self._bar = tqdm(unit="image", disable=writer.prints, delay=1)
-        self._bar.update()
-        if isinstance(answer, Failure):
-            message = f"error: {printable(answer.path)}: {printable(answer.reason)}"
-            tqdm.write(message, file=sys.stderr)
-        for line in lines:
-            tqdm.write(line, file=sys.stdout)

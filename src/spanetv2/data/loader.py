@@ -106,6 +106,20 @@ class Collate:
         return PartialBatch(self.merge(good) if good else None, failures)
 
 
+class _Taken(Sampler[list[tuple[int, int]]]):
+    """Some of the batches of a batch sampler."""
+
+    def __init__(self, batches: EpochSampler, takes: Callable[[int], bool]):
+        self.batches = batches
+        self.takes = takes
+
+    def __len__(self) -> int:
+        return sum(map(self.takes, range(len(self.batches))))
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return (batch for number, batch in enumerate(self.batches) if self.takes(number))
+
+
 def train_batches(
     dataset: Any,
     *,
@@ -152,6 +166,7 @@ def eval_batches(
     on_error: Literal["raise", "skip"] = "raise",
     pin_memory: bool = False,
     persistent_workers: bool = False,
+    takes: Callable[[int], bool] | None = None,
 ) -> ImageLoader:
     """Batches for evaluation, in order, every item once.
 
@@ -165,6 +180,7 @@ def eval_batches(
         on_error: raise on a damaged file, or leave it out of its batch and report it there.
         pin_memory: for copies to a GPU.
         persistent_workers: keep the workers between passes.
+        takes: which batches are given, by number from 0; None is all.
 
     Returns:
         A loader of batches; with ``skip``, of ``PartialBatch``.
@@ -184,7 +200,7 @@ def eval_batches(
     )
     return ImageLoader(
         SeededDataset(SafeItems(dataset), seed=0),
-        batch_sampler=sampler,
+        batch_sampler=sampler if takes is None else _Taken(sampler, takes),
         num_workers=workers,
         pin_memory=pin_memory,
         persistent_workers=persistent_workers and workers > 0,

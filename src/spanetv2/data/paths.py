@@ -5,6 +5,7 @@ batch size and the largest folder listing, not on the number of files.
 """
 
 import glob
+import itertools
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +26,10 @@ from spanetv2.data.images import (
 from spanetv2.data.loader import ImageLoader
 from spanetv2.data.walk import walk
 
-__all__ = ["find_images", "path_batches"]
+__all__ = ["Chosen", "find_images", "path_batches"]
+
+Chosen = Callable[[int, list[str | Failure]], bool]
+"""Whether a batch is to be read: of its number from 0, and the files in it."""
 
 
 def find_images(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str | Failure]:
@@ -68,6 +72,7 @@ def path_batches(
     read: Callable[[str], Any],
     batch_size: int,
     workers: int = 0,
+    chosen: Chosen | None = None,
 ) -> Iterator[list[tuple[str, Any] | Failure]]:
     """Read the files that ``find_images`` finds, a batch at a time, in the order found.
 
@@ -76,6 +81,7 @@ def path_batches(
         read: from a path to anything; may raise ``ImageError``. With workers it must be picklable.
         batch_size: entries per batch.
         workers: processes that read; 0 reads in this one.
+        chosen: asked about each batch in turn whether it is to be read; all are by default.
 
     Yields:
         Lists of (path, what was read), or a ``Failure`` in its place.
@@ -83,7 +89,7 @@ def path_batches(
     loader = ImageLoader(
         _Reader(read),
         # Not a Sampler class: any iterable of lists will do, and this one is never held whole.
-        batch_sampler=_Batches(find_images(paths), batch_size),  # pyright: ignore
+        batch_sampler=_Batches(find_images(paths), batch_size, chosen),  # pyright: ignore
         num_workers=workers,
         collate_fn=list,
         generator=torch.Generator(),
@@ -116,16 +122,15 @@ class _Batches:
 
     entries: Iterator[str | Failure]
     size: int
+    chosen: Chosen | None
 
     def __iter__(self) -> Iterator[list[str | Failure]]:
-        batch: list[str | Failure] = []
-        for entry in self.entries:
-            batch.append(entry)
-            if len(batch) == self.size:
+        for number in itertools.count():
+            batch = list(itertools.islice(self.entries, self.size))
+            if not batch:
+                return
+            if self.chosen is None or self.chosen(number, batch):
                 yield batch
-                batch = []
-        if batch:
-            yield batch
 
 
 class _Reader(Dataset[Any]):

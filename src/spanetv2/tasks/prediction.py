@@ -1,9 +1,9 @@
 """A checkpoint's answers for image files: the loop of every task, and where answers go."""
 
 import abc
+import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from spanetv2.data.images import Failure
-from spanetv2.data.paths import find_images
+from spanetv2.data.paths import Chosen, find_images
 from spanetv2.errors import UserError
 from spanetv2.kept import keep, leave_out, refuse_to_replace
 
@@ -49,7 +49,7 @@ class Answer:
     """What is said about an image.
 
     Args:
-        record: JSON values, ``path`` among them.
+        record: JSON values, ``path`` among them; ``error`` where the image could not be read.
         lines: for standard output; none where the answer went into a file.
     """
 
@@ -58,7 +58,7 @@ class Answer:
 
 
 class PredictionWriter(abc.ABC):
-    """Where the answers go.
+    """Where the answers about all images go, made of the records of single ones.
 
     Attributes:
         files: what was written; whole when the writer is closed.
@@ -68,12 +68,20 @@ class PredictionWriter(abc.ABC):
     files: list[Path]
     prints: bool = False
 
-    @abc.abstractmethod
-    def write(self, prediction: Any) -> Answer:
-        """Take in the prediction for one image."""
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """Open the files, which appear when the block ends without an error."""
+        yield
 
-    def fail(self, failure: Failure) -> list[str]:
-        """Take in an image that could not be read; gives lines for standard output."""
+    def put(self, record: dict[str, Any]) -> None:  # noqa: B027 - printing needs none
+        """Take in the next image's record, or that of an image which could not be read."""
+
+    @abc.abstractmethod
+    def lines(self, record: dict[str, Any]) -> list[str]:
+        """What standard output is told of an image."""
+
+    def pictures(self, record: dict[str, Any]) -> list[Path]:
+        """The files about a single image, within the folder of outputs."""
         return []
 
     @abc.abstractmethod
@@ -94,13 +102,34 @@ class Predictor(abc.ABC):
         """The files that answers for these images are written to, those about all first."""
         yield from ()
 
-    @abc.abstractmethod
-    def predict(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[Any | Failure]:
-        """One prediction or ``Failure`` for each file, folder's image and pattern's match."""
+    def places(self) -> Callable[[str], Any]:
+        """A function that is told of every file found, in order, and gives what its answer is to be
+        called: names that are unique over all files, which are more than this process looks at."""
+        return lambda path: None
 
     @abc.abstractmethod
-    def writer(self) -> AbstractContextManager[PredictionWriter]:
-        """Open what the settings ask for; files appear when it is closed without an error."""
+    def predict(
+        self, paths: Iterable[str | os.PathLike[str]], *, chosen: Chosen | None = None
+    ) -> Iterator[Any | Failure]:
+        """One prediction or ``Failure`` for each file, folder's image and pattern's match.
+
+        Args:
+            paths: files, folders and patterns.
+            chosen: which batches are looked at; see ``path_batches``.
+        """
+
+    @abc.abstractmethod
+    def answer(self, prediction: Any, place: Any) -> dict[str, Any]:
+        """Write the files about a single image, and say all in JSON values, ``path`` among them.
+
+        Args:
+            prediction: of ``predict``.
+            place: of ``places``.
+        """
+
+    def facts(self) -> dict[str, Any]:
+        """What a writer must know of the weights, JSON values."""
+        return {}
 
 
 def guard_inputs(predictor: Predictor, paths: Sequence[str | os.PathLike[str]]) -> None:

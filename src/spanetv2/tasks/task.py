@@ -19,12 +19,19 @@ if TYPE_CHECKING:
     from spanetv2.analysis.model_study import ModelInput
     from spanetv2.explore.subject import ExploreSubject
     from spanetv2.models.weights.read import Checkpoint
-    from spanetv2.tasks.evaluation import Evaluation, EvaluationSettings
-    from spanetv2.tasks.prediction import PredictionSettings, Predictor
+    from spanetv2.tasks.evaluation import (
+        Evaluation,
+        EvaluationPass,
+        EvaluationSettings,
+        Measuring,
+        Meter,
+    )
+    from spanetv2.tasks.prediction import PredictionSettings, PredictionWriter, Predictor
 
 __all__ = [
     "CHECK_PICTURES",
     "EMPTY_CLASSES",
+    "FOLDER",
     "MAX_PIXELS",
     "OUT",
     "PICTURES",
@@ -59,12 +66,15 @@ class Option:
     most: float | None = None
 
 
+FOLDER = "predictions"
+"""Where tasks that answer with pictures write them, unless another folder is said."""
+
 OUT = Option(
     name="out",
     type=Path,
-    help="folder for label images, overlays and results (default: predictions)",
+    help="folder for results and the rows by which --resume and merge know them, and for pictures "
+    "(default: predictions; classification: none)",
 )
-"""Where tasks that answer with pictures write them."""
 
 MAX_PIXELS = Option(
     name="max_pixels",
@@ -155,6 +165,8 @@ class Task(TrainingTask):
         datasets: kinds of data sets, for ``--dataset``'s help.
         figure_titles: names of figures for people, by the figures' names; for model cards.
         pipeline: what the Hugging Face Hub calls such work; None where it has no name for it.
+        default_folder: where predictions go if no folder is said; None prints them.
+        draws_figures: whether the picture of an evaluation is of figures alone, not of images.
     """
 
     guide: ClassVar[TrainGuide] = TrainGuide()
@@ -169,6 +181,8 @@ class Task(TrainingTask):
     datasets: ClassVar[str] = ""
     figure_titles: ClassVar[Mapping[str, str]] = {}
     pipeline: ClassVar[str | None] = None
+    default_folder: ClassVar[str | None] = None
+    draws_figures: ClassVar[bool] = False
 
     def options(self, command: Command) -> tuple[Option, ...]:
         """The options that the task adds to a command."""
@@ -195,7 +209,56 @@ class Task(TrainingTask):
         Raises:
             UserError: no such data, or data that do not fit the checkpoint.
         """
+        from spanetv2.tasks.evaluation import run_evaluation
+
+        opened = self.open_evaluation(checkpoint, settings)
+        done = run_evaluation(
+            opened.model,
+            opened.loader,
+            opened.measure,
+            device=settings.device,
+            progress=settings.progress,
+        )
+        frame = {**opened.frame, **opened.late()}
+        return self.conclude(opened.meter, done, frame, opened.seen)
+
+    def open_evaluation(
+        self, checkpoint: "Checkpoint", settings: "EvaluationSettings"
+    ) -> "Measuring":
+        """Load a checkpoint of this task and the data to measure it on.
+
+        Raises:
+            UserError: no such data, or data that do not fit the checkpoint.
+        """
         self._lacks("evaluation", checkpoint)
+
+    def meter(self, frame: Mapping[str, Any]) -> "Meter":
+        """An empty meter for rows that were measured elsewhere.
+
+        Args:
+            frame: of ``open_evaluation``.
+        """
+        self._lacks("evaluation in parts")
+
+    def conclude(
+        self,
+        meter: Any,
+        done: "EvaluationPass",
+        frame: Mapping[str, Any],
+        seen: Sequence[Any] = (),
+    ) -> "Evaluation":
+        """The figures of what a meter holds.
+
+        Args:
+            meter: of ``open_evaluation``, or of ``meter``.
+            done: how going through the data went.
+            frame: what ``open_evaluation`` and its ``late`` gave.
+            seen: what a picture needs.
+
+        Raises:
+            UserError: nothing was measured, or an output is not finite.
+        """
+        self._lacks("evaluation in parts")
 
     def predictor(self, checkpoint: "Checkpoint", settings: "PredictionSettings") -> "Predictor":
         """Load a checkpoint of this task to answer for image files.
@@ -204,6 +267,17 @@ class Task(TrainingTask):
             UserError: settings out of range, or damaged weights.
         """
         self._lacks("prediction for files", checkpoint)
+
+    def prediction_writer(
+        self, facts: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> "PredictionWriter":
+        """Where the answers of a predictor of this task go.
+
+        Args:
+            facts: the predictor's.
+            options: of ``predict_options``.
+        """
+        self._lacks("prediction for files")
 
     def check_data(
         self,

@@ -77,7 +77,7 @@ def test_writer_makes_label_images_and_overlays(tmp_path):
         ByColour(), [write(tmp_path / "a", 1), write(tmp_path / "b", 2)], preprocessing=PLAIN
     )
     writer = FolderWriter(tmp_path / "out", classes=segmentation_data.NAMES, palette=PALETTE)
-    written = [writer.write(entry) for entry in found]
+    written = [writer.write(*row) for row in zip(found, ("0", "0-2", "1"), strict=True)]
     names = [entry.labels.name for entry in written]
     assert names == ["0.png", "0-2.png", "1.png"]
     for entry, seed in zip(written, (0, 0, 1), strict=True):

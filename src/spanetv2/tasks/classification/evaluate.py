@@ -1,7 +1,7 @@
 """Measuring a classifier on a data set."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -11,9 +11,9 @@ from spanetv2.data.classes import class_titles
 from spanetv2.table import percent
 from spanetv2.tasks.classification.class_report import class_lines, closing_line
 from spanetv2.tasks.classification.metrics import ClassificationMeter, Metrics
-from spanetv2.tasks.evaluation import Measurement, run_evaluation
+from spanetv2.tasks.evaluation import EvaluationPass, Measurement, run_evaluation
 
-__all__ = ["EvaluationResult", "evaluate"]
+__all__ = ["EvaluationResult", "evaluate", "measure_batches", "result_of"]
 
 _DENSE_CLASSES = 100
 _CONFUSED_PAIRS = 50
@@ -118,6 +118,19 @@ def evaluate(
         ImageError: an image cannot be read and the loader does not skip it.
     """
     meter = ClassificationMeter(len(classes), device=device)
+    measure = measure_batches(model, meter, mapping=mapping, device=device)
+    done = run_evaluation(model, loader, measure, device=device, progress=progress)
+    return result_of(meter, done, classes)
+
+
+def measure_batches(
+    model: nn.Module,
+    meter: ClassificationMeter,
+    *,
+    mapping: Sequence[int] | None,
+    device: torch.device | str,
+) -> Callable[[tuple[Tensor, Tensor]], int]:
+    """A function that adds what a classifier says of a batch to a meter, and gives its images."""
     table = None if mapping is None else torch.tensor(mapping, dtype=torch.int64)
 
     def measure(batch: tuple[Tensor, Tensor]) -> int:
@@ -126,5 +139,11 @@ def evaluate(
         meter.update(model(images.to(device, non_blocking=True)), targets)
         return len(images)
 
-    done = run_evaluation(model, loader, measure, device=device, progress=progress)
+    return measure
+
+
+def result_of(
+    meter: ClassificationMeter, done: EvaluationPass, classes: Sequence[str]
+) -> EvaluationResult:
+    """The figures of what a meter holds."""
     return EvaluationResult(**vars(meter.compute()), **vars(done), classes=list(classes))

@@ -2,14 +2,17 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from spanetv2.data.classes import class_titles, match_classes, model_classes
 from spanetv2.data.preprocessing import eval_transform
 from spanetv2.environment import describe_device
 from spanetv2.errors import UserError
 from spanetv2.models.weights.read import Checkpoint
-from spanetv2.tasks.classification import evaluate as measuring
 from spanetv2.tasks.classification.data.holdout import HeldOut, held_out_part
 from spanetv2.tasks.classification.data.loader import eval_loader
 from spanetv2.tasks.classification.data.sources import (
@@ -18,17 +21,32 @@ from spanetv2.tasks.classification.data.sources import (
     StreamSource,
     open_dataset,
 )
-from spanetv2.tasks.classification.several import evaluate_labels
+from spanetv2.tasks.classification.evaluate import (
+    EvaluationResult,
+    measure_batches,
+    result_of,
+)
+from spanetv2.tasks.classification.metrics import ClassificationMeter
+from spanetv2.tasks.classification.several import (
+    LabelMeter,
+    label_result_of,
+    measure_label_batches,
+)
 from spanetv2.tasks.classification.weights import gives_several, load_classifier
-from spanetv2.tasks.evaluation import Evaluation, EvaluationSettings
+from spanetv2.tasks.evaluation import (
+    Evaluation,
+    EvaluationPass,
+    EvaluationSettings,
+    Measuring,
+)
 
-__all__ = ["draw_confusions", "measure_checkpoint"]
+__all__ = ["conclude", "draw_confusions", "empty_meter", "open_evaluation"]
 
 
-def measure_checkpoint(
+def open_evaluation(
     checkpoint: Checkpoint, settings: EvaluationSettings, *, batch_size: int
-) -> Evaluation:
-    """Measure top-1, top-5, loss, figures per class and confusions.
+) -> Measuring:
+    """Load what measures top-1, top-5, loss, figures per class and confusions.
 
     Of weights for several labels an image: mean average precision, F1, loss. The data's classes are
     matched with the checkpoint's by name, so they may be a part of them.
@@ -51,23 +69,6 @@ def measure_checkpoint(
     held_out = checkpoint.fact("held_out", HeldOut) if settings.split is None else None
     source, names, mapping = _open(spec, checkpoint.classes, outputs, held_out)
     source.transform = eval_transform(preprocessing)
-    loader = eval_loader(
-        source,
-        batch_size=batch_size,
-        workers=settings.workers,
-        on_error="skip",
-        pin_memory=settings.device.type == "cuda",
-    )
-    measured = evaluate_labels if several else measuring.evaluate
-    result = measured(
-        model,
-        loader,
-        classes=names,
-        mapping=mapping,
-        device=settings.device,
-        progress=settings.progress,
-    )
-    result = dataclasses.replace(result, failed=result.failed + getattr(source, "skipped", 0))
     about = {
         "checkpoint": str(checkpoint.path),
         "model": checkpoint.model_name,
@@ -78,15 +79,61 @@ def measure_checkpoint(
         "batch_size": batch_size,
         **describe_device(str(settings.device)),
     }
-    names_of = ("map", "f1", "loss") if several else ("top1", "top5", "loss")
+    frame = {
+        "classes": names,
+        "several": several,
+        "about": about,
+        "notes": [f"measured on {source.split_note}"] if source.split_note else [],
+    }
+    meter = empty_meter(frame, device=settings.device)
+    ways: Any = {"mapping": mapping, "device": settings.device}
+    return Measuring(
+        model=model,
+        loader=eval_loader(
+            source,
+            batch_size=batch_size,
+            workers=settings.workers,
+            on_error="skip",
+            pin_memory=settings.device.type == "cuda",
+            takes=settings.takes,
+        ),
+        meter=meter,
+        measure=measure_label_batches(model, meter, **ways)
+        if isinstance(meter, LabelMeter)
+        else measure_batches(model, meter, **ways),
+        frame=frame,
+        late=lambda: {"skipped": getattr(source, "skipped", 0)},
+        source=source,
+        batch_size=batch_size,
+    )
+
+
+def empty_meter(
+    frame: Mapping[str, Any], *, device: torch.device | str = "cpu"
+) -> ClassificationMeter | LabelMeter:
+    """A meter for the outputs that a frame names."""
+    if frame["several"]:
+        return LabelMeter(len(frame["classes"]))
+    return ClassificationMeter(len(frame["classes"]), device=device)
+
+
+def conclude(
+    meter: ClassificationMeter | LabelMeter, done: EvaluationPass, frame: Mapping[str, Any]
+) -> Evaluation:
+    """The figures of what a meter holds."""
+    done = dataclasses.replace(done, failed=done.failed + frame["skipped"])
     draw = None
-    if isinstance(result, measuring.EvaluationResult) and result.confusion is not None:
-        draw = functools.partial(draw_confusions, result)
+    if isinstance(meter, LabelMeter):
+        result, names = label_result_of(meter, done, frame["classes"]), ("map", "f1", "loss")
+    else:
+        result, names = result_of(meter, done, frame["classes"]), ("top1", "top5", "loss")
+        if result.confusion is not None:
+            draw = functools.partial(draw_confusions, result)
     return Evaluation(
         measurement=result,
-        figures={name: getattr(result, name) for name in names_of},
-        about=about,
-        notes=(f"measured on {source.split_note}",) if source.split_note else (),
+        figures={name: getattr(result, name) for name in names},
+        about=frame["about"],
+        notes=tuple(frame["notes"]),
         draw=draw,
     )
 
@@ -117,7 +164,7 @@ def _held_out(spec: DatasetSpec, record: HeldOut | None) -> ImageSource | None:
     return held_out_part(train, record) if isinstance(train, ImageSource) else None
 
 
-def draw_confusions(result: measuring.EvaluationResult, path: Path) -> None:
+def draw_confusions(result: EvaluationResult, path: Path) -> None:
     """Draw the confusion matrix of an evaluation into a PNG."""
     from spanetv2.tasks.classification.picture import confusion_matrix
 

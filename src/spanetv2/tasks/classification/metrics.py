@@ -5,12 +5,14 @@ Everything is a sum of counts, so meters of several processes are added
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from spanetv2.errors import UserError
+from spanetv2.tasks.evaluation import add_sums, take_sums
 
 __all__ = ["MAX_CONFUSION_CLASSES", "ClassMetrics", "ClassificationMeter", "Metrics"]
 
@@ -115,6 +117,14 @@ class ClassificationMeter:
         """The counts themselves: add those of other meters to them in place."""
         tensors = [self._totals, self._counts]
         return tensors if self._confusion is None else [*tensors, self._confusion]
+
+    def rows(self) -> Any:
+        """See ``spanetv2.tasks.evaluation.Meter``."""
+        return take_sums(self.tensors())
+
+    def add(self, rows: Any) -> None:
+        """See ``spanetv2.tasks.evaluation.Meter``."""
+        add_sums(self.tensors(), rows)
 
     def compute(self) -> Metrics:
         """The figures so far.

@@ -54,13 +54,13 @@ class SheetRow:
 
     predicted: str
     """Name of the class with the highest probability."""
-    probability: float
-    """Its probability, 0 to 1."""
+    probability: float | None
+    """Its probability, 0 to 1; None where there is no such class."""
     true: str | None = None
     """Name of the right class; None where it is not known."""
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.probability <= 1.0:
+        if self.probability is not None and not 0.0 <= self.probability <= 1.0:
             raise UserError(
                 f"got probability {self.probability!r} for class {self.predicted!r}, expected a "
                 "number from 0 to 1: pass the softmax of the logits"
@@ -201,7 +201,8 @@ def prediction_sheet(
         )
     mistakes = sum(row.wrong for row in rows)
     order = sorted(
-        range(len(rows)), key=lambda i: (0, -rows[i].probability) if rows[i].wrong else (1, 0.0)
+        range(len(rows)),
+        key=lambda i: (0, -(rows[i].probability or 0.0)) if rows[i].wrong else (1, 0.0),
     )[: max(1, limit)]
     columns = min(8, len(order))
     lines = math.ceil(len(order) / columns)
@@ -226,7 +227,7 @@ def _draw_cell(axes: "Axes", image: Image.Image | np.ndarray, row: SheetRow) -> 
     axes.imshow(pixels, cmap="gray", interpolation="nearest" if small else "antialiased")
     axes.set_xticks([])
     axes.set_yticks([])
-    percent = f"{100 * row.probability:.0f} %"
+    percent = "" if row.probability is None else f"{100 * row.probability:.0f} %"
     if row.wrong:
         text = f"✗ {shorten(row.predicted, 14)}  {percent}\ntrue: {shorten(row.true or '', 14)}"
         colour, width = VERMILION, 3.0

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spanetv2.data.images import Failure, read_image
-from spanetv2.data.paths import path_batches
+from spanetv2.data.paths import Chosen, path_batches
 from spanetv2.data.preprocessing import Transform
 from spanetv2.errors import UserError
 
@@ -39,6 +39,7 @@ def predict(
     multi_label: bool = False,
     white: int | None = None,
     max_pixels: int | None = None,
+    chosen: Chosen | None = None,
 ) -> Iterator[Prediction | Failure]:
     """Classify files, the images in folders, and what glob patterns match.
 
@@ -54,6 +55,7 @@ def predict(
             (softmax).
         white: value of white in grey images of more than 8 bits; None is 65535.
         max_pixels: most pixels of an image; None is Pillow's limit.
+        chosen: which batches are looked at; see ``path_batches``.
 
     Yields:
         One ``Prediction`` or ``Failure`` per file, in the order found.
@@ -68,7 +70,9 @@ def predict(
         )
     model = model.to(device).eval()
     reader = Reader(transform, white, max_pixels)
-    batches = path_batches(paths, read=reader, batch_size=batch_size, workers=workers)
+    batches = path_batches(
+        paths, read=reader, batch_size=batch_size, workers=workers, chosen=chosen
+    )
     for entries in batches:
         images = [entry[1] for entry in entries if not isinstance(entry, Failure)]
         ranked = iter(())

@@ -4,7 +4,7 @@ Shape suffixes: B images, K classes.
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from spanetv2.errors import UserError
 from spanetv2.table import percent
 from spanetv2.tasks.classification.class_report import class_lines, closing_line
-from spanetv2.tasks.evaluation import Measurement, run_evaluation
+from spanetv2.tasks.evaluation import EvaluationPass, Measurement, run_evaluation
 
 __all__ = [
     "LabelMeter",
@@ -24,6 +24,8 @@ __all__ = [
     "evaluate_labels",
     "hot",
     "label_loss",
+    "label_result_of",
+    "measure_label_batches",
 ]
 
 
@@ -113,6 +115,18 @@ class LabelMeter:
         torch.distributed.all_gather_object(parts, (self._logits, self._targets))
         self._logits = [part for logits, _ in parts for part in logits]
         self._targets = [part for _, targets in parts for part in targets]
+
+    def rows(self) -> Any:
+        """See ``spanetv2.tasks.evaluation.Meter``: the logits and targets of every image."""
+        rows = [[part.tolist() for part in parts] for parts in (self._logits, self._targets)]
+        self._logits, self._targets = [], []
+        return rows
+
+    def add(self, rows: Any) -> None:
+        """See ``spanetv2.tasks.evaluation.Meter``."""
+        logits, targets = rows
+        self._logits += [torch.tensor(part) for part in logits]
+        self._targets += [torch.tensor(part, dtype=torch.uint8) for part in targets]
 
     def compute(self) -> LabelFigures:
         """The figures so far.
@@ -226,14 +240,32 @@ def evaluate_labels(
         ImageError: an image cannot be read and the loader does not skip it.
     """
     meter = LabelMeter(len(classes))
-    places = torch.arange(len(classes)) if mapping is None else torch.tensor(mapping)
+    measure = measure_label_batches(model, meter, mapping=mapping, device=device)
+    done = run_evaluation(model, loader, measure, device=device, progress=progress)
+    return label_result_of(meter, done, classes)
+
+
+def measure_label_batches(
+    model: nn.Module,
+    meter: LabelMeter,
+    *,
+    mapping: Sequence[int] | None,
+    device: torch.device | str,
+) -> Callable[[tuple[Tensor, Tensor]], int]:
+    """A function that adds what a classifier says of a batch to a meter, and gives its images."""
+    classes = meter.num_classes
+    places = torch.arange(classes) if mapping is None else torch.tensor(mapping)
 
     def measure(batch: tuple[Tensor, Tensor]) -> int:
         images, labels = batch
-        targets = torch.zeros(len(images), len(classes))
+        targets = torch.zeros(len(images), classes)
         targets[:, places] = hot(labels, len(places))
         meter.update(model(images.to(device, non_blocking=True)), targets)
         return len(images)
 
-    done = run_evaluation(model, loader, measure, device=device, progress=progress)
+    return measure
+
+
+def label_result_of(meter: LabelMeter, done: EvaluationPass, classes: Sequence[str]) -> LabelResult:
+    """The figures of what a meter holds."""
     return LabelResult(**vars(meter.compute()), **vars(done), classes=list(classes))

@@ -11,6 +11,7 @@ from spanetv2.tasks.classification.guide import GUIDE
 from spanetv2.tasks.task import (
     EMPTY_CLASSES,
     MAX_PIXELS,
+    OUT,
     SCORE,
     ExportSubject,
     Option,
@@ -29,8 +30,14 @@ if TYPE_CHECKING:
     from spanetv2.tasks.classification.config import RunConfig
     from spanetv2.tasks.classification.learning import ImageClassification
     from spanetv2.tasks.classification.run_data import ClassificationData
-    from spanetv2.tasks.classification.writer import ClassificationPredictor
-    from spanetv2.tasks.evaluation import Evaluation, EvaluationSettings
+    from spanetv2.tasks.classification.writer import ClassificationPredictor, ClassificationWriter
+    from spanetv2.tasks.evaluation import (
+        Evaluation,
+        EvaluationPass,
+        EvaluationSettings,
+        Measuring,
+        Meter,
+    )
     from spanetv2.tasks.prediction import PredictionSettings
     from spanetv2.training.batching import BatchPlan
     from spanetv2.training.data import TrainingData
@@ -63,6 +70,7 @@ class ClassificationTask(Task):
     headline = "top-1"
     guide = GUIDE
     dtypes = ("float32", "bfloat16")
+    draws_figures = True
     figure_titles: ClassVar[Mapping[str, str]] = {
         "top1": "top-1",
         "top5": "top-5",
@@ -104,6 +112,7 @@ class ClassificationTask(Task):
             help="classes per image (default 5; of several an image, all from --score on)",
         ),
         SCORE,
+        OUT,
         MAX_PIXELS,
         Option(
             name="json",
@@ -210,11 +219,29 @@ class ClassificationTask(Task):
 
     # commands ------------------------------------------------------------------------------------
 
-    def evaluate(self, checkpoint: "Checkpoint", settings: "EvaluationSettings") -> "Evaluation":
-        from spanetv2.tasks.classification.measure import measure_checkpoint
+    def open_evaluation(
+        self, checkpoint: "Checkpoint", settings: "EvaluationSettings"
+    ) -> "Measuring":
+        from spanetv2.tasks.classification.measure import open_evaluation
 
         size = settings.batch_size or self.evaluate_batch_size
-        return measure_checkpoint(checkpoint, settings, batch_size=size)
+        return open_evaluation(checkpoint, settings, batch_size=size)
+
+    def meter(self, frame: Mapping[str, Any]) -> "Meter":
+        from spanetv2.tasks.classification.measure import empty_meter
+
+        return empty_meter(frame)
+
+    def conclude(
+        self,
+        meter: Any,
+        done: "EvaluationPass",
+        frame: Mapping[str, Any],
+        seen: Sequence[Any] = (),
+    ) -> "Evaluation":
+        from spanetv2.tasks.classification.measure import conclude
+
+        return conclude(meter, done, frame)
 
     def predictor(
         self, checkpoint: "Checkpoint", settings: "PredictionSettings"
@@ -223,6 +250,13 @@ class ClassificationTask(Task):
 
         size = settings.batch_size or self.predict_batch_size
         return ClassificationPredictor(checkpoint, settings, batch_size=size)
+
+    def prediction_writer(
+        self, facts: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> "ClassificationWriter":
+        from spanetv2.tasks.classification.writer import ClassificationWriter
+
+        return ClassificationWriter(facts, options)
 
     def check_data(
         self,

@@ -4,14 +4,13 @@ import contextlib
 import functools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from spanetv2.data.classes import class_titles, model_classes
 from spanetv2.data.images import Failure, read_image
+from spanetv2.data.paths import Chosen
 from spanetv2.data.preprocessing import eval_transform
 from spanetv2.errors import UserError
 from spanetv2.files import json_rows
@@ -19,7 +18,7 @@ from spanetv2.models.weights.read import Checkpoint
 from spanetv2.tasks.classification import predict as predicting
 from spanetv2.tasks.classification.predict import Prediction
 from spanetv2.tasks.classification.weights import gives_several, load_classifier
-from spanetv2.tasks.prediction import Answer, PredictionSettings, PredictionWriter, Predictor
+from spanetv2.tasks.prediction import PredictionSettings, PredictionWriter, Predictor
 from spanetv2.text import printable
 
 __all__ = ["SHEET", "ClassificationPredictor", "ClassificationWriter"]
@@ -27,14 +26,16 @@ __all__ = ["SHEET", "ClassificationPredictor", "ClassificationWriter"]
 SHEET = 48
 """Most images that a picture shows."""
 
+_RESULTS = "predictions.jsonl"
+
 
 class ClassificationPredictor(Predictor):
     """A classifier ready to answer for image files.
 
     Args:
         checkpoint: of a classifier.
-        settings: device, workers, and the options ``top_k``, ``score``, ``json``, ``picture`` and
-            ``max_pixels``.
+        settings: device, workers, and the options ``top_k``, ``score``, ``json``, ``out``,
+            ``picture`` and ``max_pixels``.
         batch_size: images per forward pass.
 
     Raises:
@@ -47,7 +48,10 @@ class ClassificationPredictor(Predictor):
         self.model, outputs, self.preprocessing = load_classifier(
             checkpoint, device=settings.device, dtype=settings.dtype
         )
+        out = settings.options.get("out")
+        self.folder = None if out is None else Path(out)
         self.names = model_classes(checkpoint.classes, outputs)
+        self.titles = class_titles(self.names)
         self.multi_label = gives_several(checkpoint)
         self.score: float | None = settings.options.get("score")
         if self.multi_label:
@@ -58,7 +62,9 @@ class ClassificationPredictor(Predictor):
                 "expected it for detectors and for classes of which an image has several"
             )
 
-    def predict(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[Prediction | Failure]:
+    def predict(
+        self, paths: Iterable[str | os.PathLike[str]], *, chosen: Chosen | None = None
+    ) -> Iterator[Prediction | Failure]:
         return predicting.predict(
             self.model,
             paths,
@@ -70,79 +76,15 @@ class ClassificationPredictor(Predictor):
             multi_label=self.multi_label,
             white=self.preprocessing.white,
             max_pixels=self.settings.options.get("max_pixels"),
+            chosen=chosen,
         )
 
     def targets(self, paths: Iterable[str]) -> Iterator[str | os.PathLike[str]]:
-        options = self.settings.options
-        given = (options.get("json"), options.get("picture"))
-        yield from (target for target in given if target not in (None, "-"))
+        yield from _targets(self.settings.options).values()
 
-    @contextlib.contextmanager
-    def writer(self) -> Iterator["ClassificationWriter"]:
-        target: Any = self.settings.options.get("json")
-        picture = self.settings.options.get("picture")
-        with contextlib.ExitStack() as stack:
-            save = None
-            if target not in (None, "-"):
-                save = stack.enter_context(json_rows(target, lines=str(target).endswith(".jsonl")))
-            writer = ClassificationWriter(
-                self.names,
-                save=save,
-                as_json=target == "-",
-                keep=0 if picture is None else SHEET,
-                score=self.score,
-                read=functools.partial(
-                    read_image,
-                    white=self.preprocessing.white,
-                    max_pixels=self.settings.options.get("max_pixels"),
-                ),
-            )
-            writer.files = [] if save is None else [Path(str(target))]
-            yield writer
-        if picture is not None and writer.shown:
-            writer.draw(picture)
-            writer.files.append(Path(picture))
-
-
-class ClassificationWriter(PredictionWriter):
-    """Puts the classes of an image into words and JSON.
-
-    Args:
-        names: class names by index.
-        save: takes a JSON row, where answers go into a file.
-        as_json: print answers as JSON, a line each, instead of a table.
-        keep: number of predictions to keep for a picture.
-        score: lowest probability of a class to be told, where an image may have several or none;
-            None tells all that were predicted.
-        read: reads an image for the picture.
-    """
-
-    def __init__(
-        self,
-        names: list[str],
-        *,
-        save: Callable[[Any], None] | None = None,
-        as_json: bool = False,
-        keep: int = 0,
-        score: float | None = None,
-        read: Callable[[str], Image.Image] = read_image,
-    ):
-        self.score = score
-        self.read = read
-        self.names = names
-        self.titles = class_titles(names)
-        self.save = save
-        self.as_json = as_json
-        self.keep = keep
-        self.prints = save is None
-        self.files = []
-        self.shown: list[Prediction] = []
-
-    def write(self, prediction: Prediction) -> Answer:
-        if len(self.shown) < self.keep:
-            self.shown.append(prediction)
-        ranked = self._told(prediction)
-        classes = [
+    def answer(self, prediction: Prediction, place: None) -> dict[str, Any]:
+        ranked = zip(prediction.indices, prediction.probabilities, strict=True)
+        rows = [
             {
                 "class": self.names[i],
                 "title": self.titles[i],
@@ -150,45 +92,88 @@ class ClassificationWriter(PredictionWriter):
                 "probability": round(p, 6),
             }
             for i, p in ranked
+            if self.score is None or p >= self.score
         ]
-        record = {"path": prediction.path, "predictions": classes}
-        if self.save is not None or self.as_json:
-            return Answer(record=record, lines=self._put(record))
-        path = printable(prediction.path)
-        lines = [f"{path}\t{printable(self.titles[i])}\t{p:.4f}" for i, p in ranked]
-        lines = lines or [f"{path}\t\t"]  # none of the classes
-        return Answer(record=record, lines=lines)
+        return {"path": prediction.path, "predictions": rows}
 
-    def _told(self, prediction: Prediction) -> list[tuple[int, float]]:
-        """Classes and their probabilities, as far as they are to be told."""
-        ranked = zip(prediction.indices, prediction.probabilities, strict=True)
-        return [(i, p) for i, p in ranked if self.score is None or p >= self.score]
+    def facts(self) -> dict[str, Any]:
+        return {"white": self.preprocessing.white}
 
-    def fail(self, failure: Failure) -> list[str]:
-        return self._put({"path": failure.path, "error": failure.reason})
 
-    def _put(self, record: dict[str, Any]) -> list[str]:
-        if self.save is not None:
-            self.save(record)
-        if not self.as_json:
+class ClassificationWriter(PredictionWriter):
+    """Puts the classes of images into a table, JSON and a picture.
+
+    Args:
+        facts: of the predictor.
+        options: ``json``, ``out``, ``picture`` and ``max_pixels`` of ``spanetv2 predict``.
+    """
+
+    def __init__(self, facts: Mapping[str, Any], options: Mapping[str, Any]):
+        self._targets = _targets(options)
+        self._as_json = options.get("json") == "-"
+        self.prints = "json" not in self._targets
+        self.files = [path for name, path in self._targets.items() if name == "json"]
+        self._read = functools.partial(
+            read_image, white=facts.get("white"), max_pixels=options.get("max_pixels")
+        )
+        self._save: Callable[[Any], None] | None = None
+        self._shown: list[dict[str, Any]] = []
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        target, picture = self._targets.get("json"), self._targets.get("picture")
+        with contextlib.ExitStack() as stack:
+            if target is not None:
+                lines = target.suffix == ".jsonl"
+                self._save = stack.enter_context(json_rows(target, lines=lines))
+            yield
+        if picture is not None and self._shown:
+            self._draw(picture)
+            self.files.append(picture)
+
+    def put(self, record: dict[str, Any]) -> None:
+        if self._save is not None:
+            self._save(record)
+        if "picture" in self._targets and "error" not in record and len(self._shown) < SHEET:
+            self._shown.append(record)
+
+    def lines(self, record: dict[str, Any]) -> list[str]:
+        """Path, class and probability of each class, separated by tabs; or JSON."""
+        if self._as_json:
+            text = json.dumps(record, ensure_ascii=False)
+            return [text.encode("utf-8", "backslashreplace").decode("utf-8")]
+        if not self.prints or "error" in record:
             return []
-        text = json.dumps(record, ensure_ascii=False)
-        return [text.encode("utf-8", "backslashreplace").decode("utf-8")]
+        path = printable(record["path"])
+        told = [
+            f"{path}\t{printable(row['title'])}\t{row['probability']:.4f}"
+            for row in record["predictions"]
+        ]
+        return told or [f"{path}\t\t"]  # none of the classes
 
     def summary(self, images: int, failed: int) -> list[str]:
         return [f"{images} images classified, {failed} problems"] if failed else []
 
-    def draw(self, path: Path) -> None:
-        """Draw the images kept, with their classes."""
+    def _draw(self, path: Path) -> None:
+        """Draw the first images, with their classes."""
         from spanetv2.tasks.classification.picture import SheetRow, prediction_sheet
 
         images, rows = [], []
-        for prediction in self.shown:
-            image = self.read(prediction.path)
+        for record in self._shown:
+            image = self._read(record["path"])
             image.thumbnail((256, 256))
             images.append(image)
-            first = list(zip(prediction.indices, prediction.probabilities, strict=True))[:1]
-            told = first if self.score is None else self._told(prediction)
-            title = ", ".join(self.titles[i] for i, _ in told) or "none of the classes"
-            rows.append(SheetRow(predicted=title, probability=min(1.0, first[0][1])))
+            told = record["predictions"]
+            title = ", ".join(row["title"] for row in told) or "none of the classes"
+            probability = min(1.0, told[0]["probability"]) if told else None
+            rows.append(SheetRow(predicted=title, probability=probability))
         prediction_sheet(images, rows, path)
+
+
+def _targets(options: Mapping[str, Any]) -> dict[str, Path]:
+    """Where answers go, ``json`` and ``picture``; standard output is no such place."""
+    json, out, picture = (options.get(name) for name in ("json", "out", "picture"))
+    found = {} if json in (None, "-") else {"json": Path(str(json))}
+    if out is not None and json is None:
+        found["json"] = Path(out) / _RESULTS
+    return found if picture is None else {**found, "picture": Path(picture)}

@@ -10,10 +10,18 @@ from spanetv2.errors import UserError
 from spanetv2.table import Table, percent
 from spanetv2.tasks.detection.metrics import DetectionMeter, Found, Metrics
 from spanetv2.tasks.detection.model import Detector
-from spanetv2.tasks.evaluation import Measurement, run_evaluation
+from spanetv2.tasks.evaluation import EvaluationPass, Measurement, run_evaluation
 from spanetv2.text import shorten
 
-__all__ = ["EvaluationResult", "evaluate", "figures", "match_classes", "measure_batch"]
+__all__ = [
+    "EvaluationResult",
+    "evaluate",
+    "figures",
+    "match_classes",
+    "measure_batch",
+    "measure_batches",
+    "result_of",
+]
 
 _ROWS = 100
 _COCO = ("", "AP", "AP50", "AP75", "S", "M", "L", "AR1", "AR10", "AR100", "S", "M", "L")
@@ -129,6 +137,19 @@ def evaluate(
         ImageError: an image cannot be read and the loader does not skip it.
     """
     meter = DetectionMeter(len(classes), masks=bool(detector.options.masks))
+    measure = measure_batches(detector, meter, device=device, on_image=on_image)
+    done = run_evaluation(detector, loader, measure, device=device, progress=progress)
+    return result_of(meter, done, classes)
+
+
+def measure_batches(
+    detector: Detector,
+    meter: DetectionMeter,
+    *,
+    device: torch.device | str,
+    on_image: Callable[[torch.Tensor, dict[str, torch.Tensor], Found], None] | None = None,
+) -> Callable[[Any], int]:
+    """A function that adds what is found in a batch to a meter, and gives its images."""
 
     def measure(batch: tuple[Sequence[torch.Tensor], Sequence[dict[str, torch.Tensor]]]) -> int:
         images, targets = batch
@@ -138,7 +159,13 @@ def evaluate(
                 on_image(*row)
         return len(images)
 
-    done = run_evaluation(detector, loader, measure, device=device, progress=progress)
+    return measure
+
+
+def result_of(
+    meter: DetectionMeter, done: EvaluationPass, classes: Sequence[str]
+) -> EvaluationResult:
+    """The figures of what a meter holds."""
     return EvaluationResult(**vars(meter.compute()), **vars(done), classes=list(classes))
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,35 @@ from spanetv2.files import json_rows
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.tasks.detection.data.batch import collate
 from spanetv2.tasks.detection.data.coco import CocoDetection
+from spanetv2.tasks.detection.data.ids import OwnId
 from spanetv2.tasks.detection.data.layout import find_coco
 from spanetv2.tasks.detection.data.reading import Reading, reading_of
 from spanetv2.tasks.detection.data.record import Categories, read_record, references
-from spanetv2.tasks.detection.evaluate import evaluate, figures, match_classes
+from spanetv2.tasks.detection.evaluate import (
+    figures,
+    match_classes,
+    measure_batches,
+    result_of,
+)
 from spanetv2.tasks.detection.masks import decode_mask
+from spanetv2.tasks.detection.metrics import DetectionMeter
 from spanetv2.tasks.detection.picture import draw_objects, sheet
 from spanetv2.tasks.detection.results import coco_results
 from spanetv2.tasks.detection.weights import load_detector
-from spanetv2.tasks.evaluation import Evaluation, EvaluationSettings
+from spanetv2.tasks.evaluation import (
+    Evaluation,
+    EvaluationPass,
+    EvaluationSettings,
+    Measuring,
+)
 
-__all__ = ["DetectionEvaluation", "measure_checkpoint", "open_coco"]
+__all__ = [
+    "DetectionEvaluation",
+    "conclude",
+    "empty_meter",
+    "open_coco",
+    "open_evaluation",
+]
 
 _SCORE = 0.5
 _SHEET = 12
@@ -55,10 +74,10 @@ class DetectionEvaluation(Evaluation):
         return files
 
 
-def measure_checkpoint(
+def open_evaluation(
     checkpoint: Checkpoint, settings: EvaluationSettings, *, batch_size: int
-) -> DetectionEvaluation:
-    """Measure COCO's average precision of boxes and masks.
+) -> Measuring:
+    """Load what measures COCO's average precision of boxes and masks.
 
     The data are a folder in COCO's layout, with ``split`` one of its splits, or an annotation file,
     with ``split`` the folder of its images.
@@ -80,32 +99,6 @@ def measure_checkpoint(
             settings.options, masks=bool(detector.options.masks), white=detector.options.white
         ),
     )
-    loader = eval_batches(
-        source,
-        batch_size=batch_size,
-        collate=collate,
-        workers=settings.workers,
-        on_error="skip",
-        pin_memory=settings.device.type == "cuda",
-    )
-    pairs: list[list[Any]] = []
-    detections: list[dict[str, Any]] = []
-
-    def keep(image: Any, target: Any, detected: Any) -> None:
-        if settings.keep_details:
-            image_id = source.own_image_id(int(target["image_id"]))
-            detections.extend(coco_results(detected, image_id, source.category_ids))
-        if settings.keep_picture and len(pairs) < _SHEET:
-            pairs.append(_pair(image, target, detected, names))
-
-    result = evaluate(
-        detector,
-        loader,
-        classes=names,
-        device=settings.device,
-        progress=settings.progress,
-        on_image=keep,
-    )
     about = {
         "checkpoint": str(checkpoint.path),
         "model": checkpoint.model_name,
@@ -116,13 +109,89 @@ def measure_checkpoint(
         "batch_size": batch_size,
         **describe_device(str(settings.device)),
     }
+    frame = {
+        "classes": names,
+        "category_ids": list(source.category_ids),
+        "masks": bool(detector.options.masks),
+        "keep_details": settings.keep_details,
+        "about": about,
+        "notes": list(source.notes),
+    }
+    meter = empty_meter(frame)
+    pairs: list[list[Any]] = []
+
+    def keep(image: Any, target: Any, detected: Any) -> None:
+        if settings.keep_details:
+            meter.image_ids.append(source.own_image_id(int(target["image_id"])))
+        if settings.keep_picture and len(pairs) < _SHEET:
+            pairs.append(_pair(image, target, detected, names))
+
+    return Measuring(
+        model=detector,
+        loader=eval_batches(
+            source,
+            batch_size=batch_size,
+            collate=collate,
+            workers=settings.workers,
+            on_error="skip",
+            pin_memory=settings.device.type == "cuda",
+            takes=settings.takes,
+        ),
+        meter=meter,
+        measure=measure_batches(detector, meter, device=settings.device, on_image=keep),
+        frame=frame,
+        source=source,
+        batch_size=batch_size,
+        seen=pairs,
+    )
+
+
+class ImageMeter(DetectionMeter):
+    """A meter that knows whose detections it holds.
+
+    Attributes:
+        image_ids: of the images, where they were asked for.
+    """
+
+    def __init__(self, num_classes: int, *, masks: bool = True):
+        super().__init__(num_classes, masks=masks)
+        self.image_ids: list[OwnId] = []
+
+    def rows(self) -> Any:
+        ids, self.image_ids = self.image_ids, []
+        return [ids, *super().rows()]
+
+    def add(self, rows: Any) -> None:
+        ids, *others = rows
+        self.image_ids += ids
+        super().add(others)
+
+
+def empty_meter(frame: Mapping[str, Any]) -> ImageMeter:
+    """A meter for the classes that a frame names."""
+    return ImageMeter(len(frame["classes"]), masks=frame["masks"])
+
+
+def conclude(
+    meter: ImageMeter,
+    done: EvaluationPass,
+    frame: Mapping[str, Any],
+    seen: Sequence[list[Any]] = (),
+) -> DetectionEvaluation:
+    """The figures of what a meter holds."""
+    result = result_of(meter, done, frame["classes"])
+    detections = None
+    if frame["keep_details"]:
+        ids = frame["category_ids"]
+        each = zip(meter.found, meter.image_ids, strict=True)
+        detections = [row for found, image in each for row in coco_results(found, image, ids)]
     return DetectionEvaluation(
         measurement=result,
         figures=figures(result),
-        about=about,
-        draw=(lambda path: _draw(pairs, path)) if pairs else None,
-        detections=detections if settings.keep_details else None,
-        notes=tuple(source.notes),
+        about=frame["about"],
+        draw=(lambda path: _draw(list(seen), path)) if seen else None,
+        detections=detections,
+        notes=tuple(frame["notes"]),
     )
 
 

@@ -171,6 +171,39 @@ class DetectionMeter:
             added.append(found)
         return added
 
+    def rows(self) -> Any:
+        """See ``spanetv2.tasks.evaluation.Meter``: objects and detections of every image."""
+        rows = [
+            [
+                [value.tolist() if isinstance(value, Tensor) else value for value in image]
+                for image in images
+            ]
+            for images in (self.found, self.true)
+        ]
+        self.found, self.true = [], []
+        return rows
+
+    def add(self, rows: Any) -> None:
+        """See ``spanetv2.tasks.evaluation.Meter``."""
+        found, true = rows
+        for boxes, labels, scores, masks in found:
+            self.found.append(
+                Found(
+                    _boxes(boxes), _whole(labels), torch.tensor(scores, dtype=torch.float32), masks
+                )
+            )
+        for boxes, labels, crowd, area, masks, masked in true:
+            self.true.append(
+                Annotated(
+                    _boxes(boxes),
+                    _whole(labels),
+                    _whole(crowd),
+                    torch.tensor(area, dtype=torch.float32),
+                    masks,
+                    torch.tensor(masked, dtype=torch.bool),
+                )
+            )
+
     def gather(self) -> None:
         """Join what the meters of all processes hold, in every one of them."""
         both: list[Any] = [None] * torch.distributed.get_world_size()
@@ -270,6 +303,14 @@ def _run_length_metric() -> Any:
                     self.groundtruth_mask.append(_tuples(t.masks))
 
     return RunLengthPrecision
+
+
+def _boxes(rows: list[list[float]]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
+
+
+def _whole(rows: list[int]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.int64)
 
 
 def _objects(target: dict[str, Tensor], size: tuple[int, int], *, masks: bool) -> Annotated:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from spanetv2.data.images import Failure, read_image
-from spanetv2.data.paths import path_batches
+from spanetv2.data.paths import Chosen, path_batches
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.masks import encode_masks
 from spanetv2.tasks.detection.metrics import Found
@@ -77,6 +77,7 @@ def predict(
     device: torch.device | str = "cpu",
     workers: int = 0,
     max_pixels: int | None = None,
+    chosen: Chosen | None = None,
 ) -> Iterator[Prediction | Failure]:
     """Find objects in files, in the images of folders, and in what glob patterns match.
 
@@ -89,6 +90,7 @@ def predict(
         device: where to compute.
         workers: processes that read images; 0 reads in this one.
         max_pixels: most pixels of an image; None is Pillow's limit.
+        chosen: which batches are looked at; see ``path_batches``.
 
     Yields:
         One ``Prediction`` or ``Failure`` per file, in the order found.
@@ -103,7 +105,8 @@ def predict(
         )
     detector = detector.to(device).eval()
     read = functools.partial(read_pixels, white=detector.options.white, max_pixels=max_pixels)
-    for entries in path_batches(paths, read=read, batch_size=batch_size, workers=workers):
+    batches = path_batches(paths, read=read, batch_size=batch_size, workers=workers, chosen=chosen)
+    for entries in batches:
         images = [entry[1] for entry in entries if not isinstance(entry, Failure)]
         results = iter(_detect(detector, images, device) if images else ())
         for entry in entries:

@@ -11,6 +11,7 @@ from spanetv2.tasks.detection.guide import GUIDE
 from spanetv2.tasks.labelled_analysis import labelled_subset, own_checkpoint
 from spanetv2.tasks.task import (
     EMPTY_CLASSES,
+    FOLDER,
     MAX_PIXELS,
     OUT,
     PICTURES,
@@ -30,8 +31,14 @@ if TYPE_CHECKING:
     from spanetv2.tasks.detection.config import RunConfig
     from spanetv2.tasks.detection.learning import Detection
     from spanetv2.tasks.detection.run_data import DetectionData
-    from spanetv2.tasks.detection.writer import DetectionPredictor
-    from spanetv2.tasks.evaluation import Evaluation, EvaluationSettings
+    from spanetv2.tasks.detection.writer import DetectionPredictor, DetectionWriter
+    from spanetv2.tasks.evaluation import (
+        Evaluation,
+        EvaluationPass,
+        EvaluationSettings,
+        Measuring,
+        Meter,
+    )
     from spanetv2.tasks.prediction import PredictionSettings
     from spanetv2.training.batching import BatchPlan
     from spanetv2.training.data import TrainingData
@@ -62,6 +69,7 @@ class DetectionTask(Task):
     headline = "box AP"
     guide = GUIDE
     dtypes = ("float32", "bfloat16")
+    default_folder = FOLDER
     figure_titles: ClassVar[Mapping[str, str]] = {
         "box_ap": "box AP",
         "box_ap50": "box AP50",
@@ -147,11 +155,29 @@ class DetectionTask(Task):
 
     # commands ------------------------------------------------------------------------------------
 
-    def evaluate(self, checkpoint: "Checkpoint", settings: "EvaluationSettings") -> "Evaluation":
-        from spanetv2.tasks.detection.measure import measure_checkpoint
+    def open_evaluation(
+        self, checkpoint: "Checkpoint", settings: "EvaluationSettings"
+    ) -> "Measuring":
+        from spanetv2.tasks.detection.measure import open_evaluation
 
         size = settings.batch_size or self.evaluate_batch_size
-        return measure_checkpoint(checkpoint, settings, batch_size=size)
+        return open_evaluation(checkpoint, settings, batch_size=size)
+
+    def meter(self, frame: Mapping[str, Any]) -> "Meter":
+        from spanetv2.tasks.detection.measure import empty_meter
+
+        return empty_meter(frame)
+
+    def conclude(
+        self,
+        meter: Any,
+        done: "EvaluationPass",
+        frame: Mapping[str, Any],
+        seen: Sequence[Any] = (),
+    ) -> "Evaluation":
+        from spanetv2.tasks.detection.measure import conclude
+
+        return conclude(meter, done, frame, seen)
 
     def predictor(
         self, checkpoint: "Checkpoint", settings: "PredictionSettings"
@@ -160,6 +186,13 @@ class DetectionTask(Task):
 
         size = settings.batch_size or self.predict_batch_size
         return DetectionPredictor(checkpoint, settings, batch_size=size)
+
+    def prediction_writer(
+        self, facts: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> "DetectionWriter":
+        from spanetv2.tasks.detection.writer import DetectionWriter
+
+        return DetectionWriter(facts, options)
 
     def check_data(
         self,

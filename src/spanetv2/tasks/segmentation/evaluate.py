@@ -1,7 +1,7 @@
 """Measuring a segmentation model on a data set."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from spanetv2.errors import UserError
 from spanetv2.table import Table, percent
-from spanetv2.tasks.evaluation import Measurement, run_evaluation
+from spanetv2.tasks.evaluation import EvaluationPass, Measurement, run_evaluation
 from spanetv2.tasks.segmentation.data.source import IGNORED
 from spanetv2.tasks.segmentation.data.transforms import Preprocessing, Views
 from spanetv2.tasks.segmentation.inference import Inference, segment
 from spanetv2.tasks.segmentation.metrics import Metrics, SegmentationMeter
 from spanetv2.text import shorten
 
-__all__ = ["EvaluationResult", "Example", "evaluate"]
+__all__ = ["EvaluationResult", "Example", "evaluate", "measure_batches", "result_of"]
 
 _ROWS = 160
 
@@ -124,8 +124,38 @@ def evaluate(
         ImageError: a file cannot be read and the loader does not skip it.
     """
     meter = SegmentationMeter(len(classes), device=device)
-    table = None if mapping is None else _table(mapping)
     kept: list[Example] = []
+    measure = measure_batches(
+        model,
+        meter,
+        preprocessing=preprocessing,
+        inference=inference,
+        mapping=mapping,
+        device=device,
+        kept=kept,
+        examples=examples,
+    )
+    done = run_evaluation(model, loader, measure, device=device, progress=progress)
+    return result_of(meter, done, classes, kept)
+
+
+def measure_batches(
+    model: nn.Module,
+    meter: SegmentationMeter,
+    *,
+    preprocessing: Preprocessing,
+    inference: Inference | None,
+    mapping: Sequence[int] | None,
+    device: torch.device | str,
+    kept: list[Example],
+    examples: int,
+) -> Callable[[list[Views]], int]:
+    """A function that adds what a model sees in a batch to a meter, and gives its images.
+
+    Args:
+        kept: the first so many ``examples`` are added to it.
+    """
+    table = None if mapping is None else _table(mapping)
 
     def measure(batch: list[Views]) -> int:
         for views in batch:
@@ -140,11 +170,24 @@ def evaluate(
                 )
         return sum(len(views.masks) for views in batch)
 
-    done = run_evaluation(model, loader, measure, device=device, progress=progress)
+    return measure
+
+
+def result_of(
+    meter: SegmentationMeter,
+    done: EvaluationPass,
+    classes: Sequence[str],
+    kept: Sequence[Example] = (),
+) -> EvaluationResult:
+    """The figures of what a meter holds.
+
+    Raises:
+        UserError: it holds nothing.
+    """
     if not bool(meter.tensors()[0]):
         raise UserError("got no images to evaluate, expected at least one that can be read")
     return EvaluationResult(
-        **vars(meter.compute()), **vars(done), classes=list(classes), examples=kept
+        **vars(meter.compute()), **vars(done), classes=list(classes), examples=list(kept)
     )
 
 

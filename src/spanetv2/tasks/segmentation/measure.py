@@ -1,6 +1,7 @@
 """Measuring a segmentation checkpoint on a data set of the user's."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,12 @@ from spanetv2.errors import UserError
 from spanetv2.models.weights.images import say_assumed
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.schema import check_value
-from spanetv2.tasks.evaluation import Evaluation, EvaluationSettings
+from spanetv2.tasks.evaluation import (
+    Evaluation,
+    EvaluationPass,
+    EvaluationSettings,
+    Measuring,
+)
 from spanetv2.tasks.segmentation.data.check import settle_orientation
 from spanetv2.tasks.segmentation.data.classes import Colour, distinct_colours, match_classes
 from spanetv2.tasks.segmentation.data.encoding import mask_values_of
@@ -23,12 +29,19 @@ from spanetv2.tasks.segmentation.data.transforms import (
     Preprocessing,
     collate_views,
 )
-from spanetv2.tasks.segmentation.evaluate import EvaluationResult, evaluate
+from spanetv2.tasks.segmentation.evaluate import (
+    EvaluationResult,
+    Example,
+    measure_batches,
+    result_of,
+)
 from spanetv2.tasks.segmentation.inference import Inference
+from spanetv2.tasks.segmentation.metrics import SegmentationMeter
 from spanetv2.tasks.segmentation.weights import load_segmenter
 
 __all__ = [
-    "measure_checkpoint",
+    "conclude",
+    "open_evaluation",
     "recorded_data",
     "recorded_inference",
     "recorded_palette",
@@ -48,10 +61,10 @@ class _Reading:
     orientation: Literal["shown", "stored"] | None = None
 
 
-def measure_checkpoint(
+def open_evaluation(
     checkpoint: Checkpoint, settings: EvaluationSettings, *, batch_size: int
-) -> Evaluation:
-    """Measure mIoU, IoU per class and pixel accuracy.
+) -> Measuring:
+    """Load what measures mIoU, IoU per class and pixel accuracy.
 
     The data's classes are matched with the model's by name. Windows, scales and mirror images are
     the checkpoint's unless the options give others.
@@ -73,25 +86,6 @@ def measure_checkpoint(
     turned, _ = settle_orientation(source)
     model, checkpoint = load_segmenter(checkpoint, device=settings.device, dtype=settings.dtype)
     classes = checkpoint.classes or []
-    loader = eval_batches(
-        source,
-        batch_size=batch_size,
-        collate=collate_views,
-        workers=settings.workers,
-        on_error="skip",
-        pin_memory=settings.device.type == "cuda",
-    )
-    result = evaluate(
-        model,
-        loader,
-        classes=classes,
-        preprocessing=preprocessing,
-        inference=inference,
-        mapping=match_classes(source.classes, classes),
-        device=settings.device,
-        progress=settings.progress,
-        examples=_SHEET if settings.keep_picture else 0,
-    )
     about = {
         "checkpoint": str(checkpoint.path),
         "model": checkpoint.model_name,
@@ -103,7 +97,50 @@ def measure_checkpoint(
         "inference": inference.to_dict(),
         **describe_device(str(settings.device)),
     }
-    palette = recorded_palette(checkpoint)
+    meter = SegmentationMeter(len(classes), device=settings.device)
+    seen: list[Any] = []
+    return Measuring(
+        model=model,
+        loader=eval_batches(
+            source,
+            batch_size=batch_size,
+            collate=collate_views,
+            workers=settings.workers,
+            on_error="skip",
+            pin_memory=settings.device.type == "cuda",
+            takes=settings.takes,
+        ),
+        meter=meter,
+        measure=measure_batches(
+            model,
+            meter,
+            preprocessing=preprocessing,
+            inference=inference,
+            mapping=match_classes(source.classes, classes),
+            device=settings.device,
+            kept=seen,
+            examples=_SHEET if settings.keep_picture else 0,
+        ),
+        frame={
+            "classes": classes,
+            "palette": recorded_palette(checkpoint),
+            "about": about,
+            "notes": [*filter(None, (turned.remark(source.orientation), *source.remarks))],
+        },
+        source=source,
+        batch_size=batch_size,
+        seen=seen,
+    )
+
+
+def conclude(
+    meter: SegmentationMeter,
+    done: EvaluationPass,
+    frame: Mapping[str, Any],
+    seen: Sequence[Example] = (),
+) -> Evaluation:
+    """The figures of what a meter holds."""
+    result = result_of(meter, done, frame["classes"], seen)
     return Evaluation(
         measurement=result,
         figures={
@@ -111,9 +148,9 @@ def measure_checkpoint(
             "pixel_accuracy": result.pixel_accuracy,
             "mean_accuracy": result.mean_accuracy,
         },
-        about=about,
-        notes=tuple(filter(None, (turned.remark(source.orientation), *source.remarks))),
-        draw=lambda path: _draw(result, palette, path),
+        about=frame["about"],
+        notes=tuple(frame["notes"]),
+        draw=(lambda path: _draw(result, frame["palette"], path)) if seen else None,
     )
 
 

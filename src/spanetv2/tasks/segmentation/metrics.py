@@ -5,12 +5,14 @@ Everything is a sum of counts, so meters of several processes are added (``tenso
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from spanetv2.errors import UserError
+from spanetv2.tasks.evaluation import add_sums, take_sums
 from spanetv2.tasks.segmentation.data.source import IGNORED
 
 __all__ = ["ClassMetrics", "Metrics", "SegmentationMeter"]
@@ -91,6 +93,14 @@ class SegmentationMeter:
     def tensors(self) -> list[Tensor]:
         """The counts themselves: add those of other meters to them in place."""
         return [self._images, self._confusion]
+
+    def rows(self) -> Any:
+        """See ``spanetv2.tasks.evaluation.Meter``."""
+        return take_sums(self.tensors())
+
+    def add(self, rows: Any) -> None:
+        """See ``spanetv2.tasks.evaluation.Meter``."""
+        add_sums(self.tensors(), rows)
 
     def compute(self) -> Metrics:
         """The figures so far.

@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from spanetv2.data.images import Failure, read_image
-from spanetv2.data.paths import path_batches
-from spanetv2.files import UniqueNames, atomic_path
+from spanetv2.data.paths import Chosen, path_batches
+from spanetv2.files import atomic_path
 from spanetv2.tasks.segmentation.data.classes import Colour
 from spanetv2.tasks.segmentation.data.transforms import EvalTransform, Preprocessing
 from spanetv2.tasks.segmentation.inference import Inference, segment
@@ -77,6 +77,7 @@ def predict(
     device: torch.device | str = "cpu",
     workers: int = 0,
     max_pixels: int | None = None,
+    chosen: Chosen | None = None,
 ) -> Iterator[Prediction | Failure]:
     """Segment files, the images in folders, and what glob patterns match.
 
@@ -89,6 +90,7 @@ def predict(
         device: where to compute.
         workers: processes that read images; 0 reads in this one.
         max_pixels: most pixels of an image; None is Pillow's limit.
+        chosen: which batches are looked at; see ``path_batches``.
 
     Yields:
         One ``Prediction`` or ``Failure`` per file, in the order found.
@@ -99,7 +101,10 @@ def predict(
     inference = inference or Inference()
     model = model.to(device).eval()
     reader = _Reader(EvalTransform(preprocessing, inference.scales), max_pixels)
-    for batch in path_batches(paths, read=reader, batch_size=batch_size, workers=workers):
+    batches = path_batches(
+        paths, read=reader, batch_size=batch_size, workers=workers, chosen=chosen
+    )
+    for batch in batches:
         read = [entry for entry in batch if not isinstance(entry, Failure)]
         alike = len({(image.size, views[0].shape) for _, (image, views) in read}) == 1
         labels: list[Tensor] = []
@@ -131,8 +136,6 @@ def places(folder: Path, name: str) -> tuple[Path, Path]:
 class FolderWriter:
     """Writes ``labels/NAME.png`` and ``overlays/NAME.jpg``, each whole or not at all.
 
-    Images of one name from different folders get a number; see ``UniqueNames``.
-
     Args:
         folder: where to.
         classes: names by label.
@@ -145,15 +148,17 @@ class FolderWriter:
         self.folder = Path(folder)
         self.classes = list(classes)
         self.palette = list(palette)
-        self._names = UniqueNames()
 
-    def write(self, prediction: Prediction) -> Written:
+    def write(self, prediction: Prediction, name: str) -> Written:
         """Write the pictures of one image.
+
+        Args:
+            prediction: for it.
+            name: of its files, without ending.
 
         Raises:
             OSError: a file cannot be written.
         """
-        name = self._names.name(prediction.path)
         labels, over = places(self.folder, name)
         with atomic_path(labels) as temporary:
             label_image(prediction.labels, self.palette).save(temporary, format="PNG")

@@ -11,6 +11,7 @@ from spanetv2.tasks.labelled_analysis import labelled_subset, own_checkpoint
 from spanetv2.tasks.segmentation.guide import GUIDE
 from spanetv2.tasks.task import (
     EMPTY_CLASSES,
+    FOLDER,
     MAX_PIXELS,
     OUT,
     PICTURES,
@@ -26,12 +27,18 @@ if TYPE_CHECKING:
     from spanetv2.analysis.model_study import ModelInput
     from spanetv2.analysis.subset import DataSubset
     from spanetv2.models.weights.read import Checkpoint
-    from spanetv2.tasks.evaluation import Evaluation, EvaluationSettings
+    from spanetv2.tasks.evaluation import (
+        Evaluation,
+        EvaluationPass,
+        EvaluationSettings,
+        Measuring,
+        Meter,
+    )
     from spanetv2.tasks.prediction import PredictionSettings
     from spanetv2.tasks.segmentation.config import RunConfig
     from spanetv2.tasks.segmentation.learning import Segmentation
     from spanetv2.tasks.segmentation.run_data import SegmentationData
-    from spanetv2.tasks.segmentation.writer import SegmentationPredictor
+    from spanetv2.tasks.segmentation.writer import SegmentationPredictor, SegmentationWriter
     from spanetv2.training.batching import BatchPlan
     from spanetv2.training.data import TrainingData
     from spanetv2.training.module import TaskModule
@@ -59,6 +66,7 @@ class SegmentationTask(Task):
     headline = "mIoU"
     guide = GUIDE
     dtypes = ("float32", "bfloat16")
+    default_folder = FOLDER
     figure_titles: ClassVar[Mapping[str, str]] = {
         "miou": "mIoU",
         "pixel_accuracy": "pixel accuracy",
@@ -183,11 +191,29 @@ class SegmentationTask(Task):
 
     # commands ------------------------------------------------------------------------------------
 
-    def evaluate(self, checkpoint: "Checkpoint", settings: "EvaluationSettings") -> "Evaluation":
-        from spanetv2.tasks.segmentation.measure import measure_checkpoint
+    def open_evaluation(
+        self, checkpoint: "Checkpoint", settings: "EvaluationSettings"
+    ) -> "Measuring":
+        from spanetv2.tasks.segmentation.measure import open_evaluation
 
         size = settings.batch_size or self.evaluate_batch_size
-        return measure_checkpoint(checkpoint, settings, batch_size=size)
+        return open_evaluation(checkpoint, settings, batch_size=size)
+
+    def meter(self, frame: Mapping[str, Any]) -> "Meter":
+        from spanetv2.tasks.segmentation.metrics import SegmentationMeter
+
+        return SegmentationMeter(len(frame["classes"]))
+
+    def conclude(
+        self,
+        meter: Any,
+        done: "EvaluationPass",
+        frame: Mapping[str, Any],
+        seen: Sequence[Any] = (),
+    ) -> "Evaluation":
+        from spanetv2.tasks.segmentation.measure import conclude
+
+        return conclude(meter, done, frame, seen)
 
     def predictor(
         self, checkpoint: "Checkpoint", settings: "PredictionSettings"
@@ -196,6 +222,13 @@ class SegmentationTask(Task):
 
         size = settings.batch_size or self.predict_batch_size
         return SegmentationPredictor(checkpoint, settings, batch_size=size)
+
+    def prediction_writer(
+        self, facts: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> "SegmentationWriter":
+        from spanetv2.tasks.segmentation.writer import SegmentationWriter
+
+        return SegmentationWriter(options)
 
     def check_data(
         self,

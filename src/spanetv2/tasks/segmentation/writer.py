@@ -3,14 +3,15 @@
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from spanetv2.data.images import Failure
+from spanetv2.data.paths import Chosen
 from spanetv2.files import UniqueNames, json_rows
 from spanetv2.models.weights.read import Checkpoint
-from spanetv2.tasks.prediction import Answer, PredictionSettings, PredictionWriter, Predictor
+from spanetv2.tasks.prediction import PredictionSettings, PredictionWriter, Predictor
 from spanetv2.tasks.segmentation.measure import (
     recorded_inference,
     recorded_palette,
@@ -18,6 +19,7 @@ from spanetv2.tasks.segmentation.measure import (
 )
 from spanetv2.tasks.segmentation.predict import FolderWriter, Prediction, places, predict
 from spanetv2.tasks.segmentation.weights import load_segmenter
+from spanetv2.tasks.task import FOLDER
 from spanetv2.text import printable
 
 __all__ = ["SegmentationPredictor", "SegmentationWriter"]
@@ -42,7 +44,7 @@ class SegmentationPredictor(Predictor):
 
     def __init__(self, checkpoint: Checkpoint, settings: PredictionSettings, *, batch_size: int):
         options = dict(settings.options)
-        self.folder = Path(options.pop("out", "predictions"))
+        self.folder = Path(options.pop("out", FOLDER))
         self.settings = settings
         self.batch_size = batch_size
         self.max_pixels: int | None = options.pop("max_pixels", None)
@@ -50,11 +52,16 @@ class SegmentationPredictor(Predictor):
         self.preprocessing = recorded_preprocessing(checkpoint)
         if "window" in options:
             self.preprocessing = dataclasses.replace(self.preprocessing, size=None)
-        self.model, self.checkpoint = load_segmenter(
+        self.model, checkpoint = load_segmenter(
             checkpoint, device=settings.device, dtype=settings.dtype
         )
+        self._pictures = FolderWriter(
+            self.folder, classes=checkpoint.classes or [], palette=recorded_palette(checkpoint)
+        )
 
-    def predict(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[Prediction | Failure]:
+    def predict(
+        self, paths: Iterable[str | os.PathLike[str]], *, chosen: Chosen | None = None
+    ) -> Iterator[Prediction | Failure]:
         return predict(
             self.model,
             paths,
@@ -64,6 +71,7 @@ class SegmentationPredictor(Predictor):
             device=self.settings.device,
             workers=self.settings.workers,
             max_pixels=self.max_pixels,
+            chosen=chosen,
         )
 
     def targets(self, paths: Iterable[str]) -> Iterator[Path]:
@@ -72,47 +80,52 @@ class SegmentationPredictor(Predictor):
         for path in paths:
             yield from places(self.folder, names.name(path))
 
-    @contextlib.contextmanager
-    def writer(self) -> Iterator["SegmentationWriter"]:
-        pictures = FolderWriter(
-            self.folder,
-            classes=self.checkpoint.classes or [],
-            palette=recorded_palette(self.checkpoint),
-        )
-        with json_rows(self.folder / _FACTS, lines=True) as save:
-            yield SegmentationWriter(pictures, save)
+    def places(self) -> Callable[[str], str]:
+        return UniqueNames().name
+
+    def answer(self, prediction: Prediction, place: str) -> dict[str, Any]:
+        written = self._pictures.write(prediction, place)
+        return {
+            "path": written.path,
+            "labels": str(written.labels.relative_to(self.folder)),
+            "overlay": str(written.overlay.relative_to(self.folder)),
+            "classes": {name: round(share, 6) for name, share in written.shares.items()},
+        }
 
 
 class SegmentationWriter(PredictionWriter):
-    """Writes the pictures of an image, and facts about them as JSON.
+    """Writes facts about images as JSON.
 
     Args:
-        pictures: writes label images and overlays.
-        save: takes a JSON row.
+        options: ``out`` of ``spanetv2 predict``.
     """
 
-    def __init__(self, pictures: FolderWriter, save: Callable[[Any], None]):
-        self.pictures = pictures
-        self.save = save
-        self.files = [pictures.folder / _FACTS]
+    def __init__(self, options: Mapping[str, Any]):
+        self.folder = Path(options.get("out", FOLDER))
+        self.files = [self.folder / _FACTS]
+        self._save: Callable[[Any], None] = lambda row: None
 
-    def write(self, prediction: Prediction) -> Answer:
-        written = self.pictures.write(prediction)
-        self.files += [written.labels, written.overlay]
-        folder = self.pictures.folder
-        record = {
-            "path": written.path,
-            "labels": str(written.labels.relative_to(folder)),
-            "overlay": str(written.overlay.relative_to(folder)),
-            "classes": {name: round(share, 6) for name, share in written.shares.items()},
-        }
-        self.save(record)
-        largest = list(written.shares.items())[:_SHARES]
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        with json_rows(self.folder / _FACTS, lines=True) as self._save:
+            yield
+
+    def put(self, record: dict[str, Any]) -> None:
+        if "error" not in record:
+            self.files += [self.folder / name for name in self.pictures(record)]
+            self._save(record)
+
+    def pictures(self, record: dict[str, Any]) -> list[Path]:
+        return [Path(record[name]) for name in ("labels", "overlay") if name in record]
+
+    def lines(self, record: dict[str, Any]) -> list[str]:
+        """The path, and the shares of the largest classes."""
+        if "error" in record:
+            return []
+        largest = list(record["classes"].items())[:_SHARES]
         shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in largest)
-        return Answer(record=record, lines=[f"{printable(written.path)}\t{printable(shares)}"])
+        return [f"{printable(record['path'])}\t{printable(shares)}"]
 
     def summary(self, images: int, failed: int) -> list[str]:
-        lines = [
-            f"{images} images segmented; labels, overlays and {_FACTS} in {self.pictures.folder}"
-        ]
+        lines = [f"{images} images segmented; labels, overlays and {_FACTS} in {self.folder}"]
         return [*lines, f"{failed} problems"] if failed else lines

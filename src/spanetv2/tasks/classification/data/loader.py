@@ -1,6 +1,6 @@
 """Loaders of labelled images, for training and for evaluation."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
@@ -93,6 +93,7 @@ def eval_loader(
     on_error: Literal["raise", "skip"] = "raise",
     pin_memory: bool = False,
     persistent_workers: bool = False,
+    takes: Callable[[int], bool] | None = None,
 ) -> ImageLoader:
     """Batches for evaluation, in order, every sample once.
 
@@ -105,6 +106,7 @@ def eval_loader(
         on_error: raise on a damaged image, or leave it out of its batch and report it there.
         pin_memory: for copies to a GPU.
         persistent_workers: keep the workers between passes.
+        takes: which batches are given, by number from 0; None is all. A stream gives all.
 
     Returns:
         A loader of ``(images, targets)``; with ``skip``, of ``PartialBatch`` of such pairs.
@@ -129,6 +131,7 @@ def eval_loader(
         workers=workers,
         pin_memory=pin_memory,
         persistent_workers=persistent_workers,
+        takes=takes,
     )
 
 
