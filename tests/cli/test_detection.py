@@ -101,7 +101,9 @@ def test_predict_writes_pictures_and_results(checkpoint, coco, tmp_path):
         "000000000100.png",
         "000000000101.png",
         "000000000102.png",
+        "manifest.json",
         "results.json",
+        "rows",
     ]
     rows = json.loads((out / "results.json").read_text(encoding="utf-8"))
     assert len(rows) == 20
