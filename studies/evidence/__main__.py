@@ -141,6 +141,20 @@ def report(
 
 
 @app.command()
+def shipped(root: Root = None) -> None:
+    """Flatten the gates of the package's Fashion-MNIST classifier, and see what it loses."""
+    from studies.evidence.shipped import flatten_shipped
+
+    found = flatten_shipped(root=root)
+    typer.echo(
+        f"{found.right} of {found.images} test images are right with the gates as learned "
+        f"({found.lowest:.2f} to {found.highest:.2f}, deviation {found.spread:.3f}), "
+        f"{found.flat_right} with every channel's gates at their mean: {found.lost} lost, "
+        f"{found.gained} gained, p = {found.p_value:.2f}"
+    )
+
+
+@app.command()
 def power(
     claims: Annotated[int, typer.Option(min=1, help="Number of claims to correct for.")] = 20,
 ) -> None:

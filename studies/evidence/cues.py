@@ -111,22 +111,27 @@ class Cue(Part):
 
     def claims(self, tables: Tables) -> list[Claim]:
         found: list[Claim] = []
+        when = {
+            f"bias_at_{100 * LEVELS[-1]:.0f}": f"at {100 * LEVELS[-1]:.0f} %",
+            "bias": "at the end",
+        }
         for shapes, band in _settings(tables["runs"]):
-            where = f"{band}-frequency textures on {shapes}"
+            for column, at in when.items():
+                where = f"{band}-frequency textures on {shapes}, {at}"
 
-            def bias(row: str, s: str = shapes, b: str = band) -> dict[int, float]:
-                column = f"bias_at_{100 * LEVELS[-1]:.0f}"
-                return by_seed(tables["runs"], column, scale=100, row=row, shapes=s, band=b)
+                def bias(
+                    row: str, s: str = shapes, b: str = band, c: str = column
+                ) -> dict[int, float]:
+                    return by_seed(tables["runs"], c, scale=100, row=row, shapes=s, band=b)
 
-            small = bias("spam_3")
-            found += difference(f"9x9 goes more by shape than 3x3, {where}", bias("spam_9"), small)
-            found += difference(
-                f"Attention goes more by shape than 3x3, {where}", bias("attention"), small
-            )
-            slopes = _slopes({side: bias(row) for side, row in KERNELS.items()})
-            if slopes:
-                text = f"Shape bias grows with the kernel's side, {where}"
-                found.append(Claim(text=text, differences=slopes, unit="points per doubling"))
+                small = bias("spam_3")
+                for row, name in (("spam_9", "9x9"), ("attention", "Attention")):
+                    text = f"{name} goes more by shape than 3x3, {where}"
+                    found += difference(text, bias(row), small)
+                slopes = _slopes({side: bias(row) for side, row in KERNELS.items()})
+                if slopes:
+                    text = f"Shape bias grows with the kernel's side, {where}"
+                    found.append(Claim(text=text, differences=slopes, unit="points per doubling"))
         return found
 
     def tables(self, tables: Tables) -> list[Table]:

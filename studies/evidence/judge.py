@@ -69,15 +69,24 @@ def claims_table(verdicts: list[Verdict]) -> Table:
             [
                 one.claim.text,
                 one.text + ("" if one.whole else " (partial)"),
-                f"{found.mean:+.3g} {one.claim.unit}{interval}",
+                f"{_rounded(found.mean):+.3g} {one.claim.unit}{interval}",
                 effect,
                 str(found.count),
-                f"{found.p_value:.3f}" if several else DASH,
-                f"{one.adjusted:.3f}" if several else DASH,
+                _probability(found.p_value) if several else DASH,
+                _probability(one.adjusted) if several else DASH,
             ]
         )
     header = ["claim", "verdict", "difference, 95 % interval", "effect d", "seeds", "p", "p, Holm"]
     return Table("Claims", header, lines, text_columns=2)
+
+
+def _rounded(value: float) -> float:
+    """Without what rounding leaves of a difference of equal figures."""
+    return round(value, 9) + 0.0
+
+
+def _probability(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def power_table(

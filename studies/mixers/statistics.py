@@ -48,8 +48,8 @@ class Estimate:
     @property
     def effect(self) -> float:
         """Of paired differences: mean over deviation (Cohen's d of pairs), with Hedges' correction
-        for few pairs; not a number where the deviation is 0 or unknown."""
-        if self.count < 2 or not self.sd > 0:
+        for few pairs; not a number of fewer than three, or where the deviation is 0."""
+        if self.count < 3 or not self.sd > 0:
             return np.nan
         correction = 1 - 3 / (4 * (self.count - 1) - 1)
         return correction * self.mean / self.sd

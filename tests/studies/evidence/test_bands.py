@@ -19,6 +19,13 @@ def test_a_band_is_out_and_the_others_stay(removed: str, wave: int, left: float)
     assert torch.equal(without_band(image, "nothing").round(decimals=4), image.round(decimals=4))
 
 
+def test_every_band_has_waves_on_the_smallest_grid() -> None:
+    image = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    parts = [image - without_band(image, band) for band in ("low", "middle", "high")]
+    assert min(float(part.square().mean()) for part in parts) > 0.05
+    torch.testing.assert_close(sum(parts), image - image.mean())
+
+
 def test_noise_has_a_rings_frequencies_alone() -> None:
     _, rings = ring_masks(12, 12)
     noise = ring_noise((5, 1, 12, 12), rings[3], torch.Generator().manual_seed(0))

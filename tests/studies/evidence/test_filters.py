@@ -4,12 +4,14 @@ import pytest
 import torch
 from tiny_scale import SKELETON
 
+from spanetv2.errors import UserError
 from spanetv2.mixers import SPAM, SpectralRescale
 from studies.evidence.filters import EDITS, flattened, gate_rows, signal_rows
 from studies.evidence.images import load
 from studies.evidence.part import Context
 from studies.evidence.recipe import Recipe
 from studies.evidence.scale import SCALES
+from studies.evidence.shipped import flatten_shipped
 from studies.evidence.stack import Stack
 from studies.evidence.train import train
 
@@ -106,3 +108,17 @@ def test_steadiness_tells_noise_from_a_gradient_that_stays() -> None:
     last = {row["weights"]: row["steadiness"] for row in seen[-1]}
     assert 0.1 < last["filter"] < 0.8
     assert 0.1 < last["other"] < 0.8
+
+
+def test_flattening_the_shipped_weights_counts_what_changes() -> None:
+    try:
+        load("fashion_mnist")
+    except UserError:
+        pytest.skip("Fashion-MNIST is not on this machine")
+    found = flatten_shipped(images=300)
+    assert found.images == 300
+    assert found.right > 270
+    assert found.right - found.lost + found.gained == found.flat_right
+    assert 0.02 < found.spread < 0.05
+    assert 0.3 < found.lowest < 0.5 < found.highest < 0.7
+    assert 0 < found.p_value <= 1
