@@ -4,11 +4,13 @@ import pickle
 import struct
 import threading
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
+from spanetv2.data.header import ImageHeader, read_headers
 from spanetv2.data.images import EXTENSIONS, ImageError, opening, read_image, to_eight_bit
 from spanetv2.errors import UserError
 
@@ -343,3 +345,21 @@ def test_pixel_limit_is_put_back_after_the_last_of_several_threads():
     done.set()
     thread.join(20)
     assert usual == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_tiff_in_every_orientation_is_read_as_a_png_of_it_is(
+    tmp_path: Path, orientation: int, compression: str
+) -> None:
+    stored = Image.fromarray(np.arange(3 * 40, dtype=np.uint8).reshape(3, 40))
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    stored.save(tmp_path / "a.tif", exif=exif, compression=compression)
+    stored.save(tmp_path / "a.png", exif=exif)
+    tiff, png = (np.asarray(read_image(tmp_path / f"a.{kind}")) for kind in ("tif", "png"))
+    assert np.array_equal(tiff, png)
+    headers = list(read_headers([tmp_path / "a.tif", tmp_path / "a.png"]))
+    assert headers[0] == headers[1]
+    assert isinstance(headers[0], ImageHeader)
+    assert headers[0].shown == tiff.shape[::-1]

@@ -1,4 +1,4 @@
-"""Long runs: ``python -m tests.fuzz --minutes 30``.
+"""Long runs: ``python -m tests.fuzz --minutes 30``, or ``--inputs 5000``.
 
 Inputs are drawn until the time or their number is used up. A fault of a new kind is shrunk to a
 small input and kept in ``tests/fuzz/cases``, from where the tests run it again; the run goes on.
@@ -6,16 +6,19 @@ small input and kept in ``tests/fuzz/cases``, from where the tests run it again;
 
 import argparse
 import json
+import math
 import re
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, given, settings
 
+from tests.fuzz.judge import SORTS
 from tests.fuzz.kinds import KINDS, recipes
 from tests.fuzz.run import CASES, FaultError, run_input, working
 
@@ -29,12 +32,14 @@ class _Over(BaseException):
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--inputs", type=int, default=None, help="end after so many")
+    parser.add_argument("--minutes", type=float, help="30, where --inputs does not say how long")
+    parser.add_argument("--inputs", type=int, help="end after so many")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="*", default=sorted(KINDS), choices=sorted(KINDS))
     parser.add_argument("--keep", type=Path, default=CASES, help="folder for failing inputs")
     options = parser.parse_args()
+    if options.minutes is None:
+        options.minutes = 30.0 if options.inputs is None else math.inf
     hypothesis.configuration.set_hypothesis_home_dir(Path(tempfile.mkdtemp(prefix="hypothesis-")))
     hunt = _Hunt(options)
     with working() as (worker, folder):
@@ -49,6 +54,7 @@ class _Hunt:
         self.start = time.monotonic()
         self.counts = dict.fromkeys(options.kinds, 0)
         self.found: dict[str, int] = {}
+        self.sorts: Counter[str] = Counter()
         self.last: dict[str, Any] = {}
         self.since = 0.0
 
@@ -97,8 +103,11 @@ class _Hunt:
             try:
                 run_input(worker, folder, made)
             except Exception as error:
-                own = FaultError(f"the fuzzer itself: {error!r}", f"fuzzer: {error!r}"[:100])
+                own = FaultError(
+                    f"the fuzzer itself: {error!r}", f"fuzzer: {error!r}"[:100], "other"
+                )
                 fault = error if isinstance(error, FaultError) else own
+                self.sorts[fault.sort] += fresh is None
                 if fresh is None and fault.kind in self.found:
                     self.found[fault.kind] += 1
                 elif fresh in (None, fault.kind):
@@ -123,6 +132,13 @@ class _Hunt:
         counts = ", ".join(f"{kind} {count}" for kind, count in self.counts.items())
         print(f"{sum(self.counts.values())} inputs ({counts}) in {minutes:.1f} minutes")
         print(f"{len(self.found)} kinds of faults")
+        # for docs/reliability.md
+        total = sum(self.counts.values())
+        cells = [f"`--seed {self.options.seed}`", f"{total:,}", f"{minutes:.0f}"]
+        cells += [counts, *(f"{self.sorts[sort]:,}" for sort in SORTS)]
+        print(f"| run | inputs | minutes | of each kind | {' | '.join(SORTS)} |")
+        print(f"|---|--:|--:|---|{'--:|' * len(SORTS)}")
+        print(f"| {' | '.join(cells)} |")
         for kind, times in sorted(self.found.items()):
             print(f"  {times} x {kind}")
 

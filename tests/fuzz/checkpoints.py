@@ -3,20 +3,23 @@
 import functools
 import json
 import pickle
+import struct
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from spanetv2.models.weights import shipped_weights
-from tests.fuzz.pictures import damage, damages, write_picture
+from spanetv2.models.weights import save_weights, shipped_weights
+from tests.fuzz.pictures import PICTURE, damage, damages, seldom, write_picture
 from tests.fuzz.worker import Outcome
 
 SHARE = 4
 TAGS = {"c": "fashion_mnist", "s": "scenes_semantic_fpn", "d": "scenes_mask_rcnn"}
-_PICTURE = {"ending": ".png", "mode": "L", "size": [28, 28], "seed": 1, "orientation": 1}
 
 _KEYS = [
     *("task", "model_name", "model_kwargs", "classes", "preprocessing", "extra"),
@@ -55,25 +58,70 @@ _TENSORS = st.sampled_from(
 )
 
 
+_HEADERS = st.lists(
+    st.tuples(
+        st.integers(0, 300),
+        st.sampled_from(["dtype", "shape", "data_offsets", "size", "name"]),
+        st.sampled_from(["F32", "F8_E4M3", "BF16", "X", [0, 4], [8, 4], [2**63, 2**64], [1, 2], []])
+        | st.lists(st.integers(-1, 10**6), max_size=4),
+    ).map(list),
+    min_size=1,
+    max_size=2,
+).map(lambda rows: [[p, k, 8 if k == "size" else v] for p, k, v in rows])
+
+
 @st.composite
 def recipes(draw: Any) -> dict[str, Any]:
     return {
-        "task": draw(st.sampled_from("ccsd")),
+        "task": draw(st.sampled_from("ccsdt")),
         "form": draw(st.sampled_from(["safetensors", "safetensors", "pth", "ckpt", "legacy"])),
         "record": draw(
             st.lists(st.tuples(st.sampled_from(_KEYS), _VALUES).map(list), max_size=2)
             | st.text(max_size=10)
         ),
         "tensors": draw(st.lists(st.tuples(_TENSORS, st.integers(0, 200)).map(list), max_size=1)),
-        "damage": draw(st.one_of(st.just([]), damages)),
+        "header": draw(seldom(_HEADERS, [], one_in=4)),
+        "damage": draw(seldom(damages, [], one_in=3)),
         "command": draw(st.sampled_from(["predict", "predict", "convert"])),
     }
 
 
 @functools.cache
 def _shipped(task: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    if task == "t":
+        return _of_timm()
     weights = shipped_weights()[f"spanetv2_pico_pure.{TAGS[task]}"]
     return load_file(weights.path), dict(weights.record)
+
+
+def _of_timm() -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """A small network of timm's for grey images of ten classes."""
+    torch.manual_seed(0)
+    model = timm.create_model("test_resnet", num_classes=10, in_chans=1)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "w.safetensors"
+        shown = {"input_size": [1, 28, 28], "mean": [0.5], "std": [0.5]}
+        save_weights(model, path, classes=list("abcdefghij"), preprocessing=shown)
+        with safe_open(path, "pt") as opened:
+            return load_file(path), json.loads(opened.metadata()["spanetv2"])
+
+
+def _reheaded(data: bytes, changes: list[Any]) -> bytes:
+    """A safetensors file with other values in its header."""
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    names = sorted(header)
+    for place, key, value in changes:
+        name = names[place % len(names)]
+        if key == "size":
+            length += value
+        elif key == "name":
+            header[f"{name}\x1b{value}"] = header.pop(name, None)
+        elif isinstance(header.get(name), dict):
+            header[name][key] = value
+    text = json.dumps(header).encode()
+    length = len(text) + length - struct.unpack("<Q", data[:8])[0]
+    return struct.pack("<Q", max(length, 0)) + text + data[8 + struct.unpack("<Q", data[:8])[0] :]
 
 
 def _record(recipe: dict[str, Any], record: dict[str, Any]) -> str:
@@ -141,11 +189,14 @@ def build(recipe: dict[str, Any], folder: Path) -> list[str]:
             torch.save(content, path, _use_new_zipfile_serialization=zipped)
         except Exception:  # PyTorch's older format has no such tensors
             path.write_bytes(pickle.dumps({"state_dict": text}))
-    path.write_bytes(damage(path.read_bytes(), recipe["damage"]))
-    write_picture(folder / "x.png", {**_PICTURE, "damage": []})
+    data = path.read_bytes()
+    if recipe["form"] == "safetensors" and recipe.get("header"):
+        data = _reheaded(data, recipe["header"])
+    path.write_bytes(damage(data, recipe["damage"]))
+    write_picture(folder / "x.png", PICTURE)
     if recipe["command"] == "convert":
         return ["convert", path.name, "out.safetensors"]
-    return ["predict", path.name, "x.png", *([] if recipe["task"] == "c" else ["--out", "out"])]
+    return ["predict", path.name, "x.png", *([] if recipe["task"] in "ct" else ["--out", "out"])]
 
 
 def judge(recipe: dict[str, Any], folder: Path, outcome: Outcome) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.fuzz.pictures import write_picture
+from tests.fuzz.pictures import PICTURE, write_picture
 from tests.fuzz.worker import Outcome
 
 SHARE = 4
@@ -89,8 +89,7 @@ def recipes(draw: Any) -> dict[str, Any]:
 
 def build(recipe: dict[str, Any], folder: Path) -> list[str]:
     (folder / "in").mkdir()
-    picture = {"ending": ".png", "mode": "L", "size": [28, 28], "seed": 1, "orientation": 1}
-    write_picture(folder / "in" / "x.png", {**picture, "damage": []})
+    write_picture(folder / "in" / "x.png", PICTURE)
     usual = list(_USUAL[recipe["command"]])
     for place, value in recipe["replaced"]:
         if place < len(usual) and usual[place - 1] not in _SLOW:

@@ -2,18 +2,40 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.fuzz.worker import LIMIT, Outcome
 
-__all__ = ["faults_of", "hashes", "lines_of", "table_of"]
+__all__ = [
+    "SORTS",
+    "faults_of",
+    "hashes",
+    "lines_of",
+    "named_in",
+    "number_in",
+    "sort_of",
+    "table_of",
+    "texts_in",
+]
 
 _EXCEPTION = re.compile(r"\b(?:[A-Z][a-z]+)+(?:Error|Exception|Warning|Interrupt)\b")
 _CONTROL = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 )
 _STATUSES = (0, 1, 2)
+SORTS = {
+    "tracebacks": ("traceback",),
+    "exception names": ("names ", "an error that is"),
+    "hangs": ("ended by hang", "took too long"),
+    "crashes": ("ended by",),
+    "silently wrong": ("never the start of a fault",),
+    "foreign files": ("reached for open",),
+    "network": ("reached for",),
+    "other": ("exit status", "control character", "changed its input", "refused, and left"),
+}
+"""How faults are counted, and how each begins; what begins in no such way is silently wrong."""
 
 
 def lines_of(text: str) -> list[str]:
@@ -60,6 +82,13 @@ def faults_of(outcome: Outcome, before: dict[str, str], folder: Path, given: str
     return faults
 
 
+def sort_of(fault: str) -> str:
+    """The column of ``SORTS`` in which a fault is counted."""
+    return next(
+        (sort for sort, starts in SORTS.items() if fault.startswith(starts)), "silently wrong"
+    )
+
+
 def _explained(outcome: Outcome) -> bool:
     words = ("error", "no such", "expected", "could not", "cannot", "missing", "usage")
     lines = lines_of(outcome.err) + lines_of(outcome.out)
@@ -75,6 +104,31 @@ def hashes(folder: Path) -> dict[str, str]:
     }
 
 
+def named_in(outcome: Outcome, paths: Sequence[Path], folder: Path) -> list[Path]:
+    """Those of some files that an error names.
+
+    Args:
+        outcome: what the command did.
+        paths: the files.
+        folder: where it ran.
+    """
+    errors = [_plain(line) for line in lines_of(outcome.err) if line.startswith("error: ")]
+    shown = {path: f"error: {_plain(str(path.relative_to(folder)))}: " for path in paths}
+    return [path for path in paths if any(line.startswith(shown[path]) for line in errors)]
+
+
+def _plain(text: str) -> str:
+    """A text with a question mark for all that is printed escaped, in whatever way."""
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return re.sub(r"\\(?:x..|u....|U.{8}|[nrt])", "?", text)
+
+
+def number_in(text: str, pattern: str) -> int | None:
+    """The number that a pattern finds in what was printed; None where it is not there."""
+    found = re.search(pattern, text)
+    return None if found is None else int(found[1].replace(",", ""))
+
+
 def table_of(text: str, header: str) -> list[list[str]]:
     """Cells of the rows of a printed table; the first cell may hold single blanks.
 
@@ -87,9 +141,10 @@ def table_of(text: str, header: str) -> list[list[str]]:
     rows: list[list[str]] = []
     if start is not None:
         for line in lines[start + 1 :]:
-            if not line.strip():
+            cells = re.split(r"  +", line.strip())
+            if len(cells) < 2:  # the table's end
                 break
-            rows.append(re.split(r"  +", line.strip()))
+            rows.append(cells)
     return rows
 
 

@@ -13,8 +13,12 @@ from tests.fuzz import (
     coco,
     commands,
     configurations,
+    hubs,
+    layouts,
     masks,
     predictions,
+    tools,
+    trainings,
 )
 from tests.fuzz.worker import Outcome
 
@@ -40,11 +44,15 @@ class Kind:
     share: int
 
 
+_MODULES = (
+    *(predictions, masks, coco, classes, layouts, trainings),
+    *(checkpoints, hubs, configurations, commands, tools),
+)
 KINDS = {
     module.__name__.rpartition(".")[2]: Kind(
         recipes=module.recipes(), build=module.build, judge=module.judge, share=module.SHARE
     )
-    for module in (predictions, masks, coco, classes, checkpoints, configurations, commands)
+    for module in _MODULES
 }
 
 

@@ -1,13 +1,24 @@
 """Image files from a few numbers, sound or damaged; written by Pillow and by hand."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
-__all__ = ["FORMATS", "damage", "damages", "names", "picture_recipes", "write_picture"]
+__all__ = [
+    "FORMATS",
+    "PICTURE",
+    "damage",
+    "damages",
+    "names",
+    "picture_recipes",
+    "seldom",
+    "shown_size",
+    "write_picture",
+]
 
 FORMATS = {
     # ending -> Pillow's format, modes it can hold
@@ -21,6 +32,16 @@ FORMATS = {
 }
 
 Recipe = dict[str, Any]
+
+PICTURE: Recipe = {
+    "ending": ".png",
+    "mode": "L",
+    "size": [28, 28],
+    "seed": 1,
+    "orientation": 1,
+    "damage": [],
+}
+"""A sound one."""
 
 names = st.one_of(
     st.sampled_from(["a", "b", "image 1", "ä", "日本", "a.b", "-x", "--out", "[1]", "*", "A"]),
@@ -40,6 +61,11 @@ damages = st.lists(
     max_size=3,
 )
 """What happens to a file's bytes, one after the other: kind, place as a share, number."""
+
+
+def seldom(other: st.SearchStrategy[Any], usual: Any, *, one_in: int = 6) -> st.SearchStrategy[Any]:
+    """Mostly the usual value: inputs with everything odd are refused at once, and show little."""
+    return st.integers(1, one_in).flatmap(lambda n: other if n == one_in else st.just(usual))
 
 
 def damage(data: bytes, steps: list[Any]) -> bytes:
@@ -65,17 +91,28 @@ def damage(data: bytes, steps: list[Any]) -> bytes:
 
 
 @st.composite
-def picture_recipes(draw: Any, *, sound: bool = False) -> Recipe:
+def picture_recipes(draw: Any, *, sound: bool = False, sides: tuple[int, int] = (1, 40)) -> Recipe:
     """A picture: ending, mode, size, seed of its pixels, EXIF orientation, damages."""
     ending = draw(st.sampled_from(sorted(FORMATS)))
     return {
         "ending": ending,
         "mode": draw(st.sampled_from(FORMATS[ending][1])),
-        "size": [draw(st.integers(1, 40)), draw(st.integers(1, 40))],
+        "size": [draw(st.integers(*sides)), draw(st.integers(*sides))],
         "seed": draw(st.integers(0, 9)),
         "orientation": draw(st.sampled_from([1, 1, 1, 2, 3, 5, 6, 8])),
-        "damage": [] if sound else draw(st.one_of(st.just([]), damages)),
+        "damage": [] if sound else draw(seldom(damages, [])),
     }
+
+
+def shown_size(path: Path) -> tuple[int, int] | None:
+    """Width and height of an image as shown; None where Pillow cannot decode it."""
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+            size = image.size  # of TIFFs, Pillow has turned it already
+            image.load()
+            return size if image.format == "TIFF" else ImageOps.exif_transpose(image).size
+    except Exception:
+        return None
 
 
 def write_picture(path: Path, recipe: Recipe) -> None:

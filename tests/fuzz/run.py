@@ -1,6 +1,7 @@
 """Running one input: build it, run the command, judge what it did."""
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz.judge import faults_of, hashes, texts_in
+from tests.fuzz.judge import faults_of, hashes, sort_of, texts_in
 from tests.fuzz.kinds import KINDS
 from tests.fuzz.worker import Worker
 
@@ -23,11 +24,12 @@ class FaultError(AssertionError):
 
     Attributes:
         kind: what is the same for all faults like this one.
+        sort: one of ``SORTS``.
     """
 
-    def __init__(self, text: str, kind: str):
+    def __init__(self, text: str, kind: str, sort: str):
         super().__init__(text)
-        self.kind = kind
+        self.kind, self.sort = kind, sort
 
 
 @contextmanager
@@ -66,14 +68,14 @@ def run_input(worker: Worker, folder: Path, made: dict[str, Any]) -> None:
     if found:
         said = json.dumps({"out": outcome.out[-400:], "err": outcome.err[-800:]})
         raise FaultError(
-            f"{' '.join(argv)}: {found[0]}\n{said}", f"{made['kind']}: {_like(found[0])}"
+            f"{' '.join(argv)}: {found[0]}\n{said}",
+            f"{made['kind']}: {_like(found[0])}",
+            sort_of(found[0]),
         )
 
 
 def _like(fault: str) -> str:
     """A fault without the numbers and names that differ from input to input."""
-    import re
-
     return re.sub(r"'[^']*'|\"[^\"]*\"|/\S+|\d[\d.,e+-]*", "#", fault)[:120]
 
 

@@ -103,5 +103,6 @@ def test_a_fault_is_raised_with_what_the_command_said(
 
     monkeypatch.setattr(run, "faults_of", lambda *_: ["a fault"])
     recipe = {"command": "models", "replaced": [], "options": [], "more": []}
-    with pytest.raises(FaultError, match="models: a fault"):
+    with pytest.raises(FaultError, match="models: a fault") as raised:
         run_input(*place, {"kind": "commands", "recipe": recipe})
+    assert raised.value.sort == "silently wrong"

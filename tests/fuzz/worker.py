@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,8 +103,13 @@ class Worker:
     def _start(self) -> None:
         for name in ("out", "err"):
             (self.folder / name).touch()
+        temporary = self.folder / "temporary"
+        temporary.mkdir(exist_ok=True)
         self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "TMPDIR": str(temporary)},
         )
         for words in _FIRST:  # imports all that commands import, which is no part of their time
             self._run(words.split(), self.folder, None)
@@ -117,7 +123,7 @@ class _Watch:
 
         paths = sysconfig.get_paths()
         own = (*(paths[k] for k in ("stdlib", "purelib", "platlib")), sys.base_prefix, sys.prefix)
-        self.own = (*own, str(Path(spanetv2.__file__).parents[2]), *_SYSTEM)
+        self.own = (*own, str(Path(spanetv2.__file__).parents[2]), tempfile.gettempdir(), *_SYSTEM)
         self.folder = ""
         self.seen: list[str] = []
 
@@ -126,11 +132,13 @@ class _Watch:
             return
         if event == "socket.connect" and arguments[0].family == socket.AF_UNIX:
             return  # loading processes hand files to each other
+        if event == "subprocess.Popen" and os.path.basename(str(arguments[0])) == "git":  # noqa: PTH119
+            return  # runs record the commit of the code
         if event in _REACHING:
             self.seen.append(f"{event} {str(arguments[0])[:200]}")
         elif event == "open" and isinstance(arguments[0], str | bytes):
             path = os.path.abspath(os.fsdecode(arguments[0]))  # noqa: PTH100
-            if not path.startswith((self.folder, *self.own)) or "secret" in path:
+            if not path.startswith((self.folder, *self.own)) or Path(path).name == "secret":
                 self.seen.append(f"open {path}")
 
 

@@ -16,6 +16,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--task", choices=[*SMALL_RUNS, "all"], default="all")
     parser.add_argument("--per-run", type=int, default=6, help="kills of a run")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument(
+        "--option", action="append", default=[], help="another one of spanetv2 train"
+    )
     return parser.parse_args()
 
 
@@ -33,12 +36,15 @@ def run() -> int:
             make_scenes(scenes)
         for number, task in enumerate(tasks):
             kills = wanted.kills // len(tasks) + (number < wanted.kills % len(tasks))
-            bad += _kill_task(task, kills, wanted.per_run, wanted.seed, scenes, place)
+            arguments = [*options_of(task, scenes), *wanted.option]
+            bad += _kill_task(task, kills, wanted.per_run, wanted.seed, arguments, place)
     return int(bad > 0)
 
 
-def _kill_task(task: str, kills: int, per_run: int, seed: int, scenes: Path, place: Path) -> int:
-    arguments, reference = options_of(task, scenes), place / f"{task}-alone"
+def _kill_task(
+    task: str, kills: int, per_run: int, seed: int, arguments: list[str], place: Path
+) -> int:
+    reference = place / f"{task}-alone"
     begun = time.monotonic()
     status = wait(start([*arguments, f"--out={reference}"], place / f"{task}-alone.log"))
     seconds = time.monotonic() - begun

@@ -12,26 +12,18 @@ import torch
 
 from spanetv2.cli.train import run_training
 from spanetv2.scenes import SceneSettings, write_scenes
+from tests.support.small_runs import small_run
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from training_runs import HERE, spawn_training
 
 TINY = [
-    "classification",
-    "--config=digits",
+    *small_run("classification", "digits"),
     "--model.drop_path=0",
-    "--data.total_batch=16",
-    "--data.val_batch_size=60",
     "--trainer.limit_val_batches=1",
     "--augmentation.rotate=0",
     "--augmentation.shift=0",
     "--mixing.label_smoothing=0",
-    "--schedule.warmup_epochs=1",
-    "--log_every=1",
-    "--checkpoints.every_epochs=1",
-    "--trainer.accelerator=cpu",
-    "--trainer.devices=1",
-    "--trainer.max_epochs=3",
     "--trainer.limit_train_batches=4",
 ]
 """3 epochs of 4 batches of 16."""

@@ -22,38 +22,16 @@ from spanetv2.tasks.detection.evaluate import evaluate
 from spanetv2.tasks.detection.weights import load_detector
 from spanetv2.training.optimizer import build_optimizer
 from spanetv2.training.recipes import find_recipe, list_recipes, recipe_task
+from tests.support.small_runs import small_run
 
 TINY = [
-    "detection",
-    "--config=scenes/cascade_mask_rcnn",
-    "--model.img_size=96",
-    "--model.drop_path=0.2",
-    "--detector.fpn_channels=16",
-    "--detector.box_channels=32",
+    *small_run("detection", "scenes/cascade_mask_rcnn"),
     "--detector.box_conv_channels=16",
-    "--detector.mask_convs=1",
-    "--detector.mask_channels=16",
-    "--detector.proposals_train=30",
-    "--detector.proposals_test=30",
-    "--detector.roi_samples=16",
-    "--detector.detections=10",
-    "--detector.min_size=96",
-    "--detector.max_size=96",
-    "--augmentation.hflip=0.5",
-    "--augmentation.short_sides=[80,96]",
-    "--augmentation.long_side=128",
     "--augmentation.crop=0.5",
     "--augmentation.crop_short_sides=[96,112]",
     "--augmentation.crop_sides=[64,96]",
-    "--data.total_batch=4",
-    "--data.batch_size=2",
     "--data.empty_classes=keep",  # so few scenes lack some digits
-    "--schedule.warmup_updates=2",
-    "--log_every=1",
     "--checkpoints.every_steps=2",
-    "--trainer.accelerator=cpu",
-    "--trainer.devices=1",
-    "--trainer.max_epochs=2",
     "--trainer.limit_train_batches=6",
 ]
 """2 epochs of 3 updates of 2 x 2 images."""

@@ -27,32 +27,16 @@ from spanetv2.tasks.segmentation.weights import load_segmenter
 from spanetv2.training.depth_decay import by_stages
 from spanetv2.training.optimizer import build_optimizer
 from spanetv2.training.recipes import find_recipe, list_recipes, recipe_task
+from tests.support.small_runs import small_run
 
 TINY = [
-    "segmentation",
-    "--config=scenes/segmentation",
-    "--model.img_size=48",
-    "--model.stem_stride=4",
-    "--model.drop_path=0.2",
+    *small_run("segmentation", "scenes/segmentation"),
     "--head.name=upernet",
-    "--head.width=8",
     "--head.auxiliary_width=8",
-    "--preprocessing.size=null",
     "--inference.window=64",
-    "--augmentation.crop=48",
-    "--augmentation.scale=[0.5,1.0]",
-    "--augmentation.photometric=0.5",
-    "--data.total_batch=8",
-    "--data.batch_size=4",
-    "--data.val_batch_size=2",
     "--schedule.updates=6",
     "--schedule.validate_every=3",
-    "--schedule.warmup_updates=1",
-    "--log_every=1",
     "--checkpoints.every_steps=2",
-    "--ema.decay=0.9",
-    "--trainer.accelerator=cpu",
-    "--trainer.devices=1",
 ]
 """6 updates of 2 x 4 images, validated after 3."""
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from PIL import Image
 from tqdm import tqdm
 
-from spanetv2.data.images import ImageError, check_file, known_formats, opening
+from spanetv2.data.images import ImageError, check_file, open_image, opening
 
 __all__ = ["SIDEWAYS", "ImageHeader", "read_headers", "shows_progress"]
 
@@ -69,7 +69,7 @@ def read_headers(
             # Warnings are turned into errors for all threads at once, around them.
             with (
                 opening(os.fspath(path), max_pixels=max_pixels, quiet=False),
-                Image.open(path, formats=known_formats()) as opened,
+                open_image(path) as opened,
             ):
                 return _header(opened, Path(path))
         except ImageError as error:
@@ -101,8 +101,6 @@ def shows_progress() -> bool:
 def _header(opened: Image.Image, path: Path) -> ImageHeader:
     width, height = opened.size
     orientation = _orientation(opened, path)
-    if opened.format == "TIFF" and orientation in SIDEWAYS:  # Pillow has turned the size already
-        width, height = height, width
     return ImageHeader(width, height, opened.mode, orientation)
 
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from spanetv2.errors import UserError
 from spanetv2.extras import install
@@ -44,6 +44,7 @@ __all__ = [
     "check_file",
     "is_deep",
     "known_formats",
+    "open_image",
     "opening",
     "read_image",
     "to_eight_bit",
@@ -154,10 +155,28 @@ def read_image(
         name = name or str(getattr(source, "name", "image"))
     with (
         opening(name, max_pixels=max_pixels),
-        Image.open(source, formats=known_formats()) as opened,
+        open_image(source) as opened,
     ):
         opened.load()
         return to_eight_bit(opened, white=white)
+
+
+def open_image(
+    source: str | os.PathLike[str] | IO[bytes], *, formats: tuple[str, ...] | None = None
+) -> Image.Image:
+    """Open an image, whose size until it is decoded is that of the stored pixels.
+
+    Pillow gives TIFFs that lie on their side (EXIF orientations 5 to 8) the size as shown before
+    they are turned, and then cuts uncompressed ones into rows of that width, which scrambles them.
+
+    Args:
+        source: a path, or a binary file object open at the image's first byte.
+        formats: Pillow's names of those allowed; by default all that are known.
+    """
+    opened = Image.open(source, formats=formats or known_formats())
+    if isinstance(opened, TiffImagePlugin.TiffImageFile):
+        opened._size = opened._tile_size
+    return opened
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from spanetv2.data.header import ImageHeader, read_headers, shows_progress
@@ -14,7 +13,7 @@ from spanetv2.data.images import (
     WHITES,
     check_file,
     is_deep,
-    known_formats,
+    open_image,
     opening,
 )
 
@@ -84,7 +83,7 @@ def find_white(
         name = os.fspath(path)
         with opening(name, max_pixels=max_pixels):
             check_file(Path(path), name)
-            with Image.open(path, formats=known_formats()) as opened:
+            with open_image(path) as opened:
                 highest = max(highest, int(np.asarray(opened).max(initial=0)))
         if highest > WHITES[-2]:
             break

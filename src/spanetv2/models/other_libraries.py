@@ -16,6 +16,7 @@ from torch import nn
 
 from spanetv2.data.preprocessing import Preprocessing
 from spanetv2.errors import UserError
+from spanetv2.text import shorten
 
 __all__ = ["HF_FOLDER", "TORCHVISION", "LoadedNetwork", "is_folder", "is_other", "load_other"]
 
@@ -133,12 +134,15 @@ def _hf(folder: Path) -> LoadedNetwork:
             f"got {HF_FOLDER}{folder}, which needs the transformers package; pip install "
             "transformers"
         ) from None
+    _refuse_links(folder)
+    # Code of the folder is never run: transformers would ask on the terminal.
+    alone: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = transformers.AutoConfig.from_pretrained(folder, **alone)
         named = (config.architectures or [None])[0]
         kind: Any = getattr(transformers, named or "AutoModel", transformers.AutoModel)
         with _quiet(transformers):
-            model = kind.from_pretrained(folder, local_files_only=True)
+            model = kind.from_pretrained(folder, **alone)
     except Exception as error:  # of many kinds: files that are missing, damaged, or unknown
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"{folder}: cannot be loaded by transformers ({first})") from None
@@ -152,6 +156,60 @@ def _hf(folder: Path) -> LoadedNetwork:
         classes=titles if named_classes else None,
         outputs=outputs,
         preprocessing=_hf_preprocessing(folder, config),
+    )
+
+
+def _refuse_links(folder: Path) -> None:
+    """Refuse a folder whose records lead to other files, other folders or the network.
+
+    Raises:
+        UserError: naming the file and the entry.
+    """
+    for path in sorted(folder.glob("*.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            continue  # its reader says so
+        for key, value in _entries(record):
+            weights = path.name.endswith(".index.json") and key == _WEIGHT_MAP
+            leads = key in _LEADING and value not in (None, False, "", {})
+            if leads or (weights and _outside(value)) or _is_timm_link(key, value):
+                raise UserError(
+                    f"{path}: {key} is {shorten(json.dumps(value))}, which leads outside the "
+                    "folder; take it out, or give a network whose weights are all in it"
+                )
+
+
+_WEIGHT_MAP = "weight_map"
+_LEADING = (
+    *("use_pretrained_backbone", "pretrained", "checkpoint_path"),
+    "base_model_name_or_path",
+)
+"""Entries for which transformers or timm fetch weights, or read them from elsewhere."""
+
+
+def _entries(record: Any) -> Iterator[tuple[str, Any]]:
+    """All keys of a record and of what lies in it."""
+    if isinstance(record, dict):
+        for key, value in record.items():
+            yield key, value
+            if key != _WEIGHT_MAP:
+                yield from _entries(value)
+    elif isinstance(record, list):
+        for value in record:
+            yield from _entries(value)
+
+
+def _outside(weight_map: Any) -> bool:
+    """Whether an index names a file that is not one of the folder's."""
+    names = weight_map.values() if isinstance(weight_map, dict) else [None]
+    return any(not isinstance(name, str) or Path(name).name != name for name in names)
+
+
+def _is_timm_link(key: str, value: Any) -> bool:
+    """Whether an entry is a source of timm's or a hub's rather than a network's name."""
+    return (
+        key in ("architecture", "backbone") and isinstance(value, str) and bool({*":/"} & {*value})
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from spanetv2.data.header import SIDEWAYS, ImageHeader, read_headers
-from spanetv2.data.images import ImageError, is_deep, opening, read_image
+from spanetv2.data.images import ImageError, is_deep, open_image, opening, read_image
 from spanetv2.tasks.detection.data.ids import Key, OwnId
 from spanetv2.tasks.detection.data.image_files import FoundFile, ImageFiles
 from spanetv2.tasks.detection.data.reading import Reading
@@ -151,7 +151,7 @@ def read_entry(
     """
     image = read_image(path, white=reading.white, max_pixels=reading.max_pixels)
     if as_stored:
-        with opening(path, max_pixels=reading.max_pixels), Image.open(path) as opened:
+        with opening(path, max_pixels=reading.max_pixels), open_image(path) as opened:
             orientation = opened.getexif().get(0x0112, 1)
         if orientation in _TURNED_BACK:
             image = image.transpose(_TURNED_BACK[orientation])

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from spanetv2.data.images import ImageError, check_file, known_formats, opening
+from spanetv2.data.images import ImageError, check_file, open_image, opening
 from spanetv2.data.splits import canonical_split
 from spanetv2.data.white import deep_images, find_white, white_line
 from spanetv2.errors import UserError
@@ -234,7 +233,7 @@ def _header(
         check_file(Path(path), path)
         with (
             opening(path, max_pixels=source.max_pixels),
-            Image.open(path, formats=known_formats()) as opened,
+            open_image(path) as opened,
         ):
             if is_mask:
                 source.encoding.check_mode(opened.mode, path)

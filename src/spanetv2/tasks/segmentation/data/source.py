@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from spanetv2.data.images import ImageError, check_file, known_formats, opening, read_image
+from spanetv2.data.images import ImageError, check_file, open_image, opening, read_image
 from spanetv2.kept import keep
 from spanetv2.tasks.segmentation.data.encoding import (
     IGNORED,
@@ -150,7 +150,7 @@ class PairSource(Dataset[Any]):
     def _turned(self, labels: np.ndarray, pair: Pair, shown: tuple[int, int]) -> np.ndarray:
         with (
             opening(pair.image, max_pixels=self.max_pixels),
-            Image.open(pair.image, formats=known_formats()) as opened,
+            open_image(pair.image) as opened,
         ):
             orientation = image_orientation(opened)
         rows, columns = labels.shape
@@ -209,7 +209,7 @@ def _read_label_file(
     check_file(Path(name), name)
     with opening(name, max_pixels=max_pixels):
         try:
-            opened = Image.open(name, formats=_LABEL_FORMATS)
+            opened = open_image(name, formats=_LABEL_FORMATS)
         except Image.UnidentifiedImageError:
             known = ", ".join(_LABEL_FORMATS)
             raise ImageError(name, f"not a label image in a known format ({known})") from None
