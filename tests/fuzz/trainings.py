@@ -13,21 +13,21 @@ from hypothesis import strategies as st
 
 from tests.fuzz import classes, coco, masks
 from tests.fuzz.judge import number_in
-from tests.fuzz.pictures import shown_size
+from tests.fuzz.pictures import seldom, shown_size
 from tests.fuzz.worker import Outcome
 from tests.support.small_runs import small_run
 
 SHARE = 3
 _TINY = {
     "classification": [
-        *("--data.total_batch=2", "--model.img_size=32", "--preprocessing.input_size=[3,32,32]"),
+        *("--data.total_batch=1", "--model.img_size=32", "--preprocessing.input_size=[3,32,32]"),
         *("--schedule.warmup_epochs=0", "--trainer.max_epochs=1", "--mixing.mixup=0"),
         *("--mixing.cutmix=0",),
     ],
     "segmentation": [
         *("--data.total_batch=2", "--data.batch_size=2", "--data.val_split=null", "--head.neck=8"),
         *("--schedule.updates=2", "--schedule.validate_every=2", "--data.dataset=folder"),
-        "--loss.class_weights={}",
+        "--class_weights={}",
     ],
     "detection": [
         *("--data.total_batch=2", "--data.batch_size=2", "--data.val_split=null"),
@@ -49,7 +49,13 @@ def recipes(draw: Any) -> dict[str, Any]:
     usual: dict[str, Any] = {
         "classification": {"csv": "", "damage": []},
         "segmentation": {"layout": "split", "classes": "few"},
-        "detection": {"command": "check-train"},
+        "detection": {
+            "command": "check-train",
+            "damage": [],
+            "dropped": [],
+            "objects": [[0, 0, [1, 1, 20, 20], "polygon"], *data.get("objects", [])],
+            "edits": draw(seldom(st.just(data.get("edits")), [], one_in=4)),
+        },
     }
     return {"task": task, "data": {**data, **usual[task]}}
 
