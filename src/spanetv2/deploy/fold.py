@@ -255,4 +255,4 @@ class DenseLocal(nn.Module):
             return torch.baddbmm(bias, x_CBN, matrix).transpose(0, 1).view(x_BCHW.shape)
         x_CNB = x_BCHW.flatten(2).permute(1, 2, 0)
         y_CNB = torch.matmul(cast(Tensor, self.matrix_CNN), x_CNB) + cast(Tensor, self.bias_CN1)
-        return y_CNB.permute(2, 0, 1).reshape(x_BCHW.shape)
+        return y_CNB.permute(2, 0, 1).contiguous().unflatten(2, x_BCHW.shape[2:])

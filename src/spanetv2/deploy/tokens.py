@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from spanetv2.deploy.fold import FoldedSPAM
 from spanetv2.models.block import Block
+from spanetv2.ops.heads import interleave_heads
 
 __all__ = ["TokenSPAM", "in_tokens"]
 
@@ -59,7 +60,7 @@ class TokenSPAM(nn.Module):
         # what the expansion makes of every single channel
         channels = torch.eye(grouped.in_channels).to(grouped.weight)[:, :, None, None]
         if mixer.interleaved:
-            channels = F.channel_shuffle(channels, mixer.num_heads)
+            channels = interleave_heads(channels)
         self.expand_DC = nn.Parameter(grouped(channels).flatten(1).t().detach().contiguous())
         self.norm = cast(nn.GroupNorm, mixer.proj.norm)
         self.mix_CD = nn.Parameter(mix.weight.detach().flatten(1))

@@ -62,17 +62,19 @@ class Attention(nn.Module):
         if not torch.jit.is_scripting():  # noqa: SIM102 - scripting wants the bare condition
             if takes_maps(self.form, x_BHWC):
                 return self._forward_of_maps(x_BHWC.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        B, H, W, C = x_BHWC.shape
-        x_BNC = x_BHWC.flatten(1, 2)
-        qkv = self.qkv(x_BNC).reshape(B, H * W, 3, self.num_heads, self.head_width)
-        q_BANE, k_BANE, v_BANE = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        # Parted before the heads are: OpenVINO 2026.4 computes something else of one array with
+        # all three, where there are as many heads as tokens.
+        q_BNC, k_BNC, v_BNC = self.qkv(x_BHWC.flatten(1, 2)).chunk(3, 2)
+        q_BANE, k_BANE, v_BANE = self._heads(q_BNC), self._heads(k_BNC), self._heads(v_BNC)
         y_BANE = F.scaled_dot_product_attention(q_BANE, k_BANE, v_BANE)
         y_BNC = y_BANE.transpose(1, 2).flatten(2)
         if self.local_conv is not None:
-            v_BNC = v_BANE.transpose(1, 2).flatten(2)
-            v_BCHW = v_BNC.transpose(1, 2).unflatten(2, (H, W))
+            v_BCHW = v_BNC.transpose(1, 2).unflatten(2, x_BHWC.shape[1:3])
             y_BNC = y_BNC + self.local_conv(v_BCHW).flatten(2).transpose(1, 2)
-        return self.proj_drop(self.proj(y_BNC)).view(B, H, W, C)
+        return self.proj_drop(self.proj(y_BNC)).unflatten(1, x_BHWC.shape[1:3])
+
+    def _heads(self, x_BNC: Tensor) -> Tensor:
+        return x_BNC.unflatten(2, (self.num_heads, self.head_width)).transpose(1, 2)
 
     @torch.jit.unused
     def _forward_of_maps(self, x_BCHW: Tensor) -> Tensor:

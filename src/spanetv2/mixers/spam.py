@@ -19,7 +19,7 @@ from spanetv2.ops.grouped_mix import (
     prefer_packed,
     use_grouped_mix_fused,
 )
-from spanetv2.ops.heads import KERNELS
+from spanetv2.ops.heads import KERNELS, interleave_heads
 from spanetv2.ops.kernel_choice import use_kernels
 from spanetv2.ops.linear import is_plain, linear_of_maps, runs_in_place, takes_maps
 
@@ -129,7 +129,7 @@ class SPAM(LocalMixing):
         y_BNC = scale_BCHW.flatten(2).transpose(1, 2)
         if self.query is not None:
             y_BNC = F.gelu(self.query(x_BNC)) * y_BNC
-        return self.proj_drop(self.out(y_BNC)).view(x_BHWC.shape)
+        return self.proj_drop(self.out(y_BNC)).unflatten(1, x_BHWC.shape[1:3])
 
     def _context_maps(self, x_BHWC: Tensor) -> Tensor:
         if not torch.jit.is_scripting():
@@ -159,7 +159,7 @@ class SPAM(LocalMixing):
             if self.implementation != "reference" and prefer_packed():
                 return self._project_packed(y_BCHW)
         if self.interleaved:
-            y_BCHW = F.channel_shuffle(y_BCHW, self.num_heads)
+            y_BCHW = interleave_heads(y_BCHW)
         return self.proj(y_BCHW)
 
     @torch.jit.unused

@@ -160,6 +160,7 @@ class SpectralRescale(nn.Module):
             self.training
             or torch.is_grad_enabled()
             or torch.compiler.is_compiling()
+            or torch.jit.is_tracing()  # the trace is to follow the parameters
             or not isinstance(theta, nn.Parameter)  # stand-ins of functional transforms
             or theta.is_inference()
             or (alpha is not None and alpha.is_inference())

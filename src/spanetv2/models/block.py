@@ -84,15 +84,16 @@ class Block(nn.Module):
         # dimensions for one with channels in the second, and reorders it to suit convolutions.
         # What is a convolution in the form of maps makes its view of them itself.
         x_BNC = x_BHWC.flatten(1, 2)
-        y_BHWC = self.token_mixer(self.norm1(x_BNC).view(x_BHWC.shape))
+        y_BHWC = self.token_mixer(self.norm1(x_BNC).unflatten(1, x_BHWC.shape[1:3]))
         x_BNC = self.res_scale1(x_BNC) + self.drop_path1(y_BHWC.flatten(1, 2))
         y_BNC = self.norm2(x_BNC)
         if not torch.jit.is_scripting():  # noqa: SIM102 - scripting wants the bare condition
             if takes_maps(self.form, x_BHWC):
                 y_BNC = y_BNC.view(x_BHWC.shape)
-        y_BNC = self.mlp(y_BNC).view(x_BNC.shape)
+        y_BNC = self.mlp(y_BNC).flatten(1, -2)
         x_BNC = self.res_scale2(x_BNC) + self.drop_path2(y_BNC)
-        return x_BNC.view(x_BHWC.shape)
+        # no view of a whole shape, which torch.onnx.export(dynamo=False) takes for constant
+        return x_BNC.unflatten(1, x_BHWC.shape[1:3])
 
 
 class Stage(nn.Module):

@@ -8,7 +8,19 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["column_multiplicity", "waves"]
+__all__ = ["column_multiplicity", "keeps_nothing", "waves"]
+
+
+def keeps_nothing(like: Tensor) -> bool:
+    """Whether operations become a graph now, in which what was kept would be a constant for good.
+
+    So it is under ``torch.compile``, ``torch.export``, ``torch.jit.trace`` (also that of
+    ``torch.onnx.export(dynamo=False)``), and where tensors are stand-ins.
+
+    Args:
+        like: a tensor that takes part.
+    """
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or type(like) is not Tensor
 
 
 def waves(

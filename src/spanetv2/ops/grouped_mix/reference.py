@@ -6,7 +6,7 @@ Shape suffixes: B batch, C channels, H and W the grid in tokens, D = 2C expanded
 import torch.nn.functional as F
 from torch import Tensor
 
-from spanetv2.ops.heads import HEADS
+from spanetv2.ops.heads import HEADS, interleave_heads
 
 __all__ = ["grouped_mix"]
 
@@ -38,7 +38,7 @@ def grouped_mix(
     """
     x_BCHW = x_BHWC.permute(0, 3, 1, 2)
     if interleaved:
-        x_BCHW = F.channel_shuffle(x_BCHW, HEADS)
+        x_BCHW = interleave_heads(x_BCHW)
     x_BDHW = F.conv2d(x_BCHW, grouped_weight, groups=x_BHWC.shape[3] // HEADS)
     x_BDHW = F.gelu(F.group_norm(x_BDHW, 1, norm_weight_D, norm_bias_D, eps))
     return F.conv2d(x_BDHW, mix_weight).permute(0, 2, 3, 1)

@@ -18,7 +18,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from spanetv2.ops.fourier import column_multiplicity, waves
+from spanetv2.ops.fourier import column_multiplicity, keeps_nothing, waves
 
 __all__ = ["spectral_rescale_channels_first"]
 
@@ -46,7 +46,7 @@ def _kept_waves(length: int, dtype: torch.dtype, device: torch.device) -> tuple[
 
 
 def _waves(length: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    if torch.compiler.is_compiling() or type(like) is not Tensor:
+    if keeps_nothing(like):
         return _make_waves(length, like.dtype, like.device)
     return _kept_waves(length, like.dtype, like.device)
 

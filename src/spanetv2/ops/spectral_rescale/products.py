@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from spanetv2.ops.fourier import column_multiplicity, waves
+from spanetv2.ops.fourier import column_multiplicity, keeps_nothing, waves
 
 __all__ = ["FourierBases", "fourier_bases", "spectral_rescale_products"]
 
@@ -86,7 +86,7 @@ def fourier_bases(height: int, width: int, like: Tensor) -> FourierBases:
         >>> bool(torch.allclose(bases.rows_back @ bases.rows, torch.eye(6), atol=1e-6))
         True
     """
-    if torch.compiler.is_compiling() or type(like) is not Tensor:
+    if keeps_nothing(like):
         return _make_bases(height, width, like.dtype, like.device)
     return _kept_bases(height, width, like.dtype, like.device)
 
@@ -120,11 +120,18 @@ def spectral_rescale_products(x_BHWC: Tensor, gain_HKC: Tensor) -> Tensor:
     bases = fourier_bases(height, width, x_BHWC)
     # (B, H, 2K, C) is also (B, 2H, K C): the two parts of a row follow one another. Dimensions are
     # split and merged one at a time, which holds for symbolic sizes without a guard.
-    spectrum = torch.matmul(bases.columns, x_BHWC)
+    spectrum = _transform(bases.columns, x_BHWC)
     spectrum = spectrum.unflatten(2, (2, half)).flatten(1, 2).flatten(2, 3)
-    spectrum = torch.matmul(bases.rows, spectrum)
+    spectrum = _transform(bases.rows, spectrum)
     spectrum = spectrum.unflatten(1, (height, 2)).unflatten(3, (half, channels))
     spectrum = spectrum * gain_HKC.to(spectrum.dtype)[:, None]
-    spectrum = torch.matmul(bases.rows_back, spectrum.flatten(3, 4).flatten(1, 2))
+    spectrum = _transform(bases.rows_back, spectrum.flatten(3, 4).flatten(1, 2))
     spectrum = spectrum.unflatten(1, (height, 2)).unflatten(3, (half, channels)).flatten(2, 3)
-    return torch.matmul(bases.columns_back, spectrum).to(x_BHWC.dtype)
+    return _transform(bases.columns_back, spectrum).to(x_BHWC.dtype)
+
+
+def _transform(matrix: Tensor, x: Tensor) -> Tensor:
+    if torch.compiler.is_exporting() and not isinstance(x.shape[1], int):
+        # OpenVINO 2026.4 wants factors of as many dimensions as one another, where sizes are open
+        matrix = matrix[(None,) * (x.ndim - 2)]
+    return torch.matmul(matrix, x)

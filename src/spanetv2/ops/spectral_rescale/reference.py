@@ -57,7 +57,12 @@ def _resize_symbolic(theta_CHK: Tensor, height: int, columns: int) -> Tensor:
     """
     rows_HP = _cubic_weights(theta_CHK.shape[1], height, theta_CHK.device)
     columns_KQ = _cubic_weights(theta_CHK.shape[2], columns, theta_CHK.device)
-    return torch.matmul(torch.matmul(rows_HP, theta_CHK), columns_KQ.t())
+    # products of two dimensions, the only ones that OpenVINO 2026.4 computes of open sizes
+    channels, before, _ = theta_CHK.shape
+    wide = torch.matmul(theta_CHK.flatten(0, 1), columns_KQ.t()).unflatten(0, (channels, before))
+    wide_CKP = wide.transpose(1, 2)
+    tall = torch.matmul(wide_CKP.flatten(0, 1), rows_HP.t())
+    return tall.unflatten(0, (channels, columns)).transpose(1, 2)
 
 
 def _cubic_weights(source: int, target: int, device: torch.device) -> Tensor:
