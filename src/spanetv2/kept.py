@@ -75,13 +75,22 @@ def promise(*outputs: str | os.PathLike[str] | None) -> None:
         outputs: files; None is passed over.
 
     Raises:
-        UserError: one of them would replace a file that is kept; ``keep`` raises it for files that
-            become so later.
+        UserError: one of them would replace a file that is kept, or another one; ``keep`` raises
+            it for files that become so later.
     """
     if (kept := _kept.get()) is not None:
         kept.promised += [output for output in outputs if output is not None]
-        for output in kept.promised:
+        for number, output in enumerate(kept.promised):
             refuse_to_replace(output)
+            if any(_same(output, other) for other in kept.promised[:number]):
+                raise UserError(
+                    f"got {printable(str(output))} for two outputs, expected a file for each"
+                )
+
+
+def _same(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
+    real = os.path.realpath(a)
+    return real == os.path.realpath(b) and not real.startswith("/dev/")
 
 
 def leave_out(folder: str | os.PathLike[str]) -> None:

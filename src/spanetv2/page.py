@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from spanetv2.errors import UserError
+from spanetv2.kept import promise
 
 __all__ = [
+    "PAGE",
     "cards",
     "details",
     "document",
@@ -26,11 +28,15 @@ __all__ = [
     "link",
     "listing",
     "paragraph",
+    "promise_page",
     "section",
     "table",
 ]
 
 DASH = "\u2013"
+PAGE = "index.html"
+"""Name of a page in a folder of its own."""
+_MARK = b'<meta name="generator" content="spanetv2">'
 _FOLDER = Path(__file__).parent / "pages"
 _NUMBER = re.compile(r"[-+\u2212]?[\d,]*\.?\d+(e[-+]?\d+)?( ?%)?", re.IGNORECASE)
 # the first bytes of a picture -> its media type
@@ -60,6 +66,24 @@ def document(title: str, body: str, *, lead: str = "") -> str:
     """
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
     return _make("document", title, lead, _html(style), _html(body)) + "\n"
+
+
+def promise_page(folder: str | os.PathLike[str]) -> None:
+    """Say that a page will be made in a folder, so that it is refused before the work.
+
+    Args:
+        folder: of the page, ``index.html``.
+
+    Raises:
+        UserError: another page is there, or a file that is read.
+    """
+    path = Path(folder) / PAGE
+    promise(path)
+    if path.is_file() and _MARK not in path.read_bytes():
+        raise UserError(
+            f"{path} is a page that this version of spanetv2 has not made, and would be replaced; "
+            "choose another folder, or move it"
+        )
 
 
 def section(heading: str, *parts: str) -> str:

@@ -10,6 +10,7 @@ from spanetv2.benchmark.plot import draw
 from spanetv2.benchmark.tables import describe_machine, describe_settings, left_out, tables_of
 from spanetv2.errors import UserError
 from spanetv2.files import write_text
+from spanetv2.kept import keep, promise
 
 __all__ = ["BEGIN", "END", "KINDS", "made_part", "read_record", "write_page"]
 
@@ -70,6 +71,8 @@ def write_page(
         UserError: an unreadable result, two of the same name, or a page without the marks.
     """
     out = Path(out)
+    keep(results)
+    promise(out)
     records = {Path(path): read_record(path) for path in results}
     if len({path.stem for path in records}) < len(results):
         raise UserError("got result files of the same name, expected each name once")

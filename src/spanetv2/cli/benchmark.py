@@ -86,6 +86,7 @@ def benchmark(
     from spanetv2.benchmark.settings import MODELS, Settings, full_label
     from spanetv2.device import choose_device
     from spanetv2.errors import UserError
+    from spanetv2.kept import promise
     from spanetv2.models.factory import resolve_name
 
     if table:
@@ -99,6 +100,7 @@ def benchmark(
         raise UserError(f"got --out {target}, expected a name that ends in .json")
     if plot is not None and plot.suffix != ".png":
         raise UserError(f"got --plot {plot}, expected a name that ends in .png")
+    promise(target, plot, markdown)
     chosen = choose_device(device)
     usual = [name for name in OPERATORS if chosen.type == "cuda" or "@fused" not in name]
     labels = names or (usual if operators else list(MODELS))

@@ -37,6 +37,7 @@ def convert(
 ) -> None:
     """Convert a checkpoint to this package's safetensors, or back to the authors' layout."""
     from spanetv2.errors import UserError
+    from spanetv2.kept import promise
     from spanetv2.mixers.spectral import GATES
     from spanetv2.models.weights import read_checkpoint
 
@@ -50,6 +51,7 @@ def convert(
         raise UserError(f"got --gate {gate}, expected one of {', '.join(GATES)}")
     if gate is not None and to == "authors":
         raise UserError("got --gate with --to authors, expected one of them")
+    promise(target)
     checkpoint = read_checkpoint(source)
     if checkpoint.source == "other":
         raise UserError(f"{checkpoint.path}: not a SPANetV2 checkpoint; nothing to convert")

@@ -59,11 +59,13 @@ def explore(
     The page is static, works from a disk and on any host, and sends nothing anywhere. Without
     --offline it fetches ONNX Runtime once from a content network, checked by its hash.
     """
-    from spanetv2.explore.assemble import MOST_NETWORKS, check_size, write_page
+    from spanetv2.explore.assemble import MOST_NETWORKS, check_size, is_single, write_page
     from spanetv2.explore.network import prepare_network
     from spanetv2.explore.runtime import ADDRESS, find_runtime
     from spanetv2.explore.shipped import choose_samples
+    from spanetv2.kept import promise
     from spanetv2.models.weights.record import DEFAULT_TASK
+    from spanetv2.page import promise_page
     from spanetv2.tasks import find_task
 
     # What can be wrong is looked at before anything that takes long.
@@ -72,6 +74,10 @@ def explore(
         raise UserError(f"got {len(names)} models, expected at most {MOST_NETWORKS} side by side")
     if len(set(names)) != len(names):
         raise UserError(f"got models {', '.join(names)}, expected none twice")
+    if is_single(out):
+        promise(out)
+    else:
+        promise_page(out)
     embedded = find_runtime(runtime) if offline or runtime is not None else None
     usual = find_task(DEFAULT_TASK)
     shown = None

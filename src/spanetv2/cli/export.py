@@ -53,6 +53,7 @@ def export(
     from spanetv2.deploy.export import AGREEMENT, FORMATS, check_export, export_model
     from spanetv2.errors import UserError
     from spanetv2.extras import install
+    from spanetv2.kept import promise
     from spanetv2.models.weights.read import read_checkpoint
     from spanetv2.tasks import find_task
 
@@ -74,12 +75,13 @@ def export(
     with messages_on_stderr():
         record = read_checkpoint(checkpoint)
         subject = find_task(record.task).export_subject(record, size)
+        target = out or Path(subject.name + FORMATS[format])
+        promise(target)
         calibration = None
         if files is not None:
             calibration = _calibration(
                 files, subject, batch_size=None if dynamic_batch else batch_size
             )
-    target = out or Path(subject.name + FORMATS[format])
     written = export_model(
         subject.model,
         target,
@@ -116,12 +118,14 @@ def _files(folder: str) -> list[str]:
     from spanetv2.data.images import Failure
     from spanetv2.data.paths import find_images
     from spanetv2.errors import UserError
+    from spanetv2.kept import keep
 
     if not Path(folder).is_dir():
         raise UserError(f"got --calibrate {folder}, expected a folder of images")
     found = [path for path in find_images([folder]) if not isinstance(path, Failure)]
     if not found:
         raise UserError(f"got 0 images in {folder}, expected some to calibrate with")
+    keep(found)
     return found[:: -(-len(found) // _IMAGES)]
 
 

@@ -33,8 +33,11 @@ def quickstart(
     minutes on two cores. What the default folder already holds is replaced.
     """
     import spanetv2
+    from spanetv2.page import promise_page
     from spanetv2.training.recipes import find_recipe, recipe_task
 
+    if out != DEFAULT_FOLDER:
+        promise_page(out)
     overrides: dict[str, Any] = {}
     if epochs is not None:
         # The recipe's warm-up would be all of a very short run.

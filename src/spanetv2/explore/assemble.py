@@ -26,7 +26,14 @@ from spanetv2.explore.runtime import Runtime, integrity
 from spanetv2.explore.subject import ExploreSubject, Sample
 from spanetv2.files import UniqueNames, atomic_path, write_text
 
-__all__ = ["LARGEST_FILE", "MOST_NETWORKS", "check_size", "module_sources", "write_page"]
+__all__ = [
+    "LARGEST_FILE",
+    "MOST_NETWORKS",
+    "check_size",
+    "is_single",
+    "module_sources",
+    "write_page",
+]
 
 LARGEST_FILE = 50_000_000
 """Bytes of a page in one file; larger networks belong into a folder."""
@@ -43,11 +50,12 @@ def check_size(subjects: Sequence[ExploreSubject], out: Path) -> None:
     """
     weights = 4 * sum(p.numel() for subject in subjects for p in subject.model.parameters())
     size = int(1.2 * weights)  # compressed, then written as text
-    if _is_single(out) and size > LARGEST_FILE:
+    if is_single(out) and size > LARGEST_FILE:
         raise UserError(f"got networks for a page of about {_too_large(size, out)}")
 
 
-def _is_single(out: Path) -> bool:
+def is_single(out: Path) -> bool:
+    """Whether a page is to be one file."""
     return out.suffix.lower() in (".html", ".htm")
 
 
@@ -84,7 +92,7 @@ def write_page(
     """
     if not 1 <= len(networks) <= MOST_NETWORKS:
         raise UserError(f"got {len(networks)} networks, expected 1 to {MOST_NETWORKS}")
-    single = _is_single(out)
+    single = is_single(out)
     files: dict[str, bytes] = {}
     names = UniqueNames()
     models = []

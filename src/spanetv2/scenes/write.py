@@ -16,6 +16,7 @@ import functools
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ from spanetv2.processes import end_with_parent
 from spanetv2.scenes.annotate import ade_labels, coco_annotations, coco_categories
 from spanetv2.scenes.compose import Scene, SceneSettings, make_scene
 from spanetv2.scenes.material import CLASSES, PHOTOGRAPHS, Split, material
+from spanetv2.text import printable
 
 __all__ = ["FOLDERS", "RECORD", "scene_of", "write_scenes"]
 
@@ -40,6 +42,11 @@ FOLDERS: dict[Split, str] = {"train": "training", "val": "validation"}
 RECORD = "scenes.json"
 """The file by which a folder of scenes is recognised."""
 
+_OWN = re.compile(
+    rf"{RECORD}|classes\.txt|annotations/instances_\w+\.json|images/\w+/scene_\d+\.jpg|"
+    r"annotations/\w+/scene_\d+\.png"
+)
+"""Files that scenes are made of."""
 _QUALITY = 92
 
 
@@ -170,6 +177,15 @@ def _mapped(write: Any, count: int, workers: int) -> Iterator[Iterator[list[dict
             raise
 
 
+def _foreign(folder: Path) -> Path | None:
+    """The first file in a folder of scenes that ``write_scenes`` has not made."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if not (path.is_dir() or _OWN.fullmatch(name.as_posix())) or path.is_symlink():
+            return name
+    return None
+
+
 @contextlib.contextmanager
 def _new_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
     """A temporary folder that takes the place of ``out`` if the block ends without an error."""
@@ -183,6 +199,11 @@ def _new_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
             )
         if not overwrite:
             raise UserError(f"got {out}, which holds scenes; choose another, or add --overwrite")
+        if (other := _foreign(target)) is not None:
+            raise UserError(
+                f"got {out} with {printable(str(other))} in it, which is no part of scenes and "
+                "would be lost; move it, or choose another folder"
+            )
     target.parent.mkdir(parents=True, exist_ok=True)
     around = Path(tempfile.mkdtemp(prefix=f".{target.name}-", suffix=".part", dir=target.parent))
     try:
@@ -191,6 +212,11 @@ def _new_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
         yield made
         if target.is_dir():
             target.replace(around / "old")
-        made.replace(target)
+        try:
+            made.replace(target)
+        except OSError:
+            if (around / "old").is_dir():
+                (around / "old").replace(target)
+            raise
     finally:
         shutil.rmtree(around, ignore_errors=True)

@@ -47,6 +47,7 @@ from spanetv2.training.run_folder import (
     LOGS,
     RunLock,
     clear_run,
+    refuse_foreign,
     remove_leftovers,
 )
 from spanetv2.training.schedule import lowered_warmup
@@ -309,14 +310,18 @@ def _start_from(folder: Path, *, resume: bool, overwrite: bool) -> Path | None:
         found, remark = find_checkpoint(checkpoints)
         if remark:
             say(remark)
-        if found is None:
-            say(f"nothing to resume in {folder}: starting from the beginning")
-        return found
+        if found is not None:
+            return found
+        say(f"nothing to resume in {folder}: starting from the beginning")
     if rank() != 0:
         return None
-    if any(checkpoints.glob("*.ckpt")) and not overwrite:
+    refuse_foreign(folder)
+    if ((folder / "weights.safetensors").is_file() or any(checkpoints.glob("*.ckpt"))) and (
+        not overwrite
+    ):
+        how = "no checkpoint of it is left to resume" if resume else "go on with --resume"
         raise UserError(
-            f"{folder} already holds a run; go on with --resume, replace it with --overwrite, "
+            f"{folder} already holds a run; {how}, replace it with --overwrite, "
             "or choose another folder with --out"
         )
     return None

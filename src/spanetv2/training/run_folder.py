@@ -19,7 +19,7 @@ try:
 except ImportError:  # no such locks on this system: folders are not held
     fcntl = None
 
-__all__ = ["CHECKPOINTS", "LOGS", "RunLock", "clear_run", "remove_leftovers"]
+__all__ = ["CHECKPOINTS", "LOGS", "RunLock", "clear_run", "refuse_foreign", "remove_leftovers"]
 
 CHECKPOINTS, LOGS = "checkpoints", "logs"
 _LOCK, _HOLDER = ".lock", ".lock.json"
@@ -138,6 +138,22 @@ def remove_leftovers(folder: Path) -> None:
     """Remove files that a killed run had not finished writing."""
     for place in (folder, folder / CHECKPOINTS, folder / LOGS):
         remove_partial(place)
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Refuse a folder where a run would replace files that no run left.
+
+    Raises:
+        UserError: there are such files.
+    """
+    if (folder / "versions.json").is_file() or any((folder / CHECKPOINTS).glob("*.ckpt")):
+        return
+    for name in ("config.yaml", "metrics.json", "weights.safetensors"):
+        if (path := folder / name).exists():
+            raise UserError(
+                f"{path} is not from a run (no versions.json beside it), and a run in {folder} "
+                "would replace it; choose another folder with --out"
+            )
 
 
 def clear_run(folder: Path) -> None:

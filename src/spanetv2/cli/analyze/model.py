@@ -85,9 +85,11 @@ def model(
     )
     from spanetv2.device import choose_device
     from spanetv2.models.weights.record import DEFAULT_TASK
+    from spanetv2.page import promise_page
     from spanetv2.tasks import find_task
 
     # What can be wrong is looked at before anything that takes long.
+    promise_page(out)
     if cam not in METHODS:
         raise UserError(f"got --cam {cam!r}, expected {' or '.join(METHODS)}")
     if heat_map_size < 1 or heat_map_size % 2 == 0:

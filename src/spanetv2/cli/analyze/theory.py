@@ -29,6 +29,7 @@ def theory(
     from spanetv2.analysis.theory_report import write_report
     from spanetv2.analysis.theory_report.figures import FIGURES
     from spanetv2.errors import UserError
+    from spanetv2.page import promise_page
     from spanetv2.theory.study import Settings, run_study
     from spanetv2.theory.study.run import PARTS
 
@@ -38,6 +39,8 @@ def theory(
         raise UserError(str(error)) from error
     if out.exists() and not out.is_dir():
         raise UserError(f"got the file {str(out)!r}, expected a folder for the report")
+
+    promise_page(out)
 
     with tqdm(total=len(PARTS) + len(FIGURES), unit="part", dynamic_ncols=True) as bar:
 

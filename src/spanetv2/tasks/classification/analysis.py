@@ -17,6 +17,7 @@ from spanetv2.data.classes import class_titles, match_classes, model_classes
 from spanetv2.data.images import EXTENSIONS, ImageError, read_image
 from spanetv2.data.preprocessing import Preprocessing, eval_transform
 from spanetv2.errors import UserError
+from spanetv2.kept import keep
 from spanetv2.models.factory import resolve_name
 from spanetv2.models.other_libraries import LoadedNetwork, is_other, load_other
 from spanetv2.models.weights.read import Checkpoint
@@ -68,6 +69,7 @@ def read_images(folder: str | None, *, dataset: str, split: str, limit: int) -> 
         source = open_dataset(DatasetSpec(name=dataset, root=folder, split=split))
         assert isinstance(source, ImageSource)
     total = len(flat) if source is None else len(source)
+    keep(flat if source is None else lambda: map(source.location, range(total)))
     result = AnalysisImages(images=[], labels=None, classes=[], failed=0)
     if source is not None:
         result.labels, result.classes = [], source.classes
