@@ -22,6 +22,8 @@ def choose_device(name: str = "auto") -> torch.device:
         if torch.backends.mps.is_available():
             return torch.device("mps")
         return torch.device("cpu")
+    if name.partition(":")[0] == "meta":
+        raise UserError("got device 'meta', on which nothing is computed, expected cpu or a GPU")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)

@@ -346,7 +346,7 @@ class Stubborn(nn.Module):
 def test_an_error_of_the_network_costs_one_part() -> None:
     found = study(Stubborn())
     gaps = {gap.part: gap.reason for gap in found.gaps}
-    assert gaps["relative log-amplitude"] == "LookupError: three images are too many"
+    assert gaps["relative log-amplitude"] == "three images are too many"
     assert found.responses
     assert found.cams is not None
 
@@ -355,7 +355,7 @@ def test_a_network_that_does_not_run_is_one_gap() -> None:
     found = study(spam(), channels=5)
     (gap,) = found.gaps
     assert gap.part == "the network"
-    assert gap.reason.startswith("it does not run on images of 5 x 64 x 64 (RuntimeError: ")
+    assert gap.reason.startswith("it does not run on images of 5 x 64 x 64 (")
     assert not found.responses
 
 

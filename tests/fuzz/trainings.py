@@ -82,7 +82,7 @@ def judge(recipe: dict[str, Any], folder: Path, outcome: Outcome) -> list[str]:
         return _judge_classes(recipe["data"], folder, said)
     if recipe["task"] == "segmentation":
         return _judge_masks(recipe["data"], folder, outcome, said)
-    return _judge_objects(recipe["data"], folder, said)
+    return _judge_objects(recipe["data"], folder, outcome.err)
 
 
 def _judge_classes(made: dict[str, Any], folder: Path, said: str) -> list[str]:
@@ -124,7 +124,7 @@ def _judge_objects(made: dict[str, Any], folder: Path, said: str) -> list[str]:
         return []  # sizes may be measured anew, and boxes scaled
     if images != len(counted.learned):
         return [f"learns from {images} images, {len(counted.learned)} have something to learn"]
-    listed = re.search(r"left out of training: (.*?)(?: data/| model: |$)", said)
+    listed = re.search(r"left out of training: (.*)", said)
     parts = re.sub(r"\([^)]*\)", "", listed[1]).split(", ") if listed else []
     numbers = [(int(part.split()[0]), "images" in part.split()[1]) for part in parts]
     left_images = sum(number for number, of_images in numbers if of_images)

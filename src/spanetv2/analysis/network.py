@@ -123,8 +123,6 @@ def logits_of(model: nn.Module, images_BCHW: Tensor) -> Tensor:
 
 
 def first_line(error: BaseException) -> str:
-    """An error's message in one line, and its kind where that is not the user's own."""
+    """An error's message in one line."""
     line = (str(error).strip().splitlines() or [""])[0].strip()
-    if isinstance(error, UserError):
-        return line
-    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+    return line or "an error without a message"

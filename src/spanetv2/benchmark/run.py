@@ -154,6 +154,26 @@ def _cell(row: Record) -> Cell:
     return Cell(**{field: row[field] for field in Cell.__dataclass_fields__})
 
 
+def _first_call(cell: Cell, step: Step, device: str) -> float:
+    """Seconds of the first run, which shows whether there is one.
+
+    Raises:
+        UserError: the network cannot run on images of that size and number.
+    """
+    try:
+        return timed(step, device)
+    except torch.OutOfMemoryError:
+        raise
+    except (ValueError, RuntimeError) as error:
+        if isinstance(error, UserError):
+            raise
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise UserError(
+            f"{cell.title}: cannot be run on {cell.batch} images of {cell.size} x {cell.size} "
+            f"pixels ({reason}); give a larger --size or --batch"
+        ) from error
+
+
 def _measure(
     cells: list[Cell],
     settings: Settings,
@@ -184,7 +204,7 @@ def _measure(
             rows[cell] = asdict(cell) | {"channels": channels, "side": side}
         rows[cell] |= {
             "parameters": steps[cell].parameters,
-            "first_call_s": timed(steps[cell], settings.device),
+            "first_call_s": _first_call(cell, steps[cell], settings.device),
         }
         if settings.device.startswith("cuda") and variant is None:
             rows[cell]["memory_mib"] = cuda_peak(steps[cell], settings.device)

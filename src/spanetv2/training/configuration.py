@@ -1,10 +1,11 @@
 """From what a user says, in files, in Python and on the command line, to a run's configuration."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
 from jsonargparse import Namespace
@@ -90,6 +91,7 @@ def resolve(task: TrainingTask, sources: Sequence[Source]) -> ResolvedRun:
                     values = parser.add_words(part, values)
     if values["out"] is None:
         values["out"] = str(Path("runs") / _name(task, values, first_file))
+    _refuse_nulls(task.config, values)
     config, trainer_options = parser.build(values)
     plain, code = _without_code(parser, values)
     for key, value in objects.items():
@@ -101,6 +103,20 @@ def resolve(task: TrainingTask, sources: Sequence[Source]) -> ResolvedRun:
     left_out = code | {key: describe_code(value) for key, value in objects.items()}
     text = _header(task, left_out) + parser.dump(parser.add_values(plain, parser.defaults()))
     return ResolvedRun(config=config, trainer_options=trainer_options, text=text, left_out=left_out)
+
+
+def _refuse_nulls(kind: type, values: Any, group: str = "") -> None:
+    """Refuse null where a value is needed, which the parser takes for any option.
+
+    Raises:
+        ConfigError: naming the option.
+    """
+    for field, annotation in get_type_hints(kind).items():
+        value = values.get(field, ...)
+        if dataclasses.is_dataclass(annotation) and isinstance(value, Namespace):
+            _refuse_nulls(annotation, value, f"{group}{field}.")  # pyright: ignore
+        elif value is None and annotation in (int, float, str, bool):
+            raise ConfigError(f"{group}{field}: got null, expected a value ({annotation.__name__})")
 
 
 def _name(task: TrainingTask, values: Namespace, file: Path | None) -> str:
