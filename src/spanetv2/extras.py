@@ -44,7 +44,7 @@ def need_packages(*packages: str, use: str) -> None:
     Raises:
         UserError: naming what to install.
     """
-    missing = [package for package in packages if find_spec(package) is None]
+    missing = [name for name in dict.fromkeys(packages) if find_spec(name) is None]
     if missing:
         raise UserError(
             f"{use} need {' and '.join(missing)}, not installed here; {install(missing[0])}"
