@@ -120,7 +120,8 @@ def test_the_limit_of_pixels_can_be_moved(kind, request, tmp_path):
     root, run = request.getfixturevalue(kind)
     images = root / ("val" if kind == "classified" else "images/val")
     low, high = {"max_pixels": 1023}, {"max_pixels": 1024}
-    more = {} if kind == "classified" else {"out": tmp_path / "p"}
+    writes = kind != "classified"
+    more = {"out": tmp_path / "p", "overwrite": True} if writes else {}
     refused = spanetv2.predict(run.folder, str(images), device="cpu", **low, **more)
     assert refused.failed == refused.images + refused.failed > 0
     assert "raise the limit: --max-pixels 1024" in refused.failures[0].reason

@@ -3,6 +3,7 @@
 import csv
 import json
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +157,14 @@ def test_ddp_spawn_ends_as_ddp_does(runs: Any) -> None:
     strategies = ("--trainer.strategy=ddp_spawn", "--trainer.devices=1")
     folder = runs.train("run", *strategies, "--trainer.max_epochs=1")
     assert (folder / "weights.safetensors").is_file()
+    assert not torch.distributed.is_initialized()
+
+
+def test_a_port_that_is_taken_is_named(runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("MASTER_PORT", str(port))
+        result = runs.spawn("two", "--trainer.devices=2", "--trainer.strategy=ddp")
+    assert result.returncode == 1
+    assert f"error: port {port}, at which the processes of the run would meet" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -275,7 +275,7 @@ def test_build_model_fine_tunes_from_weights(tmp_path: Path) -> None:
         (ModelConfig(name="s18_pur"), "did you mean"),
         (ModelConfig(name="test_resnet", stem_stride=2), r"give --model\.stem_stride null"),
         (ModelConfig(name="pico_pure", kwargs={"depth": 3}), "depth"),
-        (ModelConfig(name="pico_pure", pretrained=True), "use --weights FILE"),
+        (ModelConfig(name="pico_pure", pretrained=True), "give weights of yours: .*--weights FILE"),
     ],
 )
 def test_build_model_explains_what_is_wrong(config: ModelConfig, message: str) -> None:

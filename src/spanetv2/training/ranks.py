@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch.distributed
 from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
@@ -122,8 +123,9 @@ def ending_together(trainer: Trainer, how_to_go_on: Callable[[], str]) -> Iterat
         how_to_go_on: told after a death.
 
     Raises:
-        UserError: another process of the run died.
+        UserError: another process of the run died, or the port to meet at is taken.
     """
+    alone = not torch.distributed.is_initialized()
     launcher = trainer.strategy.launcher
     ours = launcher if isinstance(launcher, RankLauncher) else None
     if ours is not None:
@@ -133,6 +135,11 @@ def ending_together(trainer: Trainer, how_to_go_on: Callable[[], str]) -> Iterat
         yield
         grace = None
     except RuntimeError as error:
+        if "address already in use" in str(error).lower() or "EADDRINUSE" in str(error):
+            raise UserError(
+                f"port {os.environ.get('MASTER_PORT')}, at which the processes of the run would "
+                "meet, is in use on this machine; unset MASTER_PORT, or set it to a free one"
+            ) from error
         if trainer.world_size == 1 or not _LOST.search(str(error)):
             raise
         grace = 0
@@ -148,3 +155,6 @@ def ending_together(trainer: Trainer, how_to_go_on: Callable[[], str]) -> Iterat
     finally:
         if ours is not None:
             ours.finish(seconds=grace)
+        # Lightning keeps the group of a single process, and its port, until the process ends.
+        if alone and trainer.world_size == 1 and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()

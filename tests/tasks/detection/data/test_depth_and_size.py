@@ -137,8 +137,8 @@ def test_the_limit_of_pixels_can_be_raised(tmp_path: Path, weights: Path, small_
     assert data.train[0][0].shape[0] == 3
     assert small_limit == Image.MAX_IMAGE_PIXELS  # as it was
     for workers in (0, 1):
-        out = tmp_path / "out"
-        options: dict[str, Any] = {"out": out, "device": "cpu", "workers": workers}
+        options: dict[str, Any] = {"out": tmp_path / "out", "device": "cpu", "workers": workers}
+        options["overwrite"] = True
         refused = predict_files(weights, root / "val", **options)
         assert refused.failed == 1
         assert "--max-pixels 6144" in refused.failures[0].reason
