@@ -91,7 +91,9 @@ def judge(recipe: dict[str, Any], folder: Path, outcome: Outcome) -> list[str]:
         if path.is_file() and "/." not in str(path.relative_to(folder))
     ]
     named = named_in(outcome, files, folder)
-    left = [path for path in files if path not in named]
+    # a split that is refused as a whole is not looked through
+    looked = [path for path in files if outcome.status == 0 or path.parent.parent.name in parts]
+    left = [path for path in looked if path not in named]
     if broken := [path for path in left if shown_size(path) is None]:
         return [f"no word for {broken[0].name!r}, which Pillow cannot decode"]
     for split, (total, rows) in parts.items():

@@ -124,9 +124,10 @@ def _pixels(path: Path) -> np.ndarray | None:
     """Numbers of a mask's values as they lie in the file; None where they are no labels."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
-            if image.mode not in ("L", "P", "1"):
+            if image.mode not in ("L", "P", "1", "I;16"):
                 return None
-            return np.bincount(np.asarray(image, dtype=np.uint8).ravel(), minlength=256)
+            count = np.bincount(np.asarray(image).ravel(), minlength=256)
+            return count if len(count) == 256 else None
     except Exception:
         return None
 

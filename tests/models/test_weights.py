@@ -409,3 +409,15 @@ def test_convert_writes_what_it_read(tmp_path):
     assert all(torch.equal(written[name], value) for name, value in model.state_dict().items())
     assert read_checkpoint(tmp_path / "ours.safetensors").source == "spanetv2"
     assert spanetv2.load_model(tmp_path / "ours.safetensors")[0].training is False
+
+
+@pytest.mark.parametrize("read", [describe, lambda state: None], ids=["described", "loaded"])
+@pytest.mark.parametrize("dimensions", [0, 5])
+def test_a_tensor_of_other_dimensions_is_refused_wherever_it_is(dimensions, read):
+    model = create_model("pico_hybrid", depths=(1, 1, 1, 1), dims=(8, 16, 32, 32), num_classes=3)
+    whole = {name: value.clone() for name, value in model.state_dict().items()}
+    for name, value in whole.items():
+        if value.ndim != dimensions:
+            changed = {**whole, name: torch.zeros([1] * dimensions)}
+            with pytest.raises(UserError):
+                load_weights(model, (read(changed), changed)[1])

@@ -65,15 +65,33 @@ def _mixer(parts: Mapping[str, Tensor]) -> str:
         return "spam_no_modulation"
     if "spectral.theta" not in parts:
         return "spam_no_srf"
-    kernels = {v.shape[-1] for k, v in parts.items() if re.match(r"local_convs\.\d\.weight", k)}
+    kernels = {
+        v.shape[-1]
+        for k, v in parts.items()
+        if re.match(r"local_convs\.\d\.weight", k) and v.ndim == 4
+    }
     return f"spam_{kernels.pop()}" if len(kernels) == 1 else "spam"
+
+
+def _size(name: str, value: Tensor, dimensions: int) -> int:
+    """A tensor's first size.
+
+    Raises:
+        UserError: it has another number of dimensions.
+    """
+    if value.ndim != dimensions:
+        raise UserError(
+            f"got weights with {name} of shape {tuple(value.shape)}, "
+            f"expected {dimensions} dimensions; the file is damaged or another network's"
+        )
+    return value.shape[0]
 
 
 def describe(state: Mapping[str, Tensor]) -> Description:
     """Read the architecture and its options off a state dict with this package's names.
 
     Raises:
-        UserError: parts are missing, so that this is not a whole SPANetV2.
+        UserError: parts are missing or of another kind, so that this is not a whole SPANetV2.
     """
     stem = state.get("stem.conv.weight")
     if stem is None or stem.ndim != 4 or stem.shape[-1] not in _STRIDES:
@@ -84,7 +102,7 @@ def describe(state: Mapping[str, Tensor]) -> Description:
         if match := re.match(r"stages\.(\d+)\.blocks\.(\d+)\.norm1\.weight$", name):
             stage, block = int(match[1]), int(match[2])
             depths[stage] = max(depths.get(stage, 0), block + 1)
-            dims[stage] = value.shape[0]
+            dims[stage] = _size(name, value, 1)
     if sorted(depths) != list(range(len(depths))) or not depths:
         raise UserError(f"got a state dict with stages {sorted(depths)}, expected 0, 1, 2, ...")
 
@@ -103,7 +121,7 @@ def describe(state: Mapping[str, Tensor]) -> Description:
             halves[stage] = (theta.shape[1], theta.shape[2])
     if halves:
         image = grid_to_image(halves, kernel, stride, padding)
-    classifier = state.get("head.fc.fc2.weight")
+    last = "head.fc.fc2.weight"
     stages = range(len(depths))
     return Description(
         depths=tuple(depths[i] for i in stages),
@@ -116,7 +134,7 @@ def describe(state: Mapping[str, Tensor]) -> Description:
         if any(name.endswith("spectral.alpha") for name in state)
         else "sigmoid",
         in_chans=stem.shape[1],
-        num_classes=0 if classifier is None else classifier.shape[0],
+        num_classes=_size(last, state[last], 2) if last in state else 0,
         stem_stride=stride,
         img_size=image,
         feature_norms=any(name.startswith("feature_norms.") for name in state),

@@ -72,7 +72,8 @@ def _fit(
     stem = "stem.conv.weight"
     if isinstance(model, SPANetV2) and stem in state:
         weight, target = state[stem], expected[stem]
-        if weight.shape[1] != target.shape[1] and weight.shape[::2] == target.shape[::2]:
+        fits = weight.ndim == target.ndim and weight.shape[::2] == target.shape[::2]
+        if fits and weight.shape[1] != target.shape[1]:
             channels = weight.shape[1]
             try:
                 state[stem] = adapt_input_conv(target.shape[1], weight, base_chans=channels)
@@ -85,7 +86,7 @@ def _fit(
     classes = {
         k: s[_CLASSIFIER + "bias"].shape[0]
         for k, s in (("file", state), ("model", expected))
-        if _CLASSIFIER + "bias" in s
+        if _CLASSIFIER + "bias" in s and s[_CLASSIFIER + "bias"].ndim == 1
     }
     if len(classes) == 2 and classes["file"] != classes["model"]:
         for name in (_CLASSIFIER + "weight", _CLASSIFIER + "bias"):
