@@ -1,12 +1,17 @@
 """``python -m studies.evidence``: experiments that could refute what is claimed of the mixers."""
 
+import os
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from spanetv2.cli.main import main
 from spanetv2.errors import UserError
+
+if TYPE_CHECKING:
+    from studies.evidence.part import Context
 
 __all__ = ["app"]
 
@@ -80,6 +85,10 @@ def run(
     device: Device = "auto",
     vectorised: Vectorised = None,
     compiled: Compiled = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs side by side, one thread each (default: one per core)."),
+    ] = None,
 ) -> None:
     """Make the runs of a part that are not there yet; finished ones stay."""
     from studies.evidence.parts import find_part
@@ -98,6 +107,7 @@ def run(
         updates=updates,
         conditions=conditions,
         seeds=numbers,
+        workers=workers or _workers(context),
         progress=True,
     )
     length = store.about["settings"]["updates"]
@@ -105,6 +115,12 @@ def run(
         f"{part}: {len(store.runs)} of {store.about['runs']} runs of {length} updates in "
         f"{store.folder}"
     )
+
+
+def _workers(context: "Context") -> int:
+    if context.vectorised or context.device != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _chosen(conditions: list[dict[str, str]], only: str | None) -> list[dict[str, str]] | None:

@@ -8,6 +8,7 @@ from spanetv2.table import Table
 from studies.evidence.judge import claims_table, judge
 from studies.evidence.part import Part, Tables
 from studies.evidence.parts import PARTS
+from studies.evidence.scale import find_scale
 from studies.evidence.store import Store
 
 __all__ = ["read_parts", "report", "write_report"]
@@ -25,12 +26,21 @@ def read_parts(folder: Path) -> Read:
     for name, part in PARTS.items():
         store = Store(folder / name, part.keys)
         if store.runs:
+            _arrange(part, store)
             found[name] = (part, store.tables, store)
     if not found:
         raise UserError(
             f"{folder}: no part with runs, expected folders {', '.join(PARTS)} with runs.csv"
         )
     return found
+
+
+def _arrange(part: Part, store: Store) -> None:
+    """The order of the conditions and seeds, whichever run was done first."""
+    conditions = part.conditions(find_scale(store.about["settings"]["scale"]))
+    places = {tuple(one[key] for key in part.keys): place for place, one in enumerate(conditions)}
+    for rows in store.tables.values():
+        rows.sort(key=lambda row: (places.get(store.key(row)[:-1], len(places)), row["seed"]))
 
 
 def report(read: Read) -> list[Table]:

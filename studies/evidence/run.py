@@ -8,9 +8,11 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from spanetv2.benchmark.timing import threads
 from spanetv2.environment import describe_environment
 from spanetv2.errors import UserError
 from spanetv2.training.run_folder import RunLock
+from studies.evidence.jobs import Job, in_turn, side_by_side
 from studies.evidence.part import Condition, Context, Part
 from studies.evidence.store import Store
 from studies.evidence.train import train
@@ -34,6 +36,7 @@ def run_part(
     updates: int | None = None,
     conditions: Sequence[Condition] | None = None,
     seeds: Sequence[int] | None = None,
+    workers: int = 1,
     progress: bool = False,
 ) -> Store:
     """Make the runs of a part that are not there yet, as many as the time allows.
@@ -50,15 +53,20 @@ def run_part(
         updates: length of the runs.
         conditions: only these; all by default.
         seeds: instead of the part's.
+        workers: runs side by side, on a CPU.
         progress: show a bar.
 
     Returns:
         The part's tables as they are now.
 
     Raises:
-        UserError: runs with other settings are in the folder, another process works there, or the
-            time is too short for the part.
+        UserError: runs with other settings are in the folder, another process works there, the
+            time is too short for the part, or several workers are asked for on a GPU.
     """
+    if workers > 1 and (context.device != "cpu" or context.vectorised):
+        raise UserError(
+            f"got {workers} workers, expected 1 where all seeds of a row are trained at once"
+        )
     start = time.monotonic()
     with RunLock(out / part.name) as lock:
         lock.take()
@@ -71,10 +79,11 @@ def run_part(
         length = updates or known
         if length is None and minutes is not None:
             everything = len(part.seeds(context.scale))
-            length = affordable_updates(part, context, whole, everything, minutes)
+            length = affordable_updates(part, context, whole, everything, minutes * workers)
         length = length or context.scale.recipe.updates
         context = replace(context, updates=length)
-        environment = describe_environment()
+        with threads(1 if context.device == "cpu" else None):
+            environment = describe_environment()
         store.keep_about(
             {
                 "part": part.name,
@@ -87,7 +96,15 @@ def run_part(
         )
         end = None if minutes is None else start + 60 * minutes
         jobs = list(_jobs(store, wanted, numbers, together=context.vectorised))
-        _work(part, context, store, jobs, length, end, progress)
+        with tqdm(
+            total=length * len(jobs), unit="update", dynamic_ncols=True, disable=not progress
+        ) as bar:
+            if workers > 1:
+                made = side_by_side(part, context, jobs, workers, end=end, advance=bar.update)
+            else:
+                made = in_turn(part, context, jobs, end=end, advance=bar.update)
+            for tables in made:
+                store.add(tables)
         return store
 
 
@@ -108,7 +125,7 @@ def _chosen(out: Path, context: Context) -> dict[str, tuple[float, float]]:
 
 def _jobs(
     store: Store, conditions: Sequence[Condition], seeds: tuple[int, ...], *, together: bool
-) -> list[tuple[Condition, tuple[int, ...]]]:
+) -> list[Job]:
     """What is left to do: a row's seeds at once, or every condition of a seed, then the next."""
     left = [(c, tuple(s for s in seeds if not store.has(c, s))) for c in conditions]
     if together:
@@ -116,46 +133,20 @@ def _jobs(
     return [(c, (seed,)) for seed in seeds for c, numbers in left if seed in numbers]
 
 
-def _work(
-    part: Part,
-    context: Context,
-    store: Store,
-    jobs: list[tuple[Condition, tuple[int, ...]]],
-    length: int,
-    end: float | None,
-    progress: bool,
-) -> None:
-    longest = 0.0
-    with tqdm(
-        total=length * len(jobs), unit="update", dynamic_ncols=True, disable=not progress
-    ) as bar:
-        for condition, seeds in jobs:
-            begun = time.monotonic()
-            if end is not None and begun + longest > end:
-                break
-            bar.set_postfix_str(f"{', '.join(condition.values())}, seed {seeds[0]}")
-            tables = part.run(condition, seeds, context, bar.update)
-            taken = time.monotonic() - begun
-            longest = max(longest, taken)
-            for run in tables["runs"]:
-                run["seconds"] = round(taken / len(seeds), 1)
-            store.add(tables)
-
-
 def affordable_updates(
     part: Part, context: Context, conditions: Sequence[Condition], seeds: int, minutes: float
 ) -> int:
     """The length of a part's runs for which its time suffices, at most the scale's.
 
-    A few updates of every kind of network are timed, one thread or the GPU as it will be; 70 % of
-    the time go into updates.
+    A few updates of every kind of network are timed, with one thread or the GPU as it will be, and
+    with whatever else the machine does; 70 % of the time go into updates.
 
     Args:
         part: the question.
         context: scale and device.
         conditions: of the part.
         seeds: of every condition.
-        minutes: for all of it.
+        minutes: for all of it, times the runs that go side by side.
 
     Raises:
         UserError: the time is too short for runs of 50 updates.
@@ -189,5 +180,6 @@ def _seconds_per_update(part: Part, context: Context, condition: Condition) -> f
             torch.cuda.synchronize()
         marks.append(time.perf_counter())
 
-    train(stack, images, recipe, watch=mark, every=1)
+    with threads(1 if context.device == "cpu" else None):
+        train(stack, images, recipe, watch=mark, every=1)
     return (marks[-1] - marks[1]) / (len(marks) - 2)  # the first one warms up

@@ -13,7 +13,7 @@ from studies.evidence import scale as scales
 from studies.evidence.__main__ import app
 from studies.evidence.part import Context
 from studies.evidence.parts import PARTS
-from studies.evidence.report import write_report
+from studies.evidence.report import read_parts, report, write_report
 from studies.evidence.run import affordable_updates, run_part
 from studies.evidence.store import Store
 
@@ -21,9 +21,13 @@ CONTEXT = Context(scale=TINY)
 
 
 @pytest.fixture
-def command(monkeypatch, capfd):
-    """Run a command in this process; gives status, output and errors."""
+def tiny(monkeypatch) -> None:
     monkeypatch.setitem(scales.SCALES, "tiny", TINY)
+
+
+@pytest.fixture
+def command(tiny, monkeypatch, capfd):
+    """Run a command in this process; gives status, output and errors."""
 
     def command(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["studies.evidence", *map(str, arguments)])
@@ -71,6 +75,22 @@ def test_seeds_together_are_seeds_apart(tmp_path) -> None:
         assert run["loss"] == pytest.approx(same["loss"], rel=1e-3)
 
 
+def test_runs_side_by_side_are_runs_in_turn(tiny, tmp_path) -> None:
+    part = PARTS["accuracy"]
+    turns = run_part(part, CONTEXT, tmp_path / "turns", updates=2)
+    side = run_part(part, CONTEXT, tmp_path / "side", updates=2, workers=2)
+    assert len(side.runs) == 4
+    for name in ("runs", "curves"):
+        rows = [{k: v for k, v in row.items() if k != "seconds"} for row in turns.tables[name]]
+        found = [{k: v for k, v in row.items() if k != "seconds"} for row in side.tables[name]]
+        assert all(row in found for row in rows)
+    tables = [report(read_parts(tmp_path / name))[0] for name in ("turns", "side")]
+    assert tables[0] == tables[1]
+    together = dataclasses.replace(CONTEXT, vectorised=True)
+    with pytest.raises(UserError, match="got 2 workers, expected 1"):
+        run_part(part, together, tmp_path / "turns", workers=2)
+
+
 def test_length_follows_from_the_time() -> None:
     part, conditions = PARTS["accuracy"], [{"row": "attention"}]
     assert affordable_updates(part, CONTEXT, conditions, 1, minutes=10_000) == 4  # the scale's
@@ -87,6 +107,7 @@ def test_every_part_is_run_and_reported(command, tmp_path) -> None:
     }
     for part, only in chosen.items():
         arguments = ("--part", part, "--scale", "tiny", "--updates", 4, "--only", only)
+        arguments += ("--workers", 1)
         status, out, err = command("run", *arguments, "--seeds", "0", "--out", tmp_path)
         assert status == 0, err
         assert f"{part}: " in out
