@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import socket
 from pathlib import Path
@@ -155,9 +156,13 @@ def test_a_strategy_that_is_not_supported_is_refused_before_anything_is_written(
 
 def test_ddp_spawn_ends_as_ddp_does(runs: Any) -> None:
     strategies = ("--trainer.strategy=ddp_spawn", "--trainer.devices=1")
+    before = dict(os.environ)
     folder = runs.train("run", *strategies, "--trainer.max_epochs=1")
     assert (folder / "weights.safetensors").is_file()
     assert not torch.distributed.is_initialized()
+    # or the next run here, or a command started from here, would wait for others
+    places = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    assert all(os.environ.get(name) == before.get(name) for name in places)
 
 
 def test_a_port_that_is_taken_is_named(runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,9 @@ FILES: dict[str, tuple[bytes, str]] = {
     "a number that is none": (b"seed: !!int abc", "a value that cannot be read"),
     "a number without end": (b"seed: " + b"9" * 5000, "a number of 5,000 digits"),
     "a source of weights": (b"model: {kwargs: {pretrained_cfg: {url: x}}}", "'pretrained_cfg'"),
+    "null for a group": (b"optimizer: null", "optimizer: got null, expected a mapping of values"),
+    "a number for a group": (b"mixing: 3", "mixing: got 3, expected a mapping of values"),
+    "a list for options": (b"trainer: [1]", "trainer: got [1], expected a mapping of values"),
     "a dotted source": (b"model.kwargs.checkpoint_path: /etc/passwd", "'checkpoint_path'"),
 }
 

@@ -14,6 +14,7 @@ from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.strategies import StrategyRegistry
 
 from spanetv2.errors import ConfigError, UserError
+from spanetv2.text import shorten
 from spanetv2.training.code_names import Group, fields_of, groups_in, hints_of
 from spanetv2.training.config import BaseRunConfig
 
@@ -97,7 +98,8 @@ class RunParser:
             **fields_of(config_class),
             "trainer": {k: v for k, v in trainer.items() if k not in _DECIDED_BY_THE_RUN},
         }
-        self.options = list(self.defaults().keys())
+        self._defaults = self.defaults()
+        self.options = list(self._defaults.keys())
         self.groups = tuple(groups_in(self.group))
         self.short_names = {
             "trainer.accelerator": ["auto", "gpu", *AcceleratorRegistry.available_accelerators()],
@@ -153,7 +155,7 @@ class RunParser:
 
     def _parse(self, parse: Any) -> Namespace:
         try:
-            return parse()
+            values = parse()
         except (ArgumentError, ArgumentTypeError) as error:
             raise ConfigError(_one_line(str(error), self.options)) from error
         except UserError as error:
@@ -162,6 +164,15 @@ class RunParser:
             if exit_.code in (0, None):  # an option that only prints
                 raise
             raise ConfigError("wrong arguments") from exit_
+        for group in self.groups:
+            self._expect_group(group, values.get(group))
+        return values
+
+    def _expect_group(self, name: str, value: Any) -> None:
+        """Refuse null and single values, which the parser takes for any group."""
+        if isinstance(self._defaults.get(name), Namespace) and not isinstance(value, Namespace):
+            got = "null" if value is None else shorten(repr(value), 80)
+            raise ConfigError(f"{name}: got {got}, expected a mapping of values")
 
 
 class _BatchesOrShare:

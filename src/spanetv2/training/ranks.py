@@ -19,7 +19,10 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from spanetv2.errors import UserError
 from spanetv2.processes import describe_end, end_with_parent
 
-__all__ = ["RankLauncher", "ending_together", "follow_first"]
+__all__ = ["RankLauncher", "ending_together", "follow_first", "keeping_place"]
+
+_PLACE = ("LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""Environment variables that say which process of a run this one is, and where they meet."""
 
 _INTERVAL = 0.5
 _GRACE = 10.0
@@ -112,6 +115,24 @@ def follow_first(how_to_go_on: Callable[[], str]) -> None:
             print(f"error: {told}", file=sys.stderr, flush=True)
 
     end_with_parent(tell)
+
+
+@contextlib.contextmanager
+def keeping_place() -> Iterator[None]:
+    """Leave this process's environment as it was before the block.
+
+    Lightning leaves the variables of a run in it, by which the next run in this process, or a
+    command started by it, would take itself for one that waits for others.
+    """
+    before = {name: os.environ.get(name) for name in _PLACE}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextlib.contextmanager

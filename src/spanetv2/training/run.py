@@ -39,7 +39,7 @@ from spanetv2.training.form import settle_form
 from spanetv2.training.loggers import RunLoggers, check_packages
 from spanetv2.training.logs import RunLog, TrainingLog
 from spanetv2.training.progress import RunProgress
-from spanetv2.training.ranks import ending_together, follow_first
+from spanetv2.training.ranks import ending_together, follow_first, keeping_place
 from spanetv2.training.record import describe_run
 from spanetv2.training.resume import RECORD, RunSoFar, describe_progress
 from spanetv2.training.run_folder import (
@@ -116,7 +116,7 @@ def run_task(
     if "LOCAL_RANK" in os.environ:
         out = Path(run.config.out)
         follow_first(lambda: _how_to_go_on(task, out))
-    with RunLock(Path(run.config.out), here=rank() == 0) as lock:
+    with keeping_place(), RunLock(Path(run.config.out), here=rank() == 0) as lock:
         lock.take(make=False)
         return _run(
             task,
