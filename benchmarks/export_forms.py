@@ -23,9 +23,9 @@ from spanetv2.benchmark.networks import build
 from spanetv2.benchmark.timing import Step, interleave, summary
 from spanetv2.deploy import optimize_for_inference
 from spanetv2.deploy import quantize as quantizing
-from spanetv2.deploy.export import write_onnx
 from spanetv2.deploy.runtimes import RUNTIMES, open_runtime
 from spanetv2.deploy.tokens import TokenSPAM, in_tokens
+from spanetv2.deploy.write import write_onnx
 from spanetv2.environment import describe_environment
 from spanetv2.files import write_json
 from spanetv2.layers import SquaredReLU

@@ -11,7 +11,7 @@ from PIL import Image
 
 from spanetv2 import create_model, save_weights
 from spanetv2.cli.main import main
-from spanetv2.deploy.export import run_exported
+from spanetv2.deploy.verify import run_exported
 
 INT8 = ("--quantize", "int8", "--calibrate")
 CLASSIFIER = "spanetv2_pico_pure.fashion_mnist"

@@ -13,7 +13,8 @@ from PIL import Image
 import spanetv2
 from spanetv2.cli.main import main
 from spanetv2.data.preprocessing import Preprocessing, eval_transform
-from spanetv2.deploy.export import export_model, run_exported
+from spanetv2.deploy.export import export_model
+from spanetv2.deploy.verify import run_exported
 from spanetv2.errors import UserError
 from spanetv2.models.weights.read import read_checkpoint
 from spanetv2.tasks import find_task

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from spanetv2 import SPANetV2, UserError, create_model
-from spanetv2.deploy.export import DESCRIPTION, check_export, export_model, run_exported
+from spanetv2.deploy.export import export_model
+from spanetv2.deploy.verify import run_exported
+from spanetv2.deploy.write import DESCRIPTION, check_format
 
 
 @pytest.fixture(scope="module")
@@ -229,15 +231,15 @@ def test_torchscript_is_refused_where_python_has_it_no_more(monkeypatch):
     with pytest.raises(
         UserError, match=r"got torchscript on Python 3\.14 .* Python 3\.11 to 3\.13"
     ):
-        check_export("torchscript")
-    check_export("torch")
+        check_format("torchscript")
+    check_format("torch")
     monkeypatch.setattr("sys.version_info", (3, 13, 9))
-    check_export("torchscript")
+    check_format("torchscript")
 
 
 def test_what_cannot_be_exported_is_refused(network, tmp_path):
     path = tmp_path / "network.x"
-    with pytest.raises(UserError, match="expected a SPANetV2"):
+    with pytest.raises(UserError, match="got a Linear without a size of images"):
         export_model(torch.nn.Linear(1, 1), path, format="onnx")
     with pytest.raises(UserError, match="got format 'tflite'"):
         export_model(network, path, format="tflite")  # pyright: ignore

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 import spanetv2
-from spanetv2.deploy.export import export_model, run_exported
+from spanetv2.deploy.export import export_model
 from spanetv2.deploy.runtimes import open_runtime
+from spanetv2.deploy.verify import run_exported
 from spanetv2.errors import UserError
 from spanetv2.models.weights.read import read_checkpoint
 from spanetv2.tasks.classification.weights import load_classifier

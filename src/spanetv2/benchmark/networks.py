@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from spanetv2.benchmark.settings import DTYPES, FOLDED, Cell, split_label
 from spanetv2.benchmark.timing import Step
 from spanetv2.deploy import optimize_for_inference
-from spanetv2.deploy.export import export_model, write_onnx
+from spanetv2.deploy.export import export_model
 from spanetv2.deploy.quantize import quantize_onnx
 from spanetv2.deploy.runtimes import NETWORKS, RUNTIMES, open_runtime
+from spanetv2.deploy.write import write_onnx
 from spanetv2.errors import UserError
 from spanetv2.extras import need_packages
 from spanetv2.models import SPANetV2, set_form, set_implementation

@@ -1,27 +1,35 @@
 """``spanetv2 export``: a checkpoint as a file that runs without this package."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from spanetv2.cli.messages import messages_on_stderr
-from spanetv2.cli.options import CHECKPOINT
+from spanetv2.cli.options import CHECKPOINT, own_options, with_task_options
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from spanetv2.tasks.task import ExportSubject
+    from spanetv2.deploy.export import Exported
+    from spanetv2.deploy.subject import ExportSubject
 
-__all__ = ["export"]
+__all__ = ["export_command"]
 
 _IMAGES = 256
 _BATCH = 8
 
 
+def export_command() -> Callable[..., None]:
+    """The command, with the options of every task."""
+    return with_task_options(export, "export")
+
+
 def export(
     checkpoint: Annotated[str, CHECKPOINT],
+    *,
     format: Annotated[str, typer.Option(help="onnx, torch (torch.export) or torchscript.")] = (
         "onnx"
     ),
@@ -45,14 +53,15 @@ def export(
         str | None,
         typer.Option(help="With --quantize: folder of images like those that it will see."),
     ] = None,
+    options: dict[str, Any],
 ) -> None:
     """Export a checkpoint to ONNX, torch.export or TorchScript, and check the file.
 
     The file describes its classes and the pre-processing of images in its metadata.
     """
-    from spanetv2.deploy.export import AGREEMENT, FORMATS, check_export, export_model
+    from spanetv2.deploy.export import check_subject, export_network
+    from spanetv2.deploy.write import FORMATS, check_format
     from spanetv2.errors import UserError
-    from spanetv2.extras import install
     from spanetv2.kept import promise
     from spanetv2.models.weights.read import read_checkpoint
     from spanetv2.tasks import find_task
@@ -69,12 +78,15 @@ def export(
         given, other = ("quantize", "calibrate") if calibrate is None else ("calibrate", "quantize")
         raise UserError(f"got --{given} without --{other}, expected both")
     quantized = quantize is not None
-    check_export(format, dynamic_size=dynamic_size, opset=opset, quantized=quantized)
+    check_format(format, dynamic_size=dynamic_size, opset=opset, quantized=quantized)
     files = None if calibrate is None else _files(calibrate)
     size = None if img_size is None else (img_size[0], img_size[-1])
     with messages_on_stderr():
         record = read_checkpoint(checkpoint)
-        subject = find_task(record.task).export_subject(record, size)
+        task = find_task(record.task)
+        given = own_options(task, "export", options)
+        subject = task.export_subject(record, size, **given)
+        check_subject(subject, format, quantized=quantized)
         target = out or Path(subject.name + FORMATS[format])
         promise(target)
         calibration = None
@@ -82,35 +94,37 @@ def export(
             calibration = _calibration(
                 files, subject, batch_size=None if dynamic_batch else batch_size
             )
-    written = export_model(
-        subject.model,
+    written = export_network(
+        subject,
         target,
         format=format,  # pyright: ignore[reportArgumentType] - checked above
-        input_size=subject.img_size,
         batch_size=batch_size,
         dynamic_batch=dynamic_batch,
         dynamic_size=dynamic_size,
         opset=opset,
-        description=subject.description,
         calibration=calibration,
     )
+    images = None if calibration is None else sum(map(len, calibration))
+    typer.echo(f"{checkpoint} -> {target}: {_told(written, subject, images)}")
+
+
+def _told(written: "Exported", subject: "ExportSubject", images: int | None) -> str:
+    """What was written, and how it compares, in words."""
+    from spanetv2.deploy.verify import AGREEMENT
+    from spanetv2.extras import install
+
     shape = " x ".join("any" if side < 0 else str(side) for side in written.input_shape)
-    if written.agreement is not None:
-        assert calibration is not None
-        count = sum(map(len, calibration))
-        typer.echo(
-            f"{checkpoint} -> {target}: int8, images {shape}, the network's class on "
-            f"{100 * written.agreement:.1f} % of {count} images (expected: at least "
-            f"{100 * AGREEMENT:.0f} %), largest difference {written.error:.1e} of the largest "
-            "output"
-        )
-        return
-    checked = (
-        f"not checked ({install('onnxruntime')} to run it here)"
-        if written.error is None
-        else f"largest difference from the network {written.error:.1e} of the largest output"
+    outputs = subject.outputs
+    if written.error is None:
+        return f"images {shape}, not checked ({install('onnxruntime')} to run it here)"
+    difference = outputs.told.format(written.error)
+    if written.agreement is None:
+        return f"images {shape}, {difference}"
+    on = "" if outputs.named_on == "images" else f"the {outputs.named_on} of "
+    return (
+        f"int8, images {shape}, the network's class on {100 * written.agreement:.1f} % of {on}"
+        f"{images} images (expected: at least {100 * AGREEMENT:.0f} %), {difference}"
     )
-    typer.echo(f"{checkpoint} -> {target}: images {shape}, {checked}")
 
 
 def _files(folder: str) -> list[str]:
@@ -145,6 +159,7 @@ def _calibration(
     from spanetv2.data.paths import path_batches
     from spanetv2.errors import UserError
 
+    assert subject.read is not None
     images = []
     for entry in (e for b in path_batches(files, read=subject.read, batch_size=_BATCH) for e in b):
         if isinstance(entry, Failure):

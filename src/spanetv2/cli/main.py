@@ -15,7 +15,7 @@ from spanetv2.cli.convert import convert
 from spanetv2.cli.convert_data import convert_data
 from spanetv2.cli.evaluate import evaluate_command
 from spanetv2.cli.explore import explore
-from spanetv2.cli.export import export
+from spanetv2.cli.export import export_command
 from spanetv2.cli.merge import merge
 from spanetv2.cli.messages import messages_on_stderr
 from spanetv2.cli.models import models
@@ -53,7 +53,7 @@ def make_app() -> typer.Typer:
     app.command()(predict_command())
     app.command()(merge)
     app.command()(convert)
-    app.command()(export)
+    app.command()(export_command())
     app.command()(push)
     app.command()(explore)
     app.command()(benchmark)

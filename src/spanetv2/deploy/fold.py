@@ -54,15 +54,15 @@ def optimize_for_inference(
     It cannot be trained, and its state dict is its own: keep the original's weights.
 
     Args:
-        model: a SPANetV2.
-        input_size: one side or (height, width) of the images, in pixels; by default what the model
-            was made for.
+        model: a SPANetV2, or a network around one or several that shows them its images.
+        input_size: one side or (height, width) of the images, in pixels; by default what each
+            SPANetV2 was made for.
 
     Returns:
         The copy, in evaluation mode and without gradients.
 
     Raises:
-        UserError: not a SPANetV2, or a size without tokens. The copy raises it for images of
+        UserError: no SPANetV2, or a size without tokens. The copy raises it for images of
             another size.
 
     Example:
@@ -74,10 +74,12 @@ def optimize_for_inference(
         ...     bool(torch.allclose(fast(x), model(x), atol=1e-4))
         True
     """
-    if not isinstance(model, SPANetV2):
-        raise UserError(f"got a {type(model).__name__}, expected a SPANetV2 to optimise")
     copied = copy.deepcopy(model).eval().requires_grad_(False)
-    copied.set_input_size(copied.img_size if input_size is None else input_size)
+    inside = [module for module in copied.modules() if isinstance(module, SPANetV2)]
+    if not inside:
+        raise UserError(f"got a {type(model).__name__}, expected a SPANetV2 to optimise")
+    for network in inside:
+        network.set_input_size(network.img_size if input_size is None else input_size)
     for module in list(copied.modules()):
         if isinstance(module, Block):
             _fold_block(module)

@@ -1,7 +1,7 @@
 """Exported networks in runtimes for CPUs: ONNX Runtime and OpenVINO."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -29,7 +29,7 @@ def open_runtime(
     dtype: str = "float32",
     threads: int | None = None,
     arena: bool = True,
-) -> Callable[[Tensor], Tensor]:
+) -> Callable[[Tensor], Any]:
     """Load an exported network into a runtime.
 
     Args:
@@ -41,7 +41,7 @@ def open_runtime(
 
     Returns:
         A function of images (B, C, H, W) to the network's output, both float32 (or what the file
-        says) on the CPU.
+        says) on the CPU; a tuple of those of a network with several.
 
     Raises:
         UserError: the runtime is missing.
@@ -65,12 +65,12 @@ def open_runtime(
         os.fspath(path), options, providers=["CPUExecutionProvider"]
     )
     (given,) = (value.name for value in session.get_inputs())
-    return lambda x_BCHW: torch.from_numpy(session.run(None, {given: x_BCHW.cpu().numpy()})[0])
+    return lambda x_BCHW: _answer(session.run(None, {given: x_BCHW.cpu().numpy()}))
 
 
 def _open_openvino(
     path: str | os.PathLike[str], *, dtype: str, threads: int | None
-) -> Callable[[Tensor], Tensor]:
+) -> Callable[[Tensor], Any]:
     import openvino
 
     options: dict[str, Any] = {
@@ -82,7 +82,14 @@ def _open_openvino(
         options["INFERENCE_NUM_THREADS"] = threads
     request = openvino.compile_model(os.fspath(path), "CPU", options).create_infer_request()
 
-    def run(x_BCHW: Tensor) -> Tensor:
-        return torch.from_numpy(np.array(request.infer([x_BCHW.cpu().numpy()])[0]))
+    def run(x_BCHW: Tensor) -> Any:
+        answer = request.infer([x_BCHW.cpu().numpy()])
+        # copied, as the next run writes over them
+        return _answer([np.array(answer[i]) for i in range(len(answer))])
 
     return run
+
+
+def _answer(results: Sequence[Any]) -> Any:
+    tensors = [torch.from_numpy(result) for result in results]
+    return tensors[0] if len(tensors) == 1 else tuple(tensors)

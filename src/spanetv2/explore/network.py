@@ -13,7 +13,7 @@ from torch import Tensor
 
 from spanetv2.analysis.arrays import Gap
 from spanetv2.data.preprocessing import Preprocessing, eval_transform
-from spanetv2.deploy.export import write_onnx
+from spanetv2.deploy.write import write_onnx
 from spanetv2.errors import UserError
 from spanetv2.explore.gains import BlockGain, find_calls, measure_gains
 from spanetv2.explore.subject import ExploreSubject, Sample

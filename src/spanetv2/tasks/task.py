@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from spanetv2.analysis.cue_conflict import CueImage
     from spanetv2.analysis.model_study import ModelInput
+    from spanetv2.deploy.subject import ExportSubject
     from spanetv2.explore.subject import ExploreSubject
     from spanetv2.models.weights.read import Checkpoint
     from spanetv2.tasks.evaluation import (
@@ -36,13 +37,12 @@ __all__ = [
     "OUT",
     "PICTURES",
     "SCORE",
-    "ExportSubject",
     "Option",
     "SplitCheck",
     "Task",
 ]
 
-Command = Literal["evaluate", "predict", "check_data"]
+Command = Literal["evaluate", "predict", "check_data", "export"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -127,25 +127,6 @@ class SplitCheck:
     summary: str = ""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ExportSubject:
-    """A network to export.
-
-    Args:
-        model: the network.
-        img_size: height and width of its images in pixels.
-        name: of the file, without ending.
-        description: kept in the file: model, classes, pre-processing; JSON values.
-        read: from an image file to the network's input (C, H, W), as ``predict`` makes it.
-    """
-
-    model: nn.Module
-    img_size: tuple[int, int]
-    name: str
-    description: dict[str, Any]
-    read: "Callable[[str], torch.Tensor]"
-
-
 class Task(TrainingTask):
     """A kind of work: its data, network, training, measures and pictures.
 
@@ -157,6 +138,7 @@ class Task(TrainingTask):
         evaluate_options: options that the task adds to ``spanetv2 evaluate``.
         predict_options: options that the task adds to ``spanetv2 predict``.
         check_data_options: options that the task adds to ``spanetv2 check-data``.
+        export_options: options that the task adds to ``spanetv2 export``.
         dtypes: in which its networks answer, if asked to.
         evaluate_batch_size: images per forward pass, where none is given.
         predict_batch_size: the same for predictions.
@@ -173,6 +155,7 @@ class Task(TrainingTask):
     evaluate_options: ClassVar[tuple[Option, ...]] = ()
     predict_options: ClassVar[tuple[Option, ...]] = ()
     check_data_options: ClassVar[tuple[Option, ...]] = ()
+    export_options: ClassVar[tuple[Option, ...]] = ()
     dtypes: ClassVar[tuple[str, ...]] = ("float32",)
     evaluate_batch_size: ClassVar[int] = 1
     predict_batch_size: ClassVar[int] = 1
@@ -301,13 +284,14 @@ class Task(TrainingTask):
         self._lacks("data check")
 
     def export_subject(
-        self, checkpoint: "Checkpoint", img_size: tuple[int, int] | None = None
-    ) -> ExportSubject:
+        self, checkpoint: "Checkpoint", img_size: tuple[int, int] | None = None, **options: Any
+    ) -> "ExportSubject":
         """Load a checkpoint of this task to be exported.
 
         Args:
             checkpoint: the weights.
             img_size: height and width in pixels; None is what the network was made for.
+            **options: of ``export_options``.
 
         Raises:
             UserError: it cannot be exported.

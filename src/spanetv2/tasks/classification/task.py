@@ -13,7 +13,6 @@ from spanetv2.tasks.task import (
     MAX_PIXELS,
     OUT,
     SCORE,
-    ExportSubject,
     Option,
     SplitCheck,
     Task,
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from spanetv2.analysis.cue_conflict import CueImage
     from spanetv2.analysis.model_study import ModelInput
+    from spanetv2.deploy.subject import ExportSubject
     from spanetv2.explore.subject import ExploreSubject
     from spanetv2.models.weights.read import Checkpoint
     from spanetv2.tasks.classification.analysis import AnalysisImages
@@ -281,8 +281,9 @@ class ClassificationTask(Task):
 
     def export_subject(
         self, checkpoint: "Checkpoint", img_size: tuple[int, int] | None = None
-    ) -> ExportSubject:
+    ) -> "ExportSubject":
         from spanetv2.data.preprocessing import eval_transform
+        from spanetv2.deploy.subject import ExportSubject
         from spanetv2.models import SPANetV2, load_model
         from spanetv2.models.weights.images import image_preprocessing
         from spanetv2.tasks.classification.predict import Reader
