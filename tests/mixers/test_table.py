@@ -112,7 +112,7 @@ def test_analysis_calls_it_on_its_grid(name: str) -> None:
     assert [call.grid for call in calls] == [(14, 14), (7, 7), (4, 4), (2, 2)]
     dims = _options(name)["dims"]
     assert [call.x.shape[1] for call in calls] == dims
-    kinds = {"sepconv": "convolution", "pooling": "pooling"}
+    kinds = {"sepconv": "convolution", "pooling": "pooling", "dynamic_filter": "fourier"}
     family = "attention" if "attention" in name else "spam"
     assert {call.mixer.kind for call in calls} == {kinds.get(name, family)}
 

@@ -16,7 +16,7 @@ from spanetv2.analysis.mixing import Mixing, listen, uncompiled_names
 from spanetv2.analysis.network import unwrapped
 from spanetv2.analysis.recording import record_calls
 from spanetv2.errors import UserError
-from spanetv2.mixers import SPAM, ChannelsFirst
+from spanetv2.mixers import SPAM, ChannelsFirst, DynamicFilter
 
 __all__ = ["find_mixers", "record_calls", "stage_of", "token_mixers"]
 
@@ -235,6 +235,8 @@ def _kind(name: str, module: nn.Module) -> str:
     kind = type(inner).__name__.lower()
     if isinstance(module, SPAM):
         return "spam"
+    if isinstance(module, DynamicFilter):
+        return "fourier"
     if "attn" in kind or "attention" in kind or "attn" in name.rpartition(".")[2]:
         return "attention"
     if "pool" in kind:

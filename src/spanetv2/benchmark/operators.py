@@ -1,7 +1,7 @@
 """Token mixers alone, at the shape of each stage, beside the floor that the machine sets.
 
 Names: ``spam`` and ``attention`` are this package's mixers, ``sepconv`` is timm's separable
-convolution of ConvFormer. ``local`` is SPAM's token mixing alone, multi-scale convolution and
+convolution of ConvFormer, ``dfformer`` the dynamic filter of DFFormer. ``local`` is SPAM's token mixing alone, multi-scale convolution and
 spectral filter; ``project`` is its grouped projection. ``@reference`` runs the definitions,
 ``@fused`` the Triton operators.
 
@@ -21,7 +21,7 @@ from spanetv2.benchmark.settings import DTYPES, Cell
 from spanetv2.benchmark.timing import Step, timed
 from spanetv2.errors import UserError
 from spanetv2.layers import Stem, conv_output_size
-from spanetv2.mixers import SPAM, Attention, LocalMixing
+from spanetv2.mixers import SPAM, Attention, DynamicFilter, LocalMixing
 from spanetv2.models.costs import count_parameters, multiply_adds
 from spanetv2.models.implementation import set_implementation
 from spanetv2.models.variants import VARIANTS
@@ -40,6 +40,7 @@ OPERATORS = (
     "spam@reference",
     "spam@fused",
     "sepconv",
+    "dfformer",
     "attention",
     "local",
     "local@reference",
@@ -139,6 +140,8 @@ def make_operator(name: str, channels: int, side: int) -> tuple[nn.Module, bool]
         raise UserError(f"got operator {name!r}, expected one of {', '.join(OPERATORS)}")
     if kind == "sepconv":
         return SepConv(channels), False
+    if kind == "dfformer":
+        return DynamicFilter(channels, (side, side)), True
     if kind == "attention":
         return Attention(channels), True
     if kind == "project":

@@ -2,6 +2,7 @@
 
 from spanetv2.mixers.attention import Attention
 from spanetv2.mixers.channels_first import ChannelsFirst
+from spanetv2.mixers.dynamic_filter import DynamicFilter
 from spanetv2.mixers.local import LocalMixing
 from spanetv2.mixers.spam import SPAM
 from spanetv2.mixers.spectral import SpectralRescale
@@ -12,6 +13,7 @@ __all__ = [
     "SPAM",
     "Attention",
     "ChannelsFirst",
+    "DynamicFilter",
     "LocalMixing",
     "Mixer",
     "SpectralRescale",

@@ -17,6 +17,7 @@ from torch import nn
 from spanetv2.errors import UserError
 from spanetv2.mixers.attention import attention, mixed_attention
 from spanetv2.mixers.channels_first import pooling, separable_convolution
+from spanetv2.mixers.dynamic_filter import DynamicFilter
 from spanetv2.mixers.spam import SPAM
 
 __all__ = ["MIXERS", "SHORT_NAMES", "Mixer", "MixerBuilder", "WrittenMixer", "read_mixers"]
@@ -35,6 +36,7 @@ MIXERS: dict[str, MixerBuilder] = {
     "mixed_attention": mixed_attention,
     "attention": attention,
     "sepconv": separable_convolution,
+    "dynamic_filter": DynamicFilter,
     "pooling": pooling,
     "identity": _identity,
 }

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from spanetv2.errors import UserError
 from spanetv2.layers import ClassifierHead, Stem, conv_output_size
-from spanetv2.mixers import SpectralRescale, WrittenMixer, read_mixers
+from spanetv2.mixers import DynamicFilter, SpectralRescale, WrittenMixer, read_mixers
 from spanetv2.models.block import Stage
 
 __all__ = ["SPANetV2"]
@@ -186,7 +186,7 @@ class SPANetV2(nn.Module):
         grids = self._grids(*size, stages=len(self.stages))
         for stage, grid in zip(self.stages, grids, strict=True):
             for module in stage.modules():
-                if isinstance(module, SpectralRescale):
+                if isinstance(module, SpectralRescale | DynamicFilter):
                     module.set_grid(grid)
         self.img_size = size
         update_model_input_size(self, size)

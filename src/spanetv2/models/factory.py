@@ -10,7 +10,7 @@ from timm.models import is_model, list_models
 from torch import nn
 
 from spanetv2.errors import UserError
-from spanetv2.models import registry  # noqa: F401 - registers the variants
+from spanetv2.models import dfformer, registry  # noqa: F401 - registers the networks
 from spanetv2.models.variants import PREFIX, VARIANTS
 from spanetv2.models.weights.compare import build_described
 from spanetv2.models.weights.describe import Description, describe

@@ -58,6 +58,8 @@ def _mixer(parts: Mapping[str, Tensor]) -> str:
     if "context.weight" not in parts:
         if "inner.pwconv1.weight" in parts:
             return "sepconv"
+        if "bases" in parts:
+            return "dynamic_filter"
         if "qkv.weight" not in parts:
             return "identity"  # or pooling: neither has weights
         return "mixed_attention" if "local_conv.weight" in parts else "attention"
@@ -116,9 +118,11 @@ def describe(state: Mapping[str, Tensor]) -> Description:
     image = (224, 224)
     halves = {}
     for stage in range(len(depths)):
-        theta = state.get(f"stages.{stage}.blocks.0.token_mixer.spectral.theta")
-        if theta is not None and theta.ndim == 3:
-            halves[stage] = (theta.shape[1], theta.shape[2])
+        base = f"stages.{stage}.blocks.0.token_mixer."
+        for part, dimensions in (("spectral.theta", 3), ("bases", 4)):
+            spectra = state.get(base + part)
+            if spectra is not None and spectra.ndim == dimensions:
+                halves[stage] = (spectra.shape[-2], spectra.shape[-1])
     if halves:
         image = grid_to_image(halves, kernel, stride, padding)
     last = "head.fc.fc2.weight"
