@@ -1,9 +1,9 @@
 """Token mixers alone, at the shape of each stage, beside the floor that the machine sets.
 
 Names: ``spam`` and ``attention`` are this package's mixers, ``sepconv`` is timm's separable
-convolution of ConvFormer, ``dfformer`` the dynamic filter of DFFormer. ``local`` is SPAM's token mixing alone, multi-scale convolution and
-spectral filter; ``project`` is its grouped projection. ``@reference`` runs the definitions,
-``@fused`` the Triton operators.
+convolution of ConvFormer, ``dfformer`` the dynamic filter of DFFormer. ``local`` is SPAM's token
+mixing alone, multi-scale convolution and spectral filter; ``project`` is its grouped projection.
+``@reference`` runs the definitions, ``@fused`` the Triton operators.
 
 Shape suffixes: B batch, C channels, H and W the grid in tokens.
 """
