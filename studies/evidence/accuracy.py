@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
+from matplotlib.figure import Figure
 from torch import nn
 
+from spanetv2.drawing import GREY, new_figure
 from spanetv2.page import DASH
 from spanetv2.table import Table
 from studies.evidence.compare import by_seed, difference, mean_cell, paired_cell
@@ -14,6 +16,7 @@ from studies.evidence.scale import Scale
 from studies.evidence.store import Record
 from studies.evidence.tuning import trained
 from studies.mixers.rows import REFERENCE, find_row
+from studies.mixers.statistics import estimate
 
 __all__ = ["Accuracy"]
 
@@ -82,3 +85,21 @@ class Accuracy(Part):
             )
         header = ["mixer", "rate", "seeds", "top-1 %", "minus SPAM, paired"]
         return [Table("Accuracy", header, lines)]
+
+    def draw(self, tables: Tables) -> Figure | None:
+        runs = tables["runs"]
+        rows = list(dict.fromkeys(run["row"] for run in runs))
+        figure = new_figure(5.5, 0.35 * len(rows) + 0.9)
+        axes = figure.subplots()
+        for place, row in enumerate(rows):
+            values = by_seed(runs, "top1", scale=100, row=row)
+            found = estimate(list(values.values()))
+            axes.plot(list(values.values()), [place + 0.15] * len(values), "o", color=GREY, ms=3)
+            if found.count > 1:
+                half = found.high - found.mean
+                axes.errorbar(found.mean, place, xerr=half, fmt="s", color="black", capsize=3)
+        axes.set_yticks(range(len(rows)), [find_row(row).title for row in rows])
+        axes.invert_yaxis()
+        axes.set_xlabel("top-1 %: every seed, mean and 95 % interval")
+        axes.grid(axis="x", alpha=0.3)
+        return figure

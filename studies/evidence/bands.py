@@ -5,16 +5,16 @@ Shape suffixes: B images, C channels, H and W in pixels. Frequencies are in radi
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from spanetv2.analysis.heat_map import fourier_image
 from spanetv2.analysis.jacobian import jacobian_response
 from spanetv2.analysis.mixers import find_mixers, record_calls
-from spanetv2.drawing import new_figure, save_figure
+from spanetv2.drawing import new_figure
 from spanetv2.table import Table
 from spanetv2.theory.grid import frequencies
 from spanetv2.theory.rings import ring_masks
@@ -207,11 +207,11 @@ class Bands(Part):
             made.append(Table(title, header, lines))
         return made
 
-    def draw(self, tables: Tables, folder: Path) -> list[Path]:
+    def draw(self, tables: Tables) -> Figure | None:
         waves = tables.get("waves", [])
         names = [row for row in _rows(tables) if any(wave["row"] == row for wave in waves)]
         if not names:
-            return []
+            return None
         figure = new_figure(2.0 * len(names) + 0.8, 4.2)
         panels = figure.subplots(2, len(names), squeeze=False)
         for column, row in enumerate(names):
@@ -231,9 +231,7 @@ class Bands(Part):
                     axes.set_title(find_row(row).title, fontsize=8)
                 if column == 0:
                     axes.set_ylabel(label, fontsize=8)
-        path = folder / "evidence_bands.png"
-        save_figure(figure, path)
-        return [path]
+        return figure
 
 
 def _whole(context: Context) -> Images:

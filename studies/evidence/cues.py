@@ -3,13 +3,13 @@
 import itertools
 from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from torch import nn
 from torch.optim import Optimizer
 
-from spanetv2.drawing import GREY, new_figure, save_figure
+from spanetv2.drawing import GREY, new_figure
 from spanetv2.table import Table
 from studies.evidence.compare import by_seed, difference, mean_cell
 from studies.evidence.images import Images, load
@@ -152,10 +152,10 @@ class Cue(Part):
             made.append(Table(f"{shapes}, {band}-frequency textures", header, lines))
         return made
 
-    def draw(self, tables: Tables, folder: Path) -> list[Path]:
+    def draw(self, tables: Tables) -> Figure | None:
         settings = _settings(tables["runs"])
         if not settings:
-            return []
+            return None
         figure = new_figure(2.7 * len(settings) + 0.6, 3.0)
         panels = figure.subplots(1, len(settings), sharey=True, squeeze=False)[0]
         for axes, (shapes, band) in zip(panels, settings, strict=True):
@@ -187,9 +187,7 @@ class Cue(Part):
         panels[0].set_ylabel("shape bias, %", fontsize=8)
         if panels[0].get_legend_handles_labels()[0]:
             panels[0].legend(fontsize=7, frameon=False)
-        path = folder / "evidence_cues.png"
-        save_figure(figure, path)
-        return [path]
+        return figure
 
 
 def _settings(runs: Sequence[Record]) -> list[tuple[str, str]]:

@@ -1,14 +1,14 @@
 """Whether SPAM's spectral filter learns, why it stays where it starts, and whether it pays."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from torch import nn
 from torch.optim import Optimizer
 
-from spanetv2.drawing import GREY, new_figure, save_figure
+from spanetv2.drawing import GREY, new_figure
 from spanetv2.table import Table
 from studies.evidence.compare import by_seed, difference, mean_cell, paired_cell
 from studies.evidence.filters import EDITS, flattened, gate_rows, signal_rows
@@ -145,11 +145,11 @@ class Gates(Part):
         ]
         return [Table("The filter's variants", header, lines)]
 
-    def draw(self, tables: Tables, folder: Path) -> list[Path]:
+    def draw(self, tables: Tables) -> Figure | None:
         rows = tables.get("gates", [])
         shown = [v for v in (_PLAIN, "rate x 10", "rate x 100", "identity start") if _has(rows, v)]
         if not shown:
-            return []
+            return None
         stages = sorted({row["stage"] for row in rows})
         figure = new_figure(2.6 * len(shown) + 0.6, 1.9 * len(stages) + 0.6)
         panels = figure.subplots(len(stages), len(shown), sharex=True, sharey=True, squeeze=False)
@@ -179,9 +179,7 @@ class Gates(Part):
                 if variant == shown[0]:
                     axes.set_ylabel(f"gate, stage {stage}", fontsize=8)
         panels[0, 0].legend(fontsize=7, frameon=False)
-        path = folder / "evidence_gates.png"
-        save_figure(figure, path)
-        return [path]
+        return figure
 
 
 def _has(rows: list[Record], variant: str) -> bool:

@@ -4,9 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from typing import Any, ClassVar
 
+from matplotlib.figure import Figure
 from torch import nn
 
 from spanetv2.table import Table
@@ -152,6 +152,6 @@ class Part(ABC):
     def tables(self, tables: Tables) -> list[Table]:
         """For people."""
 
-    def draw(self, tables: Tables, folder: Path) -> list[Path]:
-        """Pictures, as ``evidence_NAME.png``."""
-        return []
+    def draw(self, tables: Tables) -> Figure | None:
+        """A picture, where there is something to draw."""
+        return None

@@ -1,12 +1,12 @@
 """Whether AdamW is fragile on SPAM at a rate of 3e-3, and what of SPAM makes it so."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from torch import nn
 
-from spanetv2.drawing import new_figure, save_figure
+from spanetv2.drawing import new_figure
 from spanetv2.page import DASH
 from spanetv2.table import Table
 from studies.evidence.compare import by_seed, difference, mean_cell
@@ -103,11 +103,11 @@ class Rates(Part):
         title = "Held-out top-1 %; the worst seed; the largest norm of a gradient"
         return [Table(title, header, lines)]
 
-    def draw(self, tables: Tables, folder: Path) -> list[Path]:
+    def draw(self, tables: Tables) -> Figure | None:
         rows = tables.get("curves", [])
         variants = list(dict.fromkeys(row["variant"] for row in rows))
         if not variants:
-            return []
+            return None
         figure = new_figure(2.2 * len(variants) + 0.6, 2.8)
         panels = figure.subplots(1, len(variants), sharey=True, squeeze=False)[0]
         for axes, variant in zip(panels, variants, strict=True):
@@ -128,9 +128,7 @@ class Rates(Part):
             axes.grid(alpha=0.3)
         panels[0].set_ylabel("training loss, every seed", fontsize=8)
         panels[0].legend(fontsize=7, frameon=False, title="rate", title_fontsize=7)
-        path = folder / "evidence_rates.png"
-        save_figure(figure, path)
-        return [path]
+        return figure
 
 
 def _worst(tables: Tables) -> dict[tuple[str, str], float]:

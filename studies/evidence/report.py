@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from spanetv2.drawing import save_figure
 from spanetv2.errors import UserError
 from spanetv2.files import write_text
 from spanetv2.table import Table
@@ -63,8 +64,12 @@ def report(read: Read) -> list[Table]:
 
 
 def write_report(folder: Path, out: Path) -> list[Path]:
-    """Write ``tables.md`` and the pictures."""
+    """Write ``tables.md`` and the pictures, ``evidence_SCALE_PART.png``."""
     read = read_parts(folder)
     write_text(out / "tables.md", "\n".join(table.markdown() for table in report(read)))
-    pictures = [path for part, tables, _ in read.values() for path in part.draw(tables, out)]
+    pictures = []
+    for name, (part, tables, store) in read.items():
+        if (figure := part.draw(tables)) is not None:
+            scale = store.about["settings"]["scale"]
+            pictures.append(save_figure(figure, out / f"evidence_{scale}_{name}.png"))
     return [out / "tables.md", *pictures]

@@ -8,26 +8,33 @@ from studies.evidence.report import read_parts, report
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "evidence.md"
-TABLES = ROOT / "benchmarks" / "results" / "evidence" / "small"
+TABLES = ROOT / "benchmarks" / "results" / "evidence"
+SCALES = [name for name in ("small", "cpu") if (TABLES / name).is_dir()]
 
 
-def test_the_pages_tables_are_made_from_the_csv_files() -> None:
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_pages_tables_are_made_from_the_csv_files(scale: str) -> None:
     page = PAGE.read_text(encoding="utf-8")
-    tables = report(read_parts(TABLES))
-    assert len(tables) >= 4
+    tables = report(read_parts(TABLES / scale))
+    assert tables
     for table in tables:
         lines = [line for line in table.markdown().splitlines() if line.startswith("|")]
         assert "\n".join(lines) in page, table.title
 
 
-@pytest.mark.parametrize("name", ["rates", "gates", "cues", "bands"])
-def test_the_pages_pictures_are_there(name: str) -> None:
-    assert f"(images/evidence_{name}.png)" in PAGE.read_text(encoding="utf-8")
-    assert (PAGE.parent / "images" / f"evidence_{name}.png").stat().st_size > 5_000
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_pages_pictures_are_those_of_the_csv_files(scale: str) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    for name, (part, tables, _) in read_parts(TABLES / scale).items():
+        if part.draw(tables) is not None:
+            picture = f"evidence_{scale}_{name}.png"
+            assert f"(images/{picture})" in page
+            assert (PAGE.parent / "images" / picture).stat().st_size > 5_000
 
 
-def test_committed_runs_share_a_scale_and_a_length() -> None:
-    for part, (_, _, store) in read_parts(TABLES).items():
-        assert store.about["settings"]["scale"] == "small"
+@pytest.mark.parametrize("scale", SCALES)
+def test_committed_runs_share_a_scale_and_a_length(scale: str) -> None:
+    for part, (_, _, store) in read_parts(TABLES / scale).items():
+        assert store.about["settings"]["scale"] == scale
         assert {run["updates"] for run in store.runs} == {store.about["settings"]["updates"]}, part
         assert store.about["commits"]

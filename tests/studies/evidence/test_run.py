@@ -123,7 +123,7 @@ def test_every_part_is_run_and_reported(command, tmp_path) -> None:
         assert words in out
     pictures = sorted((tmp_path / "report").glob("*.png"))
     assert [path.stem for path in pictures] == [
-        f"evidence_{name}" for name in ("bands", "cues", "gates", "rates")
+        f"evidence_tiny_{name}" for name in ("bands", "cues", "gates", "rates")
     ]
     for path in pictures:
         assert sum(Image.open(path).convert("L").histogram()[:128]) > 500

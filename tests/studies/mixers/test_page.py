@@ -12,7 +12,7 @@ from studies.mixers.results import read_results
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "evidence.md"
-TABLES = ROOT / "benchmarks" / "results" / "evidence" / "cpu"
+TABLES = ROOT / "benchmarks" / "results" / "evidence" / "two_epochs"
 
 
 def test_the_pages_tables_are_made_from_the_csv_files() -> None:
