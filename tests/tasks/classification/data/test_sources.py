@@ -458,7 +458,7 @@ def test_open_dataset_refuses_unknown_names_and_double_classes(tmp_path):
         opened(name="digits", classes=["a", "a"])
     with pytest.raises(UserError, match="only one of them"):
         opened(name="digits", classes=["a"], class_file="x.txt")
-    with pytest.raises(UserError, match="cannot read class file"):
+    with pytest.raises(UserError, match=r"cannot read .*expected a class name on each line"):
         opened(name="digits", class_file=str(tmp_path / "none.txt"))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from spanetv2.data.splits import canonical_split
 from spanetv2.errors import UserError
+from spanetv2.files import read_text
 
 __all__ = ["SPLIT_COLUMNS", "LabelsTable", "of_split", "read_table"]
 
@@ -60,13 +61,7 @@ def read_table(path: Path) -> LabelsTable:
     Raises:
         UserError: unreadable, without rows, or a row of other length than the header.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise UserError(
-            f"cannot read {path} ({reason.lower()}), expected a CSV file of images and classes"
-        ) from None
+    text = read_text(path, expected="a CSV file of images and classes")
     lines = [line for line in text.splitlines() if line.strip()]
     separator = max(",;\t", key=lines[0].count) if lines else ","
     rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=separator)]

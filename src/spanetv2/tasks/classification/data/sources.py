@@ -1,12 +1,12 @@
 """Opening a data set by name."""
 
 import dataclasses
-from pathlib import Path
 from typing import Literal
 
 from spanetv2.data.classes import label_table
 from spanetv2.data.preprocessing import Transform
 from spanetv2.errors import UserError
+from spanetv2.files import read_text
 from spanetv2.tasks.classification.data import readers
 from spanetv2.tasks.classification.data.arrays import digits, fashion_mnist
 from spanetv2.tasks.classification.data.folder import FolderSource, split_folder
@@ -64,10 +64,8 @@ class DatasetSpec:
         if self.class_file is not None:
             if names is not None:
                 raise UserError("got classes and class_file, expected only one of them")
-            try:
-                lines = Path(self.class_file).read_text(encoding="utf-8").splitlines()
-            except (OSError, UnicodeDecodeError) as error:
-                raise UserError(f"cannot read class file {self.class_file}: {error}") from None
+            text = read_text(self.class_file, expected="a class name on each line")
+            lines = text.splitlines()
             names = [line.strip() for line in lines if line.strip()]
         if names is not None and (not names or len(set(names)) != len(names)):
             raise UserError(f"got {len(names)} class names, expected at least one and none twice")

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 from spanetv2.data.images import EXTENSIONS
 from spanetv2.data.splits import SPLITS
 from spanetv2.errors import UserError
+from spanetv2.files import read_text
 from spanetv2.tasks.detection.data.image_files import ImageFiles
 from spanetv2.tasks.detection.data.labelled import (
     LabelledData,
@@ -109,7 +110,7 @@ def _lists(root: Path) -> dict[str, set[str]]:
         for name in names:
             path = root / "ImageSets" / "Main" / f"{name}.txt"
             if path.is_file():
-                lines = path.read_text(encoding="utf-8").splitlines()
+                lines = read_text(path, expected="an image on each line").splitlines()
                 found[split] = {Path(line.split()[0]).stem for line in lines if line.strip()}
     return found
 

@@ -133,7 +133,7 @@ def _labels_of(image: Path, root: Path) -> Path | None:
 
 def _objects(path: Path, names: dict[int, str], size: tuple[int, int]) -> list[LabelledObject]:
     objects = []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_text(path, expected="an object on each line").splitlines()
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spanetv2.errors import UserError
+from spanetv2.files import read_text
 from spanetv2.tasks.segmentation.data.classes import (
     Colour,
     check_names,
     distinct_colours,
     parse_colour_code,
     parse_lines,
-    read_text,
 )
 
 __all__ = ["CLASS_FILES", "ClassList", "find_class_file", "read_class_list"]
@@ -82,7 +82,7 @@ def read_class_list(path: Path) -> ClassList:
     Raises:
         UserError: unreadable, empty, a name or a value twice, or a table without a class column.
     """
-    text = read_text(path)
+    text = read_text(path, expected="a class name on each line")
     if path.suffix.lower() == ".csv":
         return _table(text, path)
     lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -13,6 +13,7 @@ import numpy as np
 
 from spanetv2.data.classes import class_rows
 from spanetv2.errors import UserError
+from spanetv2.files import read_text
 
 __all__ = [
     "Colour",
@@ -22,7 +23,6 @@ __all__ = [
     "parse_colour_code",
     "parse_lines",
     "read_class_file",
-    "read_text",
 ]
 
 Colour = tuple[int, int, int]
@@ -43,24 +43,9 @@ def read_class_file(path: str | os.PathLike[str]) -> tuple[list[str], list[Colou
         UserError: unreadable, empty, a name twice, an empty line between names, or too many.
     """
     path = Path(path)
-    names, given = parse_lines(read_text(path), str(path))
+    names, given = parse_lines(read_text(path, expected="a class name on each line"), str(path))
     colours = distinct_colours(len(names))
     return names, [own or other for own, other in zip(given, colours, strict=True)]
-
-
-def read_text(path: Path) -> str:
-    """The text of a class list.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise UserError(
-            f"cannot read {path} ({reason.lower()}), expected a class name on each line"
-        ) from error
 
 
 def parse_lines(text: str, where: str) -> tuple[list[str], list[Colour | None]]:

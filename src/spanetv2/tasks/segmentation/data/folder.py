@@ -15,6 +15,7 @@ from spanetv2.data.splits import (
     present_splits,
 )
 from spanetv2.errors import UserError
+from spanetv2.files import read_text
 from spanetv2.tasks.segmentation.data.ade20k import ADE20K_CLASSES, ADE20K_FOLDERS, ADE20K_PALETTE
 from spanetv2.tasks.segmentation.data.class_list import (
     ClassList,
@@ -186,7 +187,7 @@ def _class_list(spec: DatasetSpec, folders: tuple[Path, ...]) -> ClassList:
 
 
 def _listed_names(path: Path) -> set[str]:
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    lines = read_text(path, expected="an image on each line").splitlines()
     return {line.split()[0] for line in lines if line.strip()}
 
 
