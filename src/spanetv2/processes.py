@@ -6,7 +6,9 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 
 from spanetv2.errors import UserError
 
@@ -18,6 +20,9 @@ _INTERVAL = 1.0
 _KILLED = re.compile(
     r"worker.*\((?:pid|pid\(s\)) ([\d, ]+)\)(?: is killed by signal: (\w[\w ]*)| exited unexpect)"
 )
+
+_FROM_INSIDE = "Caught "
+"""How PyTorch begins what it says of an error that a living worker met."""
 
 _KILLED_BY_SYSTEM = "was killed by the system, as it does when memory runs out"
 
@@ -46,26 +51,38 @@ def begin_worker(_: int) -> None:
     end_with_parent()
 
 
-def describe_death(error: BaseException) -> str | None:
+def describe_death(error: BaseException, workers: Sequence[BaseProcess] = ()) -> str | None:
     """A line about the death of a loading process; None for other errors.
 
     Args:
         error: what PyTorch's loader raised, wherever it did: it may be amid other work.
+        workers: the loading processes, where they are known. A tensor that was on its way when one
+            died fails in other words, and which signal it was is not always in the error.
     """
-    found = _KILLED.search(str(error)) if isinstance(error, RuntimeError) else None
-    if found is None:
+    text = str(error)
+    found = _KILLED.search(text) if isinstance(error, RuntimeError) else None
+    name = ((found and found[2]) or "").strip()
+    numbers = found[1] if found else ""
+    if workers and not name and not text.startswith(_FROM_INSIDE):
+        ending = wait([worker.sentinel for worker in workers], timeout=_INTERVAL)
+        for worker in workers:
+            if worker.sentinel in ending:
+                worker.join()
+        dead = {w.pid: w.exitcode for w in workers if w.exitcode}
+        numbers = numbers or ", ".join(map(str, dead))
+        name = next((signal.strsignal(-end) or str(-end) for end in dead.values() if end < 0), "")
+    if not numbers:
         return None
-    name = (found[2] or "").strip()
     if name.startswith("Bus error"):
         return (
-            f"a loading process ({found[1]}) found no shared memory; raise its limit (docker run "
+            f"a loading process ({numbers}) found no shared memory; raise its limit (docker run "
             "--shm-size 8g), or lower --data.workers (--workers)"
         )
     how = f"was killed ({name})" if name else "ended without a word"
     if name == "Killed":
         how = _KILLED_BY_SYSTEM
     return (
-        f"a loading process ({found[1]}) {how}; use fewer (--data.workers, --workers) or smaller "
+        f"a loading process ({numbers}) {how}; use fewer (--data.workers, --workers) or smaller "
         "batches, or give more memory"
     )
 
@@ -88,11 +105,19 @@ def describe_end(status: int) -> str:
 
 
 @contextlib.contextmanager
-def naming_deaths() -> Iterator[None]:
-    """Raise what PyTorch says of a dead loading process as a ``UserError`` that says what to do."""
+def naming_deaths(workers: Callable[[], Sequence[BaseProcess]] = tuple) -> Iterator[None]:
+    """Raise what PyTorch says of a dead loading process as a ``UserError`` that says what to do.
+
+    Args:
+        workers: gives the loading processes.
+    """
     try:
         yield
-    except RuntimeError as error:
-        if (told := describe_death(error)) is None:
+    except (RuntimeError, OSError, EOFError) as error:
+        try:
+            told = describe_death(error, workers())
+        except RuntimeError as report:  # PyTorch's, which comes when the system sends word
+            told = describe_death(report, workers())
+        if told is None:
             raise
         raise UserError(told) from error

@@ -54,8 +54,11 @@ class ImageLoader(DataLoader[Any]):
         super().__init__(*args, worker_init_fn=worker_init_fn, **options)
 
     def __iter__(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        with naming_deaths():
-            for batch in super().__iter__():
+        batches: Any = ()
+        # An iterator without processes has no such list.
+        with naming_deaths(lambda: getattr(batches, "_workers", ())):
+            batches = super().__iter__()
+            for batch in batches:
                 if isinstance(batch, Stop):
                     raise ImageError(*batch.failure)
                 yield batch
