@@ -32,7 +32,7 @@ def step(
     label: str, work: str, mode: str, images: Tensor, dtype: torch.dtype | None
 ) -> tuple[Step, nn.Module]:
     """A pass of a backbone over images; with gradients if the work is training."""
-    name, how = split_label(label)
+    name, how = split_label(full_label(label))
     torch.manual_seed(0)
     # Filters are resized to the images once, not in every pass.
     sized: dict[str, Any] = {"img_size": tuple(images.shape[2:])} if name in VARIANTS else {}

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 
-from spanetv2.benchmark.networks import pass_step
+from spanetv2.benchmark.networks import inference_step, training_step
 from spanetv2.benchmark.timing import Step, interleave, threads
 from studies.mixers.matching import build, match_widths
 from studies.mixers.plan import Plan
@@ -67,4 +68,6 @@ def _step(plan: Plan, name: str, work: str, device: str) -> Step:
     batch = plan.recipe["data"]["total_batch"]
     images = torch.randn(batch, *skeleton.image, device=device)
     targets = torch.zeros(batch, dtype=torch.int64, device=device)
-    return pass_step(model, images, targets if training else None)
+    if training:
+        return training_step(model, lambda: F.cross_entropy(model(images), targets))
+    return inference_step(model, images)

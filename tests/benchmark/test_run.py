@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from spanetv2.benchmark import Settings, run_networks, run_operators
+from spanetv2.benchmark.networks import find_classifier
 from spanetv2.benchmark.rates import Rates
 from spanetv2.errors import UserError
 from spanetv2.files import write_json
@@ -98,7 +99,7 @@ def test_run_networks_adds_memory_to_every_cell(monkeypatch):
 
     monkeypatch.setattr("spanetv2.benchmark.run.cpu_peak", peak)
     record = run_networks(tiny(memory=True, rounds=1, threads=1))
-    how = {"channels_last": False, "threads": 1}
+    how = {"channels_last": False, "threads": 1, "find": find_classifier}
     assert asked == [(row["model"], row["work"], how) for row in record["cells"]]
     assert [row["memory_mib"] for row in record["cells"]] == [1.0, 2.0, 3.0, 4.0]
 
@@ -107,7 +108,7 @@ def test_run_networks_uses_the_threads_it_was_given(monkeypatch):
     seen = []
     monkeypatch.setattr(
         "spanetv2.benchmark.run._measure",
-        lambda *_, **__: seen.append(torch.get_num_threads()) or [],
+        lambda *_, **__: seen.append(torch.get_num_threads()) or [{}],
     )
     before = torch.get_num_threads()
     record = run_networks(tiny(threads=before + 1))

@@ -8,13 +8,24 @@ from spanetv2.errors import UserError
 @pytest.mark.parametrize(
     ("label", "expected"),
     [
-        ("pico_pure", ("spanetv2_pico_pure", None)),
+        ("pico_pure", ("pico_pure", None)),
         ("spanetv2_pico_pure@optimized", ("spanetv2_pico_pure", "optimized")),
         ("resnet18", ("resnet18", None)),
+        ("upernet:s18_pure@maps", ("upernet:s18_pure", "maps")),
+        ("hf-hub:me/x@v1", ("hf-hub:me/x@v1", None)),
+        ("hf-hub:me/x@v1@fused", ("hf-hub:me/x@v1", "fused")),
+        ("hf-hub:me/x@maps", ("hf-hub:me/x", "maps")),
     ],
 )
 def test_split_label_gives_name_and_how(label, expected):
     assert split_label(label) == expected
+
+
+def test_split_label_leaves_paths_with_an_at_sign_whole(tmp_path):
+    folder = tmp_path / "run@night"
+    folder.mkdir()
+    assert split_label(str(folder)) == (str(folder), None)
+    assert split_label(f"{folder}@maps") == (str(folder), "maps")
 
 
 def test_full_label_names_the_model_in_full():
@@ -31,9 +42,9 @@ def test_full_label_names_the_model_in_full():
         ("resnet18@reference", "@reference is for SPANetV2 variants only"),
     ],
 )
-def test_split_label_refuses_what_it_does_not_know(label, message):
+def test_full_label_refuses_what_it_does_not_know(label, message):
     with pytest.raises(UserError, match=message):
-        split_label(label)
+        full_label(label)
 
 
 def test_settings_take_short_names_of_dtypes():
@@ -65,6 +76,8 @@ def test_settings_compare_with_the_usual_peer_or_the_first():
     assert Settings().reference == "convformer_s18"
     assert Settings(models=("local", "sepconv")).reference == "sepconv"
     assert Settings(models=("resnet18", "resnet34")).reference == "resnet18"
+    heads = ("mask_rcnn:s18_pure", "mask_rcnn:convformer_s18")
+    assert Settings(models=heads).reference == "mask_rcnn:convformer_s18"
     assert Settings(models=("resnet18", "resnet34"), reference="resnet34").reference == "resnet34"
 
 

@@ -1,6 +1,6 @@
 from benchmark_records import operator_row, record, row
 
-from spanetv2.benchmark.tables import describe_machine, describe_settings, tables_of
+from spanetv2.benchmark.tables import describe_machine, describe_settings, left_out, tables_of
 
 PEER = [0.2, 0.4, 0.2]
 
@@ -71,6 +71,27 @@ def test_tables_of_operators_show_the_floor():
     assert table.rows[1] == [
         *("local", "2", "64", "28 x 28", "1000000", "250000", "500000", "50 %", ""),
     ]
+
+
+def test_tables_show_energy_and_name_what_a_network_cannot_do():
+    rows = [row("a", [1.0] * 3) | {"joules_per_image": 1.2345}, row("b", [1.0] * 3)]
+    told = {"model": "mask_rcnn:a", "stage": None, "reason": "cannot be exported whole"}
+    made = record(rows[:1], left_out=[told, told], energy_source="powercap: package-0")
+    (table,) = tables_of(made)
+    assert table.header[-1] == "J/image"
+    assert table.rows[0][-1] == "1.23"
+    assert left_out(made) == ["mask_rcnn:a (cannot be exported whole)"]
+    assert "energy of all that ran meanwhile (powercap: package-0)" in describe_settings(made)
+    operators = record([operator_row("a", [1.0] * 3, joules_per_image=0.5)], kind="operators")
+    assert tables_of(operators)[0].rows[0][-1] == "0.5"
+
+
+def test_tables_take_a_revision_for_a_part_of_the_name():
+    label = "hf-hub:me/flowers@v1"
+    rows = [row(label, [2.0] * 3), row(f"{label}@maps", [1.0] * 3)]
+    table = tables_of(record(rows))[-1]
+    assert table.title.startswith(f"settings of {label}: ")
+    assert [line[0] for line in table.rows] == ["maps, compiled, float32", "compiled, float32"]
 
 
 def test_descriptions_name_machine_and_settings():

@@ -122,8 +122,8 @@ def made_part(
         parts += [table.markdown() for table in tables_of(record)]
         if record["kind"] == "operators":
             parts.append(_rates(record))
-            if missing := left_out(record):
-                parts.append(f"Not measured: {'; '.join(missing)}.\n")
+        if missing := left_out(record):
+            parts.append(f"Not measured: {'; '.join(missing)}.\n")
         parts.append(_origin(path, record))
     return "\n".join(part for part in parts if part)
 

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import torch
 
+from spanetv2.benchmark.networks import find_classifier
 from spanetv2.benchmark.settings import Cell
+from spanetv2.benchmark.subject import FindSubject
 from spanetv2.benchmark.timing import Step
 from spanetv2.errors import UserError
 
@@ -37,8 +39,20 @@ def cuda_peak(step: Step, device: str) -> float:
     return peak / 2**20
 
 
-def cpu_peak(cell: Cell, *, channels_last: bool, threads: int) -> float:
+def cpu_peak(
+    cell: Cell,
+    *,
+    channels_last: bool,
+    threads: int,
+    find: FindSubject = find_classifier,
+) -> float:
     """Peak memory of one run of a network on the CPU, MiB.
+
+    Args:
+        cell: what to run.
+        channels_last: memory layout of images and weights.
+        threads: to compute with.
+        find: gives the network of a name; a function of a module, which the process imports.
 
     Raises:
         UserError: not Linux, or the process failed.
@@ -48,7 +62,12 @@ def cpu_peak(cell: Cell, *, channels_last: bool, threads: int) -> float:
             f"got --memory on {sys.platform}, expected Linux to measure the memory of a process; "
             "leave it out"
         )
-    task = {"cell": asdict(cell), "channels_last": channels_last, "threads": threads}
+    task = {
+        "cell": asdict(cell),
+        "channels_last": channels_last,
+        "threads": threads,
+        "find": [find.__module__, find.__qualname__],  # pyright: ignore[reportAttributeAccessIssue]
+    }
     command = [sys.executable, "-m", "spanetv2.benchmark.peak", json.dumps(task)]
     done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 - our own module
     if done.returncode:

@@ -3,15 +3,17 @@
 import tempfile
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from spanetv2.benchmark.settings import DTYPES, FOLDED, Cell, split_label
+from spanetv2.benchmark.subject import FindSubject, NotMeasuredError, Subject, classifier
 from spanetv2.benchmark.timing import Step
 from spanetv2.deploy import optimize_for_inference
 from spanetv2.deploy.export import export_model
@@ -20,8 +22,11 @@ from spanetv2.deploy.runtimes import NETWORKS, RUNTIMES, open_runtime
 from spanetv2.deploy.write import write_onnx
 from spanetv2.errors import UserError
 from spanetv2.extras import need_packages
+from spanetv2.mixers import SpectralRescale
 from spanetv2.models import SPANetV2, set_form, set_implementation
 from spanetv2.models.costs import count_parameters
+from spanetv2.models.dfformer import DFFORMERS
+from spanetv2.models.factory import resolve_name
 from spanetv2.models.variants import VARIANTS
 from spanetv2.ops.linear import FORMS
 
@@ -30,12 +35,16 @@ __all__ = [
     "build",
     "compiled",
     "exported_network",
+    "find_classifier",
+    "inference_step",
     "make_images",
     "network_step",
-    "pass_step",
+    "size_options",
+    "training_step",
 ]
 
 CLASSES = 1000
+_SIZED = (*VARIANTS, *DFFORMERS)
 
 
 def build(name: str, size: int) -> nn.Module:
@@ -44,15 +53,31 @@ def build(name: str, size: int) -> nn.Module:
     The same weights for the same name, whatever the size of the images.
 
     Args:
-        name: a timm name.
+        name: one of ours or timm's.
         size: height and width in pixels.
     """
     torch.manual_seed(0)
-    # Swin's windows and the grids of our filters are made for one size; most networks take any.
+    name = resolve_name(name)
+    return timm.create_model(name, num_classes=CLASSES, **size_options(name, size))
+
+
+def size_options(name: str, size: int) -> dict[str, Any]:
+    """Options that make a network for images of a size, in pixels.
+
+    Swin's windows and the grids of our filters are made for one size; most networks take any.
+
+    Args:
+        name: its full name.
+        size: height and width.
+    """
     made_for = timm.get_pretrained_cfg(name)
     fixed = made_for is not None and made_for.fixed_input_size
-    sized: dict[str, Any] = {"img_size": size} if name in VARIANTS or fixed else {}
-    return timm.create_model(name, num_classes=CLASSES, **sized)
+    return {"img_size": size} if name in _SIZED or fixed else {}
+
+
+def find_classifier(name: str, size: int) -> Subject:
+    """A classifier by the name of its network, with random weights; see ``build``."""
+    return classifier(build(name, size), CLASSES)
 
 
 def compiled(
@@ -76,15 +101,24 @@ def compiled(
     return torch.compile(call, dynamic=False, **how)
 
 
-def make_images(cell: Cell, *, device: str, dtype: torch.dtype, channels_last: bool) -> Tensor:
+def make_images(
+    cell: Cell, *, device: str, dtype: torch.dtype, channels_last: bool, channels: int = 3
+) -> Tensor:
     """Random images of the cell's shape, the same in every run."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(cell.batch, 3, cell.size, cell.size, generator=generator)
+    images = torch.randn(cell.batch, channels, cell.size, cell.size, generator=generator)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     return images.to(device, dtype).contiguous(memory_format=layout)
 
 
-def network_step(cell: Cell, *, device: str, channels_last: bool, onnx_arena: bool = True) -> Step:
+def network_step(
+    cell: Cell,
+    *,
+    device: str,
+    channels_last: bool,
+    onnx_arena: bool = True,
+    find: FindSubject = find_classifier,
+) -> Step:
     """One pass of a network.
 
     In inference, weights and images are cast to the dtype. In training (forward and backward,
@@ -96,116 +130,181 @@ def network_step(cell: Cell, *, device: str, channels_last: bool, onnx_arena: bo
         device: where.
         channels_last: memory layout of images and weights.
         onnx_arena: let ONNX Runtime keep the memory it once took, as it does by itself.
+        find: gives the network of a name.
 
     Raises:
         UserError: a runtime that is missing, or asked for on another device than the CPU.
+        NotMeasuredError: a way to run that this network does not have.
     """
     name, how = split_label(cell.model)
-    model = build(name, cell.size)
-    count = count_parameters(model)
+    subject = find(name, cell.size)
+    count = count_parameters(subject.model)
     if cell.mode in RUNTIMES:
-        return _runtime_step(cell, device=device, parameters=count, arena=onnx_arena)
+        return _runtime_step(
+            cell, subject, device=device, parameters=count, arena=onnx_arena, find=find
+        )
+    model = _as_asked(subject, cell, how, device)
+    training = cell.work == "training"
+    dtype = DTYPES[cell.dtype]
+    whole = not training and subject.cast is None
+    model = model.to(device, dtype if whole else torch.float32).train(training)
+    if not training and subject.cast is not None:
+        subject.cast(dtype)
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    images = make_images(
+        cell,
+        device=device,
+        dtype=dtype if whole else torch.float32,
+        channels_last=channels_last,
+        channels=subject.channels,
+    )
+    learner = subject.learner if training else None
+    call = learner or model
+    if cell.mode != "eager":
+        options = {"graphs": cell.mode == "graphs", "frozen": cell.mode == "frozen"}
+        for part in subject.parts:
+            part.forward = compiled(part.forward, **options)
+        call = call if subject.parts else compiled(call, **options)
+    if not training:
+        return inference_step(model, images, call=call)._replace(parameters=count)
+    targets = subject.targets(images, torch.Generator().manual_seed(1))
+    targets = tree_map(lambda value: value.to(device), targets)
+    mixed = None if dtype == torch.float32 else dtype
+    loss = partial(subject.loss, call, images, targets)
+    return training_step(model, loss, mixed=mixed)
+
+
+def _as_asked(subject: Subject, cell: Cell, how: str | None, device: str) -> nn.Module:
+    """The network as its label says, which is to be moved and cast.
+
+    Raises:
+        NotMeasuredError: not a network that can be folded.
+        UserError: not one of ours.
+    """
+    model = subject.model
     if how in FORMS:
         set_form(model, how)
     elif how is not None and how != "optimized":
         set_implementation(model, "fused" if how in FOLDED else how)
     if how in FOLDED:  # what is folded depends on the device, and is rounded to the dtype after it
+        if not subject.whole:
+            raise NotMeasuredError(f"@{how} is for classifiers")
         model = optimize_for_inference(model.to(device), cell.size)
-    training = cell.work == "training"
-    dtype = DTYPES[cell.dtype]
-    held = torch.float32 if training else dtype
-    model = model.to(device, held).train(training)
-    if channels_last:
-        model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    images = make_images(cell, device=device, dtype=held, channels_last=channels_last)
-    call = model
-    if cell.mode != "eager":
-        call = compiled(model, graphs=cell.mode == "graphs", frozen=cell.mode == "frozen")
-    targets = None
-    if training:
-        generator = torch.Generator().manual_seed(1)
-        targets = torch.randint(0, CLASSES, (cell.batch,), generator=generator).to(device)
-    mixed = None if dtype == held else dtype
-    step = pass_step(model, images, targets, call=call, mixed=mixed)
-    return step._replace(parameters=count)  # those before folding
+    return model
 
 
-def pass_step(
-    model: nn.Module,
-    images: Tensor,
-    targets: Tensor | None = None,
-    *,
-    call: Callable[..., Any] | None = None,
-    mixed: torch.dtype | None = None,
+def inference_step(
+    model: nn.Module, images: Tensor, *, call: Callable[..., Any] | None = None
 ) -> Step:
-    """A forward pass without gradients; with targets, forward and backward without the optimiser.
+    """A forward pass without gradients.
 
     Args:
-        model: a classifier, in the mode that it is to run in.
+        model: in the mode that it is to run in.
         images: its input.
-        targets: labels for the loss.
         call: what is called in place of the model, such as its compiled form.
-        mixed: the lower dtype of automatic mixed precision.
     """
     call = call or model
-    count = count_parameters(model)
-    if targets is None:
 
-        def infer() -> Tensor:
-            with torch.inference_mode():
-                return call(images)
+    def infer() -> Any:
+        with torch.inference_mode():
+            return call(images)
 
-        return Step(run=infer, tidy=lambda: None, parameters=count)
+    return Step(run=infer, tidy=lambda: None, parameters=count_parameters(model))
+
+
+def training_step(
+    model: nn.Module, loss: Callable[[], Tensor], *, mixed: torch.dtype | None = None
+) -> Step:
+    """Forward and backward, without the optimiser.
+
+    Args:
+        model: whose gradients are made.
+        loss: runs it.
+        mixed: the lower dtype of automatic mixed precision.
+    """
+    device = next(model.parameters()).device.type
 
     def learn() -> Tensor:
-        with nullcontext() if mixed is None else torch.autocast(images.device.type, mixed):
-            loss = nn.functional.cross_entropy(call(images), targets)
-        loss.backward()
-        return loss.detach()
+        with nullcontext() if mixed is None else torch.autocast(device, mixed):
+            value = loss()
+        value.backward()
+        return value.detach()
 
     # Gradients go between the runs, so that every run makes its own.
-    return Step(run=learn, tidy=lambda: model.zero_grad(set_to_none=True), parameters=count)
+    return Step(
+        run=learn,
+        tidy=lambda: model.zero_grad(set_to_none=True),
+        parameters=count_parameters(model),
+    )
 
 
-def _runtime_step(cell: Cell, *, device: str, parameters: int, arena: bool) -> Step:
+def _runtime_step(
+    cell: Cell,
+    subject: Subject,
+    *,
+    device: str,
+    parameters: int,
+    arena: bool,
+    find: FindSubject,
+) -> Step:
     """One pass of the exported network, with as many threads as PyTorch has."""
     if device != "cpu":
         raise UserError(f"got {cell.mode} on {device}, expected --device cpu for it")
+    if not subject.outputs:
+        raise NotMeasuredError(f"cannot be exported whole for {cell.mode}")
     # onnxruntime quantises for both
     need_packages("onnxruntime", cell.mode, use=NETWORKS)
-    images = make_images(cell, device="cpu", dtype=torch.float32, channels_last=False)
+    images = make_images(
+        cell, device="cpu", dtype=torch.float32, channels_last=False, channels=subject.channels
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         quantized = cell.dtype == "int8"
-        path.write_bytes(exported_network(cell.model, cell.batch, cell.size, quantized=quantized))
+        content = exported_network(
+            cell.model, cell.batch, cell.size, quantized=quantized, find=find
+        )
+        path.write_bytes(content)
         threads = torch.get_num_threads()
         run = open_runtime(cell.mode, path, dtype=cell.dtype, threads=threads, arena=arena)
     return Step(run=lambda: run(images), tidy=lambda: None, parameters=parameters)
 
 
 @lru_cache(maxsize=2)  # the cells of a network follow one another
-def exported_network(name: str, batch: int, size: int, *, quantized: bool = False) -> bytes:
-    """A network of ours or of timm's as ONNX, for images of one shape.
+def exported_network(
+    name: str,
+    batch: int,
+    size: int,
+    *,
+    quantized: bool = False,
+    find: FindSubject = find_classifier,
+) -> bytes:
+    """A network as ONNX, for images of one shape.
 
     Args:
         name: its label.
         batch: images.
         size: their height and width in pixels.
         quantized: in int8, with the ranges of random images.
+        find: gives the network of a name.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
+        subject = find(split_label(name)[0], size)
+        shape = (batch, subject.channels, size, size)
         if quantized:
-            path.write_bytes(exported_network(name, batch, size))
+            path.write_bytes(exported_network(name, batch, size, find=find))
             generator = torch.Generator().manual_seed(0)
-            quantize_onnx(path, path, [torch.randn(batch, 3, size, size, generator=generator)])
+            quantize_onnx(path, path, [torch.randn(shape, generator=generator)])
             return path.read_bytes()
-        model = build(split_label(name)[0], size).eval()
+        model = subject.model.eval()
         if isinstance(model, SPANetV2):
             export_model(
                 model, path, format="onnx", input_size=size, batch_size=batch, dynamic_batch=False
             )
         else:
-            images = torch.zeros(batch, 3, size, size)
-            write_onnx(model, (images,), path, inputs=["images"], outputs=["logits"])
+            if any(isinstance(module, SpectralRescale) for module in model.modules()):
+                set_implementation(model, "products")
+            images = torch.zeros(shape)
+            write_onnx(model, (images,), path, inputs=["images"], outputs=subject.outputs)
         return path.read_bytes()

@@ -1,15 +1,19 @@
 """What to measure: the settings of a benchmark, checked, and the cells that follow from them."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from timm.models import is_model
 
 from spanetv2.deploy.runtimes import RUNTIMES
 from spanetv2.errors import UserError
 from spanetv2.mixers.spectral import IMPLEMENTATIONS
 from spanetv2.models.factory import resolve_name
 from spanetv2.models.variants import VARIANTS
+from spanetv2.models.weights.source import is_prefixed
 from spanetv2.ops.linear import FORMS
 
 __all__ = [
@@ -48,42 +52,50 @@ HOWS = (*(name for name in (*IMPLEMENTATIONS, *FORMS) if name != "auto"), *FOLDE
 
 
 def split_label(label: str) -> tuple[str, str | None]:
-    """The timm name and the HOW of a label.
+    """The name and the HOW of a label.
+
+    An @ in a path, or before a revision of a repository on the Hub, is a part of the name.
 
     Raises:
-        UserError: an unknown model or HOW, or a HOW with a model that is not ours.
+        UserError: an unknown HOW.
 
     Example:
-        >>> split_label("s18_pure@reference")
-        ('spanetv2_s18_pure', 'reference')
-        >>> split_label("convformer_s18")
-        ('convformer_s18', None)
+        >>> split_label("s18_pure@reference"), split_label("convformer_s18")
+        (('s18_pure', 'reference'), ('convformer_s18', None))
+        >>> split_label("hf-hub:me/flowers@v1"), split_label("hf-hub:me/flowers@v1@maps")
+        (('hf-hub:me/flowers@v1', None), ('hf-hub:me/flowers@v1', 'maps'))
     """
-    given, _, how = label.partition("@")
-    name = resolve_name(given)
-    if "@" not in label:
-        return name, None
+    name, found, how = label.rpartition("@")
+    if how in HOWS and found:
+        return name, how
+    if not found or is_prefixed(label) or Path(label).exists():
+        return label, None
     if how == "onnx":
-        raise UserError(f"got {label!r}, expected {given} with --mode onnxruntime")
-    if how not in HOWS:
-        raise UserError(f"got {label!r}, expected one of {', '.join(HOWS)} after the @")
-    if name not in VARIANTS:
-        raise UserError(f"got {label!r}, but @{how} is for SPANetV2 variants only; leave it out")
-    return name, how
+        raise UserError(f"got {label!r}, expected {name} with --mode onnxruntime")
+    raise UserError(f"got {label!r}, expected one of {', '.join(HOWS)} after the @")
 
 
-def full_label(label: str) -> str:
-    """A label with the model's full name.
+def full_label(label: str, resolve: Callable[[str], str] = resolve_name) -> str:
+    """A label with the network's full name.
+
+    Args:
+        label: as people write it.
+        resolve: gives the full name of a network, and refuses what is none.
 
     Raises:
-        UserError: as ``split_label``.
+        UserError: an unknown network or HOW, or a HOW with a network of timm's.
 
     Example:
         >>> full_label("s18_pure@reference")
         'spanetv2_s18_pure@reference'
     """
-    name, how = split_label(label)
-    return name if how is None else f"{name}@{how}"
+    given, how = split_label(label)
+    name = resolve(given)
+    if how is None:
+        return name
+    if is_model(name) and name.partition(".")[0] not in VARIANTS:  # a dot is before a tag
+        raise UserError(f"got {label!r}, but @{how} is for SPANetV2 variants only; leave it out")
+    return f"{name}@{how}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +152,8 @@ class Settings:
     channels_last: bool = False
     memory: bool = False
     """CPU: measure peak memory too, each in a process of its own (on a GPU it costs nothing)"""
+    energy: bool = False
+    """measure the energy of a pass too, as the machine counts it"""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtypes", tuple(_SHORT.get(name, name) for name in self.dtypes))
@@ -165,7 +179,7 @@ class Settings:
         if self.warmup < 0:
             raise UserError(f"got warmup {self.warmup}, expected 0 or more")
         if self.reference is None:
-            usual = [name for name in self.models if name in REFERENCES]
+            usual = [name for name in self.models if name.rpartition(":")[2] in REFERENCES]
             object.__setattr__(self, "reference", (*usual, *self.models)[0])
         elif self.reference not in self.models:
             raise UserError(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from spanetv2.benchmark.settings import HOWS
 from spanetv2.benchmark.timing import speed_ratio
 from spanetv2.table import Table
 
@@ -49,19 +50,21 @@ def describe_settings(record: Record) -> str:
         parts.append(f"{threads} thread{'s' * (threads > 1)}, {hardware['cores']} cores")
     if settings["channels_last"]:
         parts.append("channels last")
+    if "energy_source" in record:
+        parts.append(f"energy of all that ran meanwhile ({record['energy_source']})")
     parts.append(f"{settings['rounds']} rounds after {settings['warmup']} for warming up")
     return "; ".join(parts) + "."
 
 
 def left_out(record: Record) -> list[str]:
-    """What could not be measured, with the reason; one line per operator and reason."""
+    """What could not be measured, with the reason; one line per network or operator and reason."""
     stages: dict[tuple[str, str], list[int]] = {}
     for row in record.get("left_out", ()):
         found = stages.setdefault((row["model"], row["reason"]), [])
-        if row["stage"] not in found:
+        if row["stage"] is not None and row["stage"] not in found:
             found.append(row["stage"])
     return [
-        f"{model} at stage {', '.join(map(str, numbers))} ({reason})"
+        model + (f" at stage {', '.join(map(str, numbers))}" if numbers else "") + f" ({reason})"
         for (model, reason), numbers in stages.items()
     ]
 
@@ -90,6 +93,7 @@ def _network_tables(record: Record) -> list[Table]:
         header += [f"speed / {record['settings']['reference']}", "spread"]
         header += ["memory (MiB)"] if with_memory else []
         header += ["MiB/megapixel"] if with_memory and sized else []
+        header += ["J/image"] if _has_energy(rows) else []
         body = []
         for model in dict.fromkeys(row["model"] for row in rows):
             for row in sorted(
@@ -115,13 +119,21 @@ def _network_row(row: Record, shaped: bool, sized: bool, with_memory: bool) -> l
     if with_memory and sized:
         pixels = row["batch"] * row["size"] ** 2 / 1e6
         cells += ["" if memory is None else f"{memory / pixels:.0f}"]
-    return cells
+    return cells + _energy([row])
+
+
+def _has_energy(rows: Sequence[Record]) -> bool:
+    return any("joules_per_image" in row for row in rows)
+
+
+def _energy(rows: Sequence[Record]) -> list[str]:
+    return [f"{row['joules_per_image']:.3g}" for row in rows if "joules_per_image" in row]
 
 
 def _setting_tables(record: Record) -> list[Table]:
     """Where one network was run in several ways: what each way gains."""
     tables = []
-    rows = [{**row, "network": row["model"].partition("@")[0]} for row in record["cells"]]
+    rows = [{**row, "network": _parts(row["model"])[0]} for row in record["cells"]]
     for key, group in _groups(rows, "work", "network", "batch", "size").items():
         if not (_varies(group, "model") or _varies(group, "mode") or _varies(group, "dtype")):
             continue
@@ -142,8 +154,14 @@ def _setting_tables(record: Record) -> list[Table]:
     return tables
 
 
+def _parts(label: str) -> tuple[str, str]:
+    """Name and HOW of a label; "onnx" stands in results of 0.2.0 and before."""
+    name, found, how = label.rpartition("@")
+    return (name, how) if found and how in (*HOWS, "onnx") else (label, "")
+
+
 def _setting_name(row: Record) -> str:
-    how = row["model"].partition("@")[2]
+    how = _parts(row["model"])[1]
     names = {
         "": "",
         "onnx": "",
@@ -160,6 +178,7 @@ def _operator_tables(record: Record) -> list[Table]:
     for (work, mode, dtype, batch, size), rows in _groups(record["cells"], *fields).items():
         header = ["operator", "stage", "channels", "grid", "us", "floor: compute", "memory"]
         header += ["share", f"speed / {record['settings']['reference']}"]
+        header += ["J/image"] if _has_energy(rows) else []
         body = [
             [
                 row["model"],
@@ -171,6 +190,7 @@ def _operator_tables(record: Record) -> list[Table]:
                 f"{1e6 * row['memory_floor_s']:.0f}",
                 f"{100 * row['floor_share']:.0f} %",
                 f"{row['speed_ratio']:.2f}" if "speed_ratio" in row else "",
+                *_energy([row]),
             ]
             for row in sorted(rows, key=lambda row: row["stage"])
         ]

@@ -16,9 +16,11 @@ def benchmark(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Networks: NAME (ours or timm's), NAME@reference, @products, @fused, @tokens, "
-            "@maps, @optimized, @fused_optimized. With --operators: operators. With --table: "
-            "result files."
+            help="Networks: NAME (ours or timm's), HEAD:NAME (semantic_fpn, upernet, mask_rcnn, "
+            "faster_rcnn, cascade_mask_rcnn, cascade_rcnn), a run folder, checkpoint or hf-hub: "
+            "name of any task, torchvision:NAME, smp:ARCHITECTURE:ENCODER; and how: "
+            "NAME@reference, @products, @fused, @tokens, @maps, @optimized, @fused_optimized. With "
+            "--operators: operators. With --table: result files."
         ),
     ] = None,
     mode: Annotated[
@@ -37,10 +39,15 @@ def benchmark(
         typer.Option(help="float32 (default), bfloat16, float16, int8; several work."),
     ] = None,
     batch: Annotated[
-        list[int] | None, typer.Option(help="Images per pass (default 8); several make a sweep.")
+        list[int] | None,
+        typer.Option(help="Images per pass (default 8; segmenters, detectors 2); several work."),
     ] = None,
     size: Annotated[
-        list[int] | None, typer.Option(help="Side in pixels (default 224); several make a sweep.")
+        list[int] | None,
+        typer.Option(
+            help="Side in pixels (default 224; segmenters 512, detectors 800; of a checkpoint its "
+            "own); several make a sweep."
+        ),
     ] = None,
     keep_pixels: Annotated[
         bool, typer.Option(help="Scale the batch to the pixels of the first size.")
@@ -55,6 +62,13 @@ def benchmark(
     channels_last: Annotated[bool, typer.Option(help="Memory layout of images.")] = False,
     memory: Annotated[
         bool, typer.Option(help="CPU: peak memory, each in a process of its own (Linux).")
+    ] = False,
+    energy: Annotated[
+        bool,
+        typer.Option(
+            help="Energy per image, where the machine tells: RAPL of Linux's powercap on a CPU, "
+            "NVML on an NVIDIA GPU (pip install nvidia-ml-py). Refused where it does not."
+        ),
     ] = False,
     operators: Annotated[
         bool, typer.Option(help="Measure token mixers alone, beside the machine's floor.")
@@ -80,10 +94,14 @@ def benchmark(
     NAME@reference runs the definitions (FFT), NAME@optimized the network folded for inference. The
     modes onnxruntime and openvino run exported networks (CPU), in int8 with ranges of random
     images; what a mode cannot do is left out.
+
+    Networks by name have random weights, with 1000 classes, 150 (segmenters) or 80 (detectors).
+    Detectors take every proposal for an object, so that what they see changes no time.
     """
     from spanetv2.benchmark.document import write_page
     from spanetv2.benchmark.operators import OPERATORS
-    from spanetv2.benchmark.settings import MODELS, Settings, full_label
+    from spanetv2.benchmark.settings import MODELS, Settings, full_label, split_label
+    from spanetv2.cli.measured import full_name, usual_shape
     from spanetv2.device import choose_device
     from spanetv2.errors import UserError
     from spanetv2.kept import promise
@@ -104,10 +122,14 @@ def benchmark(
     chosen = choose_device(device)
     usual = [name for name in OPERATORS if chosen.type == "cuda" or "@fused" not in name]
     labels = names or (usual if operators else list(MODELS))
-    if reference is not None and not operators:
-        reference = full_label(reference)
     if operators and memory:
         raise UserError("got --memory with --operators, expected it with networks; leave it out")
+    if not operators:
+        labels = [full_label(label, full_name) for label in labels]
+        if reference is not None:
+            reference = full_label(reference, full_name)
+        usual_batch, usual_side = usual_shape([split_label(label)[0] for label in labels])
+        batch, size = batch or [usual_batch], size or [usual_side]
     options: dict[str, Any] = {
         "modes": mode,
         "passes": work,
@@ -116,7 +138,7 @@ def benchmark(
         "sizes": size,
     }
     settings = Settings(
-        models=tuple(labels if operators else map(full_label, labels)),
+        models=tuple(labels),
         reference=reference,
         keep_pixels=keep_pixels,
         rounds=rounds,
@@ -125,6 +147,7 @@ def benchmark(
         threads=threads,
         channels_last=channels_last,
         memory=memory,
+        energy=energy,
         **{name: tuple(values) for name, values in options.items() if values},
     )
     record = _run(settings, target, resolve_name(variant) if operators else None)
@@ -136,6 +159,7 @@ def _run(settings: "Settings", target: Path, variant: str | None) -> dict[str, A
     import shlex
 
     from spanetv2.benchmark import run_networks, run_operators
+    from spanetv2.cli.measured import find_network
     from spanetv2.files import write_json
 
     about: dict[str, Any] = {
@@ -144,7 +168,7 @@ def _run(settings: "Settings", target: Path, variant: str | None) -> dict[str, A
         "progress": True,
     }
     if variant is None:
-        return run_networks(settings, **about)
+        return run_networks(settings, **about, find=find_network)
     return run_operators(settings, variant, **about)
 
 

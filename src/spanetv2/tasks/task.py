@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from spanetv2.analysis.cue_conflict import CueImage
     from spanetv2.analysis.model_study import ModelInput
+    from spanetv2.benchmark.subject import Subject
     from spanetv2.deploy.subject import ExportSubject
     from spanetv2.explore.subject import ExploreSubject
     from spanetv2.models.weights.read import Checkpoint
@@ -346,6 +347,40 @@ class Task(TrainingTask):
             UserError: no such model.
         """
         self._lacks("page to explore", None if isinstance(model, str) else model)
+
+    def benchmark_name(self, name: str) -> str | None:
+        """The full name of a network of this task that ``spanetv2 benchmark`` can build.
+
+        Args:
+            name: as people write it.
+
+        Returns:
+            None where it names no network of this task.
+
+        Raises:
+            UserError: it is one of this task's, but there is none like it.
+        """
+        return None
+
+    def benchmark_shape(self, source: "str | Checkpoint") -> tuple[int, int]:
+        """Images of a pass, and their side in pixels, where nothing is said.
+
+        Args:
+            source: a full name, or a checkpoint of this task.
+        """
+        self._lacks("benchmark", None if isinstance(source, str) else source)
+
+    def benchmark_subject(self, source: "str | Checkpoint", size: int) -> "Subject":
+        """Load a network to be measured.
+
+        Args:
+            source: a full name, or a checkpoint of this task.
+            size: height and width of its images, in pixels.
+
+        Raises:
+            UserError: no such network, or a damaged checkpoint.
+        """
+        self._lacks("benchmark", None if isinstance(source, str) else source)
 
     def write_page(
         self,

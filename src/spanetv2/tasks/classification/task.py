@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from spanetv2.analysis.cue_conflict import CueImage
     from spanetv2.analysis.model_study import ModelInput
+    from spanetv2.benchmark.subject import Subject
     from spanetv2.deploy.subject import ExportSubject
     from spanetv2.explore.subject import ExploreSubject
     from spanetv2.models.weights.read import Checkpoint
@@ -354,6 +355,22 @@ class ClassificationTask(Task):
         from spanetv2.tasks.classification.run_page import write_page
 
         return write_page(folder, title=title, facts=facts, commands=commands, progress=progress)
+
+    def benchmark_name(self, name: str) -> str | None:
+        from spanetv2.tasks.classification.measured import full_name
+
+        return full_name(name)
+
+    def benchmark_shape(self, source: "str | Checkpoint") -> tuple[int, int]:
+        from spanetv2.tasks.classification.measured import SHAPE
+
+        recorded = None if isinstance(source, str) else source.preprocessing
+        return (SHAPE[0], max(recorded["input_size"][1:])) if recorded else SHAPE
+
+    def benchmark_subject(self, source: "str | Checkpoint", size: int) -> "Subject":
+        from spanetv2.tasks.classification.measured import classifier_subject
+
+        return classifier_subject(source, size)
 
     def load_network(
         self, checkpoint: "Checkpoint", *, device: "torch.device | str" = "cpu"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from spanetv2.analysis.cue_conflict import CueImage
     from spanetv2.analysis.model_study import ModelInput
     from spanetv2.analysis.subset import DataSubset
+    from spanetv2.benchmark.subject import Subject
     from spanetv2.models.weights.read import Checkpoint
     from spanetv2.tasks.detection.config import RunConfig
     from spanetv2.tasks.detection.learning import Detection
@@ -249,6 +250,23 @@ class DetectionTask(Task):
         from spanetv2.tasks.detection.analysis import analysis_input
 
         return analysis_input(own_checkpoint(self.name, model), title, images, device=device)
+
+    def benchmark_name(self, name: str) -> str | None:
+        from spanetv2.tasks.detection.measured import full_name
+
+        return full_name(name)
+
+    def benchmark_shape(self, source: "str | Checkpoint") -> tuple[int, int]:
+        from spanetv2.tasks.detection.measured import SHAPE
+
+        if isinstance(source, str):
+            return SHAPE
+        return SHAPE[0], source.extra["detector"]["min_size"]
+
+    def benchmark_subject(self, source: "str | Checkpoint", size: int) -> "Subject":
+        from spanetv2.tasks.detection.measured import detector_subject
+
+        return detector_subject(source, size)
 
     def load_network(
         self, checkpoint: "Checkpoint", *, device: "torch.device | str" = "cpu"

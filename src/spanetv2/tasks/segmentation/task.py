@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from spanetv2.analysis.cue_conflict import CueImage
     from spanetv2.analysis.model_study import ModelInput
     from spanetv2.analysis.subset import DataSubset
+    from spanetv2.benchmark.subject import Subject
     from spanetv2.models.weights.read import Checkpoint
     from spanetv2.tasks.evaluation import (
         Evaluation,
@@ -297,6 +298,23 @@ class SegmentationTask(Task):
         from spanetv2.tasks.segmentation.analysis import analysis_input
 
         return analysis_input(own_checkpoint(self.name, model), title, images, device=device)
+
+    def benchmark_name(self, name: str) -> str | None:
+        from spanetv2.tasks.segmentation.measured import full_name
+
+        return full_name(name)
+
+    def benchmark_shape(self, source: "str | Checkpoint") -> tuple[int, int]:
+        from spanetv2.tasks.segmentation.measured import SHAPE
+
+        recorded = None if isinstance(source, str) else source.preprocessing
+        sides = (recorded or {}).get("size")
+        return (SHAPE[0], min(sides)) if sides else SHAPE
+
+    def benchmark_subject(self, source: "str | Checkpoint", size: int) -> "Subject":
+        from spanetv2.tasks.segmentation.measured import segmenter_subject
+
+        return segmenter_subject(source, size)
 
     def load_network(
         self, checkpoint: "Checkpoint", *, device: "torch.device | str" = "cpu"
