@@ -56,7 +56,7 @@ def profiled(cell: Cell, runs: int) -> dict[str, Any]:
         for _ in range(runs):
             _run(step)
         whole = 1000 * (time.perf_counter() - start) / runs
-        with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiler:
             for _ in range(runs):
                 _run(step)
         held = held_at_peak(step)
@@ -72,6 +72,7 @@ def profiled(cell: Cell, runs: int) -> dict[str, Any]:
         "whole_ms": round(whole, 1),
         "kinds_ms": {kind: round(kinds[kind], 1) for kind in (*KINDS, "rest")},
         "events_ms_and_calls": dict(sorted(events.items(), key=lambda item: -item[1][0])),
+        "by_grid_ms": by_grid(profiler, runs),
         "peak_mib": round(sum(held) / MIB, 1),
         "held_at_peak": [
             {"mib": round(size / MIB, 2), "blocks": count}
@@ -79,6 +80,19 @@ def profiled(cell: Cell, runs: int) -> dict[str, Any]:
             if size * count >= LEAST_SHARE * sum(held)
         ],
     }
+
+
+def by_grid(profiler: profile, runs: int) -> dict[str, dict[str, float]]:
+    """Milliseconds of convolutions by the height of their input, of products by their rows."""
+    found: dict[str, dict[str, float]] = {"convolutions": {}, "products": {}}
+    for event in profiler.key_averages(group_by_input_shape=True):
+        kind, shapes = kind_of(event.key), event.input_shapes
+        if kind not in found or not shapes or len(shapes[0]) < 2:
+            continue
+        size = str(shapes[0][-2])
+        spent = event.self_cpu_time_total / 1000 / runs
+        found[kind][size] = round(found[kind].get(size, 0) + spent, 2)
+    return found
 
 
 def held_at_peak(step: Step) -> list[int]:
@@ -145,7 +159,7 @@ def main() -> None:
     write_json(out, {**environment, "command": command, "setting": setting, "rows": rows})
     for row in rows:
         print(json.dumps(row["events_ms_and_calls"], indent=1))
-        print(json.dumps(row["held_at_peak"]))
+        print(json.dumps([row["by_grid_ms"], row["held_at_peak"]]))
     names = [*KINDS, "rest"]
     body = [
         [
