@@ -1,6 +1,7 @@
 """What a run leaves behind, and how it fails."""
 
 import json
+import multiprocessing
 import signal
 from pathlib import Path
 from typing import Any
@@ -150,22 +151,26 @@ def test_out_of_memory_says_what_to_lower(runs: Any, monkeypatch: pytest.MonkeyP
         runs.train("run")
 
 
-def test_a_damaged_training_image_is_named(runs: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("spoiled", ["train", "val"])
+def test_a_damaged_image_is_named_and_no_loading_process_stays(
+    runs: Any, tmp_path: Path, spoiled: str
+) -> None:
     for split in ("train", "val"):
         for index in range(16):
             path = tmp_path / "pictures" / split / "ab"[index % 2] / f"{index}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("L", (8, 8), index).save(path)
-    broken = tmp_path / "pictures" / "train" / "a" / "4.png"
+    broken = tmp_path / "pictures" / spoiled / "a" / "4.png"
     broken.write_bytes(broken.read_bytes()[:40])
     for workers in (0, 1):
-        with pytest.raises(UserError, match=r"train/a/4\.png"):
+        with pytest.raises(UserError, match=rf"{spoiled}/a/4\.png"):
             runs.train(
                 f"run{workers}",
                 "--data.dataset=folder",
                 f"--data={tmp_path / 'pictures'}",
                 f"--data.workers={workers}",
             )
+        assert multiprocessing.active_children() == []
 
 
 def test_validation_may_lack_a_class_but_not_add_one(runs: Any, tmp_path: Path) -> None:

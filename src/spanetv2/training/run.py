@@ -273,6 +273,8 @@ def _run(
         raise _interrupted(task, error.status - 128, folder, str(error)) from None
     finally:
         watch.uninstall()
+        # after an error in validation Lightning leaves training's loading processes waiting
+        trainer.fit_loop.teardown()
     if watch.signal is not None:
         raise _interrupted(task, watch.signal, folder)
     if saver.max_steps is None and (told := early_stop(trainer)) is not None:
