@@ -66,6 +66,16 @@ def test_it_learns_on_a_black_ground_with_clipped_gradients(form):
     assert loss.item() < 0.1  # log 2 is 0.69
 
 
+def truncated_normals() -> float:
+    """PyTorch's own, of a seed: another algorithm in 2.11."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return torch.nn.init.trunc_normal_(torch.empty(1000), std=0.02).double().abs().sum().item()
+
+
+@pytest.mark.skipif(
+    truncated_normals() != 16.173936488022264, reason="PyTorch draws other weights from a seed"
+)
 @pytest.mark.parametrize(
     ("form", "total"), [("pico_pure", 70801.90645037992), ("pico_hybrid", 66029.41618215242)]
 )

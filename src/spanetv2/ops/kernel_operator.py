@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["DTYPES", "can_launch", "interpreted", "kernel_operator"]
+__all__ = ["DTYPES", "can_launch", "interpreted", "kernel_operator", "wrap_triton"]
 
 _HAS_TRITON = find_spec("triton") is not None
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
@@ -33,6 +33,14 @@ def can_launch(x: Tensor) -> bool:
     if not _HAS_TRITON or x.dtype not in DTYPES:
         return False
     return interpreted() or (x.is_cuda and _is_recent(x.device.index or 0))
+
+
+def wrap_triton(kernel: Any) -> Any:
+    """``torch.library.wrap_triton``, which PyTorch looks for by this name in an operator's source.
+
+    In the interpreter the kernel is left as it is: older PyTorch refuses to wrap such a one.
+    """
+    return kernel if interpreted() else torch.library.wrap_triton(kernel)
 
 
 def kernel_operator(name: str, like: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:

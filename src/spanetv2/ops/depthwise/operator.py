@@ -13,11 +13,10 @@ from typing import Any
 import torch
 import triton
 from torch import Tensor
-from torch.library import wrap_triton
 
 from spanetv2.ops.depthwise.kernels import PIECE, WINDOW, convolve, gradient_of_bands
 from spanetv2.ops.heads import HEADS, LARGEST_KERNEL
-from spanetv2.ops.kernel_operator import kernel_operator
+from spanetv2.ops.kernel_operator import kernel_operator, wrap_triton
 from spanetv2.ops.kernel_product import precision_of
 
 __all__ = ["depthwise_heads", "try_launches"]

@@ -20,7 +20,6 @@ from typing import Any
 import torch
 import triton
 from torch import Tensor
-from torch.library import wrap_triton
 
 from spanetv2.ops.grouped_mix.kernels import (
     MOMENTS,
@@ -31,7 +30,7 @@ from spanetv2.ops.grouped_mix.kernels import (
 )
 from spanetv2.ops.grouped_mix.settings import SIZES, setting
 from spanetv2.ops.heads import HEADS
-from spanetv2.ops.kernel_operator import kernel_operator
+from spanetv2.ops.kernel_operator import kernel_operator, wrap_triton
 
 __all__ = ["grouped_mix_fused", "try_launches"]
 

@@ -11,11 +11,10 @@ from typing import Any
 import torch
 import triton
 from torch import Tensor
-from torch.library import wrap_triton
 
 from spanetv2.errors import UserError
 from spanetv2.ops.heads import HEADS, LARGEST_KERNEL
-from spanetv2.ops.kernel_operator import kernel_operator
+from spanetv2.ops.kernel_operator import kernel_operator, wrap_triton
 from spanetv2.ops.kernel_product import precision_of
 from spanetv2.ops.local_mixing.choice import LARGEST_GRID
 from spanetv2.ops.local_mixing.kernels import forward

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 import triton
 from torch import Tensor
-from torch.library import wrap_triton
 
-from spanetv2.ops.kernel_operator import kernel_operator
+from spanetv2.ops.kernel_operator import kernel_operator, wrap_triton
 from spanetv2.ops.star_relu.kernels import backward, forward
 
 __all__ = ["star_relu", "try_launches"]
