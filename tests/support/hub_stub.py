@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import huggingface_hub.constants
 import pytest
+from huggingface_hub import file_download
 
 TOKEN, READ_TOKEN = "hf_may_write", "hf_may_read"
 LARGE = (".safetensors", ".bin", ".png")
@@ -244,6 +245,8 @@ def running_hub(
             "HF_HUB_DISABLE_XET": True,  # another protocol, of another server
         }.items():
             monkeypatch.setattr(constants, name, value)
+        # older versions hold a copy of it there
+        monkeypatch.setattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         monkeypatch.setenv("HF_HOME", str(cache))
         monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
