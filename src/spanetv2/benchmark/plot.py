@@ -219,7 +219,7 @@ def _operators(record: Record) -> "Figure":
         labels = [f"stage {stage}\n{shapes.get(stage, '')}" for stage in stages]
         axes.set_xticks(range(len(stages)), labels)
         axes.grid(axis="y", alpha=0.3)
-        axes.tick_params(labelsize=_SMALL)
+        axes.tick_params(labelsize=_SMALL, which="both")
         _plain(axes)
     _legend(figure, panels, columns=4)
     return figure
