@@ -11,8 +11,17 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from spanetv2.data.header import ImageHeader, read_headers
-from spanetv2.data.images import EXTENSIONS, ImageError, opening, read_image, to_eight_bit
+from spanetv2.data.images import (
+    EXTENSIONS,
+    ImageError,
+    image_orientation,
+    opening,
+    read_image,
+    to_eight_bit,
+)
 from spanetv2.errors import UserError
+from spanetv2.tasks.detection.data.image_entries import read_entry
+from spanetv2.tasks.detection.data.reading import Reading
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (12, 9, 3), dtype=np.uint8)
@@ -173,6 +182,19 @@ def test_read_image_applies_the_exif_orientation(tmp_path, orientation, ending):
 def test_read_image_ignores_broken_exif(tmp_path):
     path = save(tmp_path / "a.jpg", Image.fromarray(SMOOTH), exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
     assert np.abs(read(path).astype(int) - SMOOTH).mean() < 4
+
+
+def test_every_reader_takes_images_with_broken_exif_as_stored(tmp_path):
+    path = tmp_path / "x.webp"
+    Image.new("RGB", (6, 4)).save(path, exif=b"ML\0*\0\0\0\x08")
+    with Image.open(path) as opened:
+        with pytest.raises(SyntaxError):
+            opened.getexif()
+        assert image_orientation(opened) == 1
+    (header,) = read_headers([path])
+    assert (header.width, header.height, header.orientation) == (6, 4, 1)
+    assert read_image(path).size == (6, 4)
+    assert read_entry(path, (6, 4), as_stored=True, reading=Reading()).size == (6, 4)
 
 
 def test_read_image_reads_a_single_pixel(tmp_path):

@@ -1,5 +1,6 @@
 """Image files from a few numbers, sound or damaged; written by Pillow and by hand."""
 
+import contextlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,9 @@ def shown_size(path: Path) -> tuple[int, int] | None:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             size = image.size  # of TIFFs, Pillow has turned it already
             image.load()
-            return size if image.format == "TIFF" else ImageOps.exif_transpose(image).size
+            with contextlib.suppress(Exception):  # broken metadata does not make the pixels wrong
+                return size if image.format == "TIFF" else ImageOps.exif_transpose(image).size
+            return size
     except Exception:
         return None
 

@@ -11,14 +11,13 @@ from typing import NamedTuple
 from PIL import Image
 from tqdm import tqdm
 
-from spanetv2.data.images import ImageError, check_file, open_image, opening
+from spanetv2.data.images import ImageError, check_file, image_orientation, open_image, opening
 
 __all__ = ["SIDEWAYS", "ImageHeader", "read_headers", "shows_progress"]
 
 SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations in which width and height of the image as shown are exchanged."""
 
-_ORIENTATION = 0x0112
 _THREADS = 8
 
 
@@ -105,15 +104,8 @@ def _header(opened: Image.Image, path: Path) -> ImageHeader:
 
 
 def _orientation(opened: Image.Image, path: Path) -> int:
-    """EXIF's orientation, 1 where there is none or it is broken."""
-    try:
-        # Pillow decodes a whole PNG to look for a note behind its pixels.
-        if opened.format == "PNG" and not _png_has_notes(path):
-            return 1
-        value = opened.getexif().get(_ORIENTATION, 1)
-    except Exception:  # broken metadata does not make the pixels wrong
-        return 1
-    return value if value in range(1, 9) else 1
+    """EXIF's orientation; Pillow decodes a whole PNG to look for a note behind its pixels."""
+    return 1 if opened.format == "PNG" and not _png_has_notes(path) else image_orientation(opened)
 
 
 def _png_has_notes(path: Path) -> bool:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, TiffImagePlugin
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 
 from spanetv2.errors import UserError
 from spanetv2.extras import install
@@ -42,6 +42,7 @@ __all__ = [
     "Failure",
     "ImageError",
     "check_file",
+    "image_orientation",
     "is_deep",
     "known_formats",
     "open_image",
@@ -262,6 +263,15 @@ def to_eight_bit(image: Image.Image, *, white: int | None = None) -> Image.Image
     if image.mode in ("L", "RGB"):
         return image.copy()
     return image.convert("RGB")
+
+
+def image_orientation(opened: Image.Image) -> int:
+    """1 to 8 from the EXIF data of an image; 1 where there is none, or a damaged one."""
+    try:
+        value = opened.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # broken metadata does not make the pixels wrong
+        return 1
+    return value if value in range(1, 9) else 1
 
 
 def _upright(image: Image.Image) -> Image.Image:

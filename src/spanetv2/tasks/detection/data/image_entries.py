@@ -15,7 +15,14 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from spanetv2.data.header import SIDEWAYS, ImageHeader, read_headers
-from spanetv2.data.images import ImageError, is_deep, open_image, opening, read_image
+from spanetv2.data.images import (
+    ImageError,
+    image_orientation,
+    is_deep,
+    open_image,
+    opening,
+    read_image,
+)
 from spanetv2.tasks.detection.data.ids import Key, OwnId
 from spanetv2.tasks.detection.data.image_files import FoundFile, ImageFiles
 from spanetv2.tasks.detection.data.reading import Reading
@@ -152,7 +159,7 @@ def read_entry(
     image = read_image(path, white=reading.white, max_pixels=reading.max_pixels)
     if as_stored:
         with opening(path, max_pixels=reading.max_pixels), open_image(path) as opened:
-            orientation = opened.getexif().get(0x0112, 1)
+            orientation = image_orientation(opened)
         if orientation in _TURNED_BACK:
             image = image.transpose(_TURNED_BACK[orientation])
     if image.size != size:

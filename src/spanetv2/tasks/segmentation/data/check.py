@@ -9,7 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from spanetv2.data.images import ImageError, check_file, open_image, opening
+from spanetv2.data.images import (
+    ImageError,
+    check_file,
+    image_orientation,
+    open_image,
+    opening,
+)
 from spanetv2.data.splits import canonical_split
 from spanetv2.data.white import deep_images, find_white, white_line
 from spanetv2.errors import UserError
@@ -23,7 +29,6 @@ from spanetv2.tasks.segmentation.data.folder import (
 )
 from spanetv2.tasks.segmentation.data.orientation import (
     OrientationCount,
-    image_orientation,
     settle,
     shown_size,
     turn_of,

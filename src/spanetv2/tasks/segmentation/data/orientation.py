@@ -9,11 +9,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-__all__ = ["Orientation", "OrientationCount", "image_orientation", "settle", "turn_labels"]
+__all__ = ["Orientation", "OrientationCount", "settle", "turn_labels"]
 
 Orientation = Literal["auto", "shown", "stored"]
 
-_TAG = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -52,15 +51,6 @@ class OrientationCount(NamedTuple):
 def settle(count: OrientationCount) -> bool:
     """Whether masks that fit both ways are taken as stored: where all that tell say so."""
     return count.stored > 0 and count.shown == 0
-
-
-def image_orientation(opened: Image.Image) -> int:
-    """1 to 8 from the EXIF data of an image; 1 where there is none, or a damaged one."""
-    try:
-        value = opened.getexif().get(_TAG, 1)
-    except Exception:  # broken metadata does not make the pixels wrong
-        return 1
-    return value if value in _TURNS else 1
 
 
 def shown_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:

@@ -15,7 +15,14 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from spanetv2.data.images import ImageError, check_file, open_image, opening, read_image
+from spanetv2.data.images import (
+    ImageError,
+    check_file,
+    image_orientation,
+    open_image,
+    opening,
+    read_image,
+)
 from spanetv2.kept import keep
 from spanetv2.tasks.segmentation.data.encoding import (
     IGNORED,
@@ -26,7 +33,6 @@ from spanetv2.tasks.segmentation.data.encoding import (
 )
 from spanetv2.tasks.segmentation.data.orientation import (
     Orientation,
-    image_orientation,
     shown_size,
     turn_labels,
     turn_of,
