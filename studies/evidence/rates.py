@@ -127,7 +127,7 @@ class Rates(Part):
             axes.tick_params(labelsize=7)
             axes.grid(alpha=0.3)
         panels[0].set_ylabel("training loss, every seed", fontsize=8)
-        panels[0].legend(fontsize=7, frameon=False, title="rate", title_fontsize=7)
+        panels[-1].legend(fontsize=7, frameon=False, title="rate", title_fontsize=7)
         return figure
 
 
