@@ -41,7 +41,9 @@ def export(
         typer.Option(help="Side of the images in pixels; twice for height and width."),
     ] = None,
     dynamic_batch: Annotated[bool, typer.Option(help="Take any number of images.")] = True,
-    dynamic_size: Annotated[bool, typer.Option(help="Take images of any size.")] = False,
+    dynamic_size: Annotated[
+        bool, typer.Option(help="Take images of 64 to 4096 pixels a side.")
+    ] = False,
     batch_size: Annotated[
         int, typer.Option(min=1, help="Images per run, with --no-dynamic-batch.")
     ] = 1,

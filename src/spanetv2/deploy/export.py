@@ -246,11 +246,14 @@ def _run(
     try:
         with torch.no_grad():
             return images, results_of(ready(images))
-    except RuntimeError as error:
+    except UserError:
+        raise
+    except (RuntimeError, AssertionError, ValueError) as error:
         name = str(like.dtype).removeprefix("torch.")
         raise UserError(
             f"got a network in {name} that does not run on images of {shape[2]} x {shape[3]} "
-            f"pixels ({reason_of(error)}); expected one precision that this machine computes in"
+            f"pixels ({reason_of(error)}); expected one precision that this machine computes in, "
+            "and a size that the network takes"
         ) from error
 
 
@@ -269,11 +272,12 @@ def _sides_of(program: torch.export.ExportedProgram) -> list[list[int | None]]:
 
 
 def _described(subject: ExportSubject, sides: list[list[int | None]]) -> dict[str, Any]:
-    """The shapes of results: ``output`` of one, ``outputs`` by name of several."""
+    """Names and shapes of results: ``output`` and ``output_name`` of one, else ``outputs``."""
     shapes = {
         name: [axis if side is None else side for axis, side in zip(axes, shape, strict=False)]
         for (name, axes), shape in zip(subject.outputs.axes.items(), sides, strict=True)
     }
     if len(shapes) == 1:
-        return {"output": next(iter(shapes.values()))}
+        ((name, shape),) = shapes.items()
+        return {"output_name": name, "output": shape}
     return {"outputs": shapes}

@@ -36,6 +36,7 @@ __all__ = [
     "FOLDER",
     "MAX_PIXELS",
     "OUT",
+    "OUTPUT",
     "PICTURES",
     "SCORE",
     "Option",
@@ -101,6 +102,11 @@ SCORE = Option(
     name="score", type=float, least=0, most=1, help="lowest score to report (default 0.5)"
 )
 """Where a model finds any number of things in an image."""
+
+OUTPUT = Option(
+    name="output", type=str, help="logits (the default), probabilities or labels come out"
+)
+"""What an exported network answers with."""
 
 EMPTY_CLASSES = Option(
     name="empty_classes",

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import nn
 
-from spanetv2.errors import UserError
 from spanetv2.tasks.classification.guide import GUIDE
 from spanetv2.tasks.task import (
     EMPTY_CLASSES,
     MAX_PIXELS,
     OUT,
+    OUTPUT,
     SCORE,
     Option,
     SplitCheck,
@@ -154,6 +154,8 @@ class ClassificationTask(Task):
         Option(name="workers", type=int, least=1, help="threads that read (default 2)"),
     )
 
+    export_options = (OUTPUT,)
+
     # training ------------------------------------------------------------------------------------
 
     @property
@@ -281,34 +283,15 @@ class ClassificationTask(Task):
         return check_splits(config, split=split, workers=workers, progress=progress)
 
     def export_subject(
-        self, checkpoint: "Checkpoint", img_size: tuple[int, int] | None = None
+        self,
+        checkpoint: "Checkpoint",
+        img_size: tuple[int, int] | None = None,
+        *,
+        output: str | None = None,
     ) -> "ExportSubject":
-        from spanetv2.data.preprocessing import eval_transform
-        from spanetv2.deploy.subject import ExportSubject
-        from spanetv2.models import SPANetV2, load_model
-        from spanetv2.models.weights.images import image_preprocessing
-        from spanetv2.tasks.classification.predict import Reader
-        from spanetv2.tasks.classification.weights import gives_several
+        from spanetv2.tasks.classification.export import export_subject
 
-        model, checkpoint = load_model(checkpoint)
-        if not isinstance(model, SPANetV2):
-            raise UserError(
-                f"got {checkpoint.path}, a {checkpoint.model_name}, expected a SPANetV2 to export"
-            )
-        images = image_preprocessing(model, checkpoint, size=img_size)
-        return ExportSubject(
-            model=model,
-            img_size=images.input_size[1:],
-            name=checkpoint.model_name or "spanetv2",
-            description={
-                "model": checkpoint.model_name,
-                "classes": checkpoint.classes,
-                "preprocessing": images.to_dict(),
-                # what makes probabilities of the outputs
-                "activation": "sigmoid" if gives_several(checkpoint) else "softmax",
-            },
-            read=Reader(eval_transform(images), images.white),
-        )
+        return export_subject(checkpoint, img_size, output=output)
 
     def analysis_images(
         self, folder: str | None, *, dataset: str, split: str, limit: int

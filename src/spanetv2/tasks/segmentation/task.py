@@ -14,6 +14,7 @@ from spanetv2.tasks.task import (
     FOLDER,
     MAX_PIXELS,
     OUT,
+    OUTPUT,
     PICTURES,
     Option,
     SplitCheck,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from spanetv2.analysis.model_study import ModelInput
     from spanetv2.analysis.subset import DataSubset
     from spanetv2.benchmark.subject import Subject
+    from spanetv2.deploy.subject import ExportSubject
     from spanetv2.models.weights.read import Checkpoint
     from spanetv2.tasks.evaluation import (
         Evaluation,
@@ -127,6 +129,7 @@ class SegmentationTask(Task):
         MAX_PIXELS,
         PICTURES,
     )
+    export_options = (OUTPUT,)
 
     # training ------------------------------------------------------------------------------------
 
@@ -279,6 +282,17 @@ class SegmentationTask(Task):
             workers=workers,
             progress=progress,
         )
+
+    def export_subject(
+        self,
+        checkpoint: "Checkpoint",
+        img_size: tuple[int, int] | None = None,
+        *,
+        output: str | None = None,
+    ) -> "ExportSubject":
+        from spanetv2.tasks.segmentation.export import export_subject
+
+        return export_subject(checkpoint, img_size, output=output)
 
     def analysis_images(
         self, folder: str | None, *, dataset: str, split: str, limit: int

@@ -8,7 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from spanetv2.tasks.segmentation.heads.layers import ConvNormReLU, PixelClassifier, resize
+from spanetv2.tasks.segmentation.heads.layers import (
+    BinPool,
+    ConvNormReLU,
+    PixelClassifier,
+    resize,
+)
 
 __all__ = ["UPerNet"]
 
@@ -41,8 +46,7 @@ class UPerNet(nn.Module):
         super().__init__()
         *finer, coarsest = channels
         self.pools = nn.ModuleList(
-            nn.Sequential(nn.AdaptiveAvgPool2d(bins), ConvNormReLU(coarsest, width, 1))
-            for bins in _POOLED
+            nn.Sequential(BinPool(bins), ConvNormReLU(coarsest, width, 1)) for bins in _POOLED
         )
         self.bottleneck = ConvNormReLU(coarsest + len(_POOLED) * width, width, 3)
         self.laterals = nn.ModuleList(ConvNormReLU(c, width, 1) for c in finer)
