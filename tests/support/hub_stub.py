@@ -152,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not name.startswith("me/"):
             return self._refuse(403, "", "You don't have the rights to create a model there")
         if not known:
-            private = asked.get("visibility") == "private"
+            private = asked.get("visibility") == "private" or bool(asked.get("private"))  # older
             self.server.repositories[name] = Repository(private=private)
         return self._answer({"url": f"{self.server.url}/{name}"}, 409 if known else 200)
 
