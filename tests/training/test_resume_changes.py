@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
+from PIL import Image
 
 import spanetv2
 from spanetv2.errors import UserError
@@ -261,3 +262,37 @@ def test_a_run_without_a_record_is_compared_with_its_config_file(tmp_path: Path)
     fresh = Seen()
     train(tmp_path / "fresh", **{"trainer.callbacks": [fresh], "trainer.max_steps": 9})
     assert seen.updates == {step: fresh.updates[step] for step in range(4, 9)}
+
+
+def test_changed_files_stop_a_run_unless_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = tmp_path / "pictures", tmp_path / "run"
+    for split in ("train", "val"):
+        for name in "ab":
+            (data / split / name).mkdir(parents=True)
+            for index in range(4):
+                picture = Image.new("RGB", (32, 32), (60 * index, 90, 30))
+                picture.save(data / split / name / f"{index}.png")
+    options: dict[str, Any] = {
+        "data.dataset": "folder",
+        "data.root": str(data),
+        "data.total_batch": 4,
+        "data.val_batch_size": 8,
+        "preprocessing": {"input_size": [3, 32, 32], "mean": [0.5] * 3, "std": [0.5] * 3},
+        "trainer.limit_train_batches": None,
+    }
+    with pytest.raises(GoneError):
+        train(out, **options, **{"trainer.callbacks": [Cut(1)]})
+    before = snapshot(out)
+    (data / "train" / "a" / "0.png").rename(data / "train" / "b" / "9.png")
+    with pytest.raises(UserError, match=r"got training data with other files or labels than .*run"):
+        train(out, resume=True, **options)
+    assert snapshot(out) == before
+    overrides = {**options, "trainer.callbacks": None}
+    spanetv2.train(
+        "classification", BASE, out=out, overrides=overrides, resume=True, changed_data=True
+    )
+    said = capsys.readouterr().err
+    assert "the training data have other files or labels; from here on no longer bit by bit" in said
+    assert (out / "weights.safetensors").is_file()
