@@ -1,6 +1,7 @@
 import pytest
 
-from spanetv2.files import UniqueNames
+from spanetv2.errors import UserError
+from spanetv2.files import UniqueNames, read_json
 
 
 def test_unique_names_number_what_is_taken():
@@ -36,3 +37,31 @@ def test_unique_names_are_short_enough_for_a_file_system(tmp_path, letter):
     assert len(set(made)) == 3
     for name in made:
         (tmp_path / f".{name}-12345678.part.json").write_text("")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"{", "figures.json: not JSON (.*), expected figures"),
+        (b"[" * 100_000, "figures.json: nested too deeply, expected figures"),
+        (
+            b'{"a": "\xff"}',
+            "figures.json (not UTF-8 text: line 1 has the byte 0xff), expected figures",
+        ),
+        (None, "cannot read .*figures.json (no such file or directory), expected figures"),
+    ],
+)
+def test_json_that_cannot_be_read_is_one_line(tmp_path, content, said):
+    path = tmp_path / "figures.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=said.replace("(", r"\(").replace(")", r"\)")) as raised:
+        read_json(path, expected="figures")
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_json_is_read_in_the_encodings_that_people_save(tmp_path):
+    path = tmp_path / "figures.json"
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        path.write_text('{"gr\u00fcn": [1.5]}', encoding=encoding)
+        assert read_json(path, expected="figures") == {"gr\u00fcn": [1.5]}

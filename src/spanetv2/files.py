@@ -21,6 +21,7 @@ __all__ = [
     "UniqueNames",
     "atomic_path",
     "json_rows",
+    "read_json",
     "read_text",
     "remove_partial",
     "write_json",
@@ -124,6 +125,22 @@ def read_text(path: str | os.PathLike[str], *, expected: str) -> str:
             f"cannot read {printable(str(path))} (not UTF-8 text: line {line} has the byte "
             f"{data[error.start]:#04x}), expected {expected}; save it as UTF-8"
         ) from None
+
+
+def read_json(path: str | os.PathLike[str], *, expected: str) -> Any:
+    """What a JSON file says, read by ``read_text``.
+
+    Raises:
+        UserError: it cannot be read, or is no JSON.
+    """
+    text = read_text(path, expected=expected)
+    where = printable(str(path))
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise UserError(f"{where}: nested too deeply, expected {expected}") from None
+    except ValueError as error:
+        raise UserError(f"{where}: not JSON ({error}), expected {expected}") from None
 
 
 def _pour(source: Path, target: Path) -> None:

@@ -4,11 +4,14 @@ A few lines of YAML can stand for billions of values, contain themselves, or nam
 it shows in the graph of nodes that a parser makes first, which is as small as the text.
 """
 
+import os
 from typing import Any
 
 from spanetv2.errors import ConfigError, UserError
+from spanetv2.files import read_text
+from spanetv2.text import printable
 
-__all__ = ["EndlessYamlError", "check_yaml", "load_yaml"]
+__all__ = ["EndlessYamlError", "check_yaml", "load_yaml", "read_yaml"]
 
 _MOST_VALUES = 200_000
 _DEEPEST = 40
@@ -44,6 +47,19 @@ plain values: a file names no classes or functions, as reading these runs code
         return get_loader("yaml")(text)
     except Exception as error:  # a number or a date that is none
         raise UserError(f"a value that cannot be read: {_problem(error)}") from None
+
+
+def read_yaml(path: str | os.PathLike[str], *, expected: str) -> Any:
+    """What a YAML file says, as ``load_yaml`` reads it.
+
+    Raises:
+        UserError: it cannot be read, or is no plain YAML.
+    """
+    text = read_text(path, expected=expected)
+    try:
+        return load_yaml(text)
+    except UserError as error:
+        raise UserError(f"{printable(str(path))}: {error}") from None
 
 
 def check_yaml(text: str) -> None:

@@ -78,7 +78,7 @@ def test_benchmark_measures_operators(tmp_path, monkeypatch):
         (["--operators", "--memory"], "expected it with networks"),
         (["--operators", "pool"], "got operators"),
         (["--table"], "without result files or --out"),
-        (["--table", "nothing.json", "--out", "page.md"], "cannot read 'nothing.json'"),
+        (["--table", "nothing.json", "--out", "page.md"], "cannot read nothing.json (no such file"),
     ],
 )
 def test_benchmark_names_what_is_wrong(arguments, message, tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """The page of benchmark results: what people wrote stays, what stands between two marks is made."""
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from spanetv2.benchmark.plot import draw
 from spanetv2.benchmark.tables import describe_machine, describe_settings, left_out, tables_of
 from spanetv2.errors import UserError
-from spanetv2.files import write_text
+from spanetv2.files import read_json, read_text, write_text
 from spanetv2.kept import keep, promise
 
 __all__ = ["BEGIN", "END", "KINDS", "made_part", "read_record", "write_page"]
@@ -32,14 +31,7 @@ def read_record(path: str | os.PathLike[str], kinds: Sequence[str] = KINDS) -> R
     Raises:
         UserError: unreadable, or not a result of ``spanetv2 benchmark``.
     """
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(
-            f"cannot read {os.fspath(path)!r} ({error.strerror}), expected a result file"
-        ) from error
-    except ValueError as error:
-        raise UserError(f"{os.fspath(path)}: not JSON ({error}), expected a result file") from error
+    record = read_json(path, expected="a result file")
     if not isinstance(record, dict) or record.get("kind") not in kinds:
         raise UserError(
             f"{os.fspath(path)}: not a result of `spanetv2 benchmark`, expected its JSON file"
@@ -78,7 +70,7 @@ def write_page(
         raise UserError("got result files of the same name, expected each name once")
     text = f"# Performance\n\n{begin}\n{END}\n"
     if out.exists():
-        text = out.read_text(encoding="utf-8")
+        text = read_text(out, expected="a page")
     before, has_begin, rest = text.partition(begin)
     _, has_end, after = rest.partition(END)
     if not has_begin or not has_end:

@@ -222,7 +222,8 @@ def _too_large(said: str, max_pixels: int | None) -> str:
     return (
         f"refused as a possible decompression bomb: {int(found[1]):,} pixels, expected at most "
         f"{limit:,}; shrink it, or, for a file that you trust, raise the limit: "
-        f"--max-pixels {found[1]}, in training --data.max_pixels {found[1]}"
+        f"--max-pixels {found[1]} (with --overwrite where --out has results of another limit), in "
+        f"training --data.max_pixels {found[1]}"
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from spanetv2.errors import UserError
+from spanetv2.files import read_json
 from spanetv2.hub.card import (
     Card,
     describe_classes,
@@ -28,7 +29,7 @@ from spanetv2.models import load_model
 from spanetv2.models.weights.read import Checkpoint, read_checkpoint
 from spanetv2.models.weights.record import DEFAULT_TASK
 from spanetv2.models.weights.source import HUB, LOCAL, RUN_WEIGHTS, find_weights, parse_hub_name
-from spanetv2.plain_yaml import load_yaml
+from spanetv2.plain_yaml import read_yaml
 from spanetv2.tasks import find_task
 
 __all__ = ["push_run", "write_run"]
@@ -306,16 +307,16 @@ def _config(folder: Path | None) -> dict[str, Any]:
     """The run's configuration; empty where it is not there."""
     with contextlib.suppress(OSError, UserError):
         if folder is not None:
-            read = load_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
+            read = read_yaml(folder / "config.yaml", expected="the configuration of a run")
             return read if isinstance(read, dict) else {}
     return {}
 
 
 def _json(folder: Path | None, name: str) -> dict[str, Any]:
     """A file that a run left; empty where it is not there."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(UserError):
         if folder is not None:
-            read = json.loads((folder / name).read_text(encoding="utf-8"))
+            read = read_json(folder / name, expected="what a run left")
             return read if isinstance(read, dict) else {}
     return {}
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from spanetv2.data.preprocessing import Preprocessing
 from spanetv2.errors import UserError
+from spanetv2.files import read_json
 from spanetv2.text import shorten
 
 __all__ = ["HF_FOLDER", "TORCHVISION", "LoadedNetwork", "is_folder", "is_other", "load_other"]
@@ -114,8 +115,8 @@ def _torchvision(name: str, *, pretrained: bool) -> LoadedNetwork:
 def _is_hf(folder: Path) -> bool:
     """Whether a folder is one that transformers wrote."""
     try:
-        return "model_type" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
+        return "model_type" in read_json(folder / "config.json", expected="a network's description")
+    except (UserError, TypeError):
         return False
 
 

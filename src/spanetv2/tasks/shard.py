@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from spanetv2.errors import UserError
-from spanetv2.files import write_json
+from spanetv2.files import read_json, write_json
 from spanetv2.journal import Journal
 from spanetv2.text import printable
 
@@ -124,12 +124,12 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if not os.path.lexists(path):
+            return None
+        manifest = read_json(path, expected="what spanetv2 has written about a run")
         if isinstance(manifest, dict) and isinstance(manifest.get("options"), dict):
             return manifest
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except ValueError:
+    except UserError:
         pass
     raise UserError(
         f"{printable(str(path))} is damaged, expected what spanetv2 has written about a run; "

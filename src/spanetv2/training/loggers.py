@@ -8,7 +8,6 @@ Reading a configuration needs no Lightning, so this module imports it where a lo
 """
 
 import importlib.util
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spanetv2.errors import UserError
-from spanetv2.files import write_json
+from spanetv2.files import read_json, write_json
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
@@ -130,7 +129,7 @@ class RunLoggers:
         self._memory = folder / "logs" / "loggers.json"
         ids: dict[str, str] = {}
         if resumed and self._memory.is_file():
-            ids = json.loads(self._memory.read_text(encoding="utf-8"))
+            ids = read_json(self._memory, expected="the loggers of a run")
         self._made: dict[str, Logger] = {}
         self.loggers: list[Logger] = []
         for choice in read_loggers(value):

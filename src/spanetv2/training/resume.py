@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from spanetv2.errors import UserError
+from spanetv2.files import read_json
+from spanetv2.plain_yaml import read_yaml
 from spanetv2.training.batching import BatchPlan, limited_batches, plan_batches
 from spanetv2.training.configuration import ResolvedRun, resolve
 from spanetv2.training.data import TrainingData
@@ -151,7 +152,7 @@ class RunSoFar:
     def metrics(self) -> dict[str, Any] | None:
         """Of a run that has reached its length and left its weights; None for others."""
         try:
-            metrics = json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+            metrics = read_json(self.folder / "metrics.json", expected="the figures of a run")
             measured = metrics["training"]["updates"] == self.step
         except (OSError, ValueError, LookupError, TypeError):
             return None
@@ -362,8 +363,8 @@ def describe_progress(
 def _saved_options(folder: Path) -> dict[str, Any] | None:
     """What ``config.yaml`` of a run of 0.1.0 says, without classes that it may name."""
     try:
-        values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        values = read_yaml(folder / "config.yaml", expected="the configuration of a run")
+    except UserError:
         return None
     if not isinstance(values, dict):
         return None

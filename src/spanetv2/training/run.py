@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import dataclasses
-import json
 import logging
 import os
 import shlex
@@ -19,7 +18,7 @@ import torch
 from lightning.pytorch import Callback
 
 from spanetv2.errors import Interrupted, UserError
-from spanetv2.files import write_json, write_text
+from spanetv2.files import read_json, write_json, write_text
 from spanetv2.models.weights.source import local_path
 from spanetv2.processes import describe_death
 from spanetv2.training.batching import is_all, plan_batches
@@ -345,8 +344,8 @@ def _write_versions(
     record = {**about, "left_out": left_out}
     path = folder / "versions.json"
     if step is not None and path.is_file():
-        with contextlib.suppress(ValueError):
-            first = json.loads(path.read_text(encoding="utf-8"))
+        with contextlib.suppress(ValueError, AttributeError):  # damaged: written anew
+            first = read_json(path, expected="the versions of a run")
             first.setdefault("resumed", []).append({"after_update": step, **record})
             record = first
     write_json(path, record)

@@ -1,7 +1,6 @@
 """A run's folder: held by one run at a time, and cleared of what runs leave and nothing else."""
 
 import contextlib
-import json
 import os
 import shutil
 import socket
@@ -11,7 +10,7 @@ from types import TracebackType
 from typing import IO
 
 from spanetv2.errors import UserError
-from spanetv2.files import remove_partial, write_json
+from spanetv2.files import read_json, remove_partial, write_json
 from spanetv2.training.checkpoints import BEST, BROKEN, LAST, PREVIOUS
 
 try:
@@ -118,7 +117,7 @@ class RunLock:
 
     def _holder(self) -> str:
         try:
-            who = json.loads((self.folder / _HOLDER).read_text(encoding="utf-8"))
+            who = read_json(self.folder / _HOLDER, expected="what holds a run")
             return f"process {who['process']} on {who['host']}, started {who['started']}"
         except (OSError, ValueError, LookupError, TypeError):
             return "another run"

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from PIL import Image
 
 from spanetv2.data.classes import class_titles, model_classes
@@ -18,6 +17,7 @@ from spanetv2.explore.subject import ExploreSubject, Sample
 from spanetv2.models.other_libraries import is_folder, is_other
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.models.weights.shipped import shipped_weights
+from spanetv2.plain_yaml import read_yaml
 from spanetv2.tasks.classification.analysis import AnalysisImages, load_network
 from spanetv2.tasks.classification.data.arrays import FASHION_MNIST_CLASSES
 from spanetv2.tasks.classification.data.source import ImageSource
@@ -105,10 +105,10 @@ def _own(model: str | Checkpoint, names: Sequence[str] | None) -> list[Sample]:
     if not isinstance(model, Checkpoint):
         return []
     # Data that are no longer there only mean that there are no images of them.
-    with contextlib.suppress(UserError, ImageError, OSError, KeyError, TypeError, yaml.YAMLError):
+    with contextlib.suppress(UserError, ImageError, OSError, KeyError, TypeError):
         folder = Path(model.path) if Path(model.path).is_dir() else Path(model.path).parent
-        text = (folder / "config.yaml").read_text(encoding="utf-8")
-        return _of_run(yaml.safe_load(text)["data"])
+        config = read_yaml(folder / "config.yaml", expected="the configuration of a run")
+        return _of_run(config["data"])
     if list(names or ()) == list(FASHION_MNIST_CLASSES):
         return fashion_samples(FASHION_MNIST_CLASSES)
     if list(names or ()) == [str(digit) for digit in range(10)]:

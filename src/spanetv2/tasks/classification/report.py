@@ -1,6 +1,5 @@
 """One page that shows a whole run: what was trained, how well, pictures, and how to go on."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from spanetv2 import page
 from spanetv2.errors import UserError
-from spanetv2.files import write_text
+from spanetv2.files import read_json, read_text, write_text
 
 __all__ = ["html_report"]
 
@@ -93,7 +92,7 @@ def html_report(
         parts.append(page.section("How to go on", *steps))
     configuration = folder / "config.yaml"
     if configuration.is_file():
-        text = page.listing(configuration.read_text(encoding="utf-8"))
+        text = page.listing(read_text(configuration, expected="the configuration of a run"))
         hidden = page.details("config.yaml, every value as it was used", text)
         parts.append(page.section("Configuration", hidden))
     if versions:
@@ -105,10 +104,7 @@ def html_report(
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise UserError(f"cannot read {str(path)!r} ({error}), expected JSON") from error
+    value = read_json(path, expected="a JSON object")
     if not isinstance(value, dict):
         raise UserError(f"got a {type(value).__name__} in {str(path)!r}, expected a JSON object")
     return value

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from torch import nn
 
 from spanetv2.data.preprocessing import Preprocessing, eval_transform
 from spanetv2.models import load_model
+from spanetv2.plain_yaml import read_yaml
 from spanetv2.tasks.classification.data.sources import DatasetSpec, ImageSource, open_dataset
 from spanetv2.tasks.classification.picture import (
     SheetRow,
@@ -50,7 +50,7 @@ def write_page(
         progress("drawing pictures ...")
     model, checkpoint = load_model(folder)
     assert checkpoint.preprocessing is not None
-    data = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["data"]
+    data = read_yaml(folder / "config.yaml", expected="the configuration of a run")["data"]
     spec = DatasetSpec(name=data["dataset"], root=data["root"], split=data["val_split"])
     source = open_dataset(spec)
     assert isinstance(source, ImageSource)
