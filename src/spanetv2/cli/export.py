@@ -88,7 +88,9 @@ def export(
         task = find_task(record.task)
         given = own_options(task, "export", options)
         subject = task.export_subject(record, size, **given)
-        check_subject(subject, format, quantized=quantized)
+        check_subject(
+            subject, format, quantized=quantized, batch_size=batch_size, dynamic_size=dynamic_size
+        )
         target = out or Path(subject.name + FORMATS[format])
         promise(target)
         calibration = None

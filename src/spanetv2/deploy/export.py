@@ -141,7 +141,9 @@ def export_network(
     """
     quantized = calibration is not None
     check_format(format, dynamic_size=dynamic_size, opset=opset, quantized=quantized)
-    check_subject(subject, format, quantized=quantized)
+    check_subject(
+        subject, format, quantized=quantized, batch_size=batch_size, dynamic_size=dynamic_size
+    )
     channels, height, width = subject.image_shape()
     if dynamic_size and min(height, width) < SMALLEST:
         raise UserError(
@@ -154,7 +156,8 @@ def export_network(
         ready = optimize_for_inference(ready, (height, width))
         ready = in_tokens(ready) if format == "onnx" else ready
     # Two images, as a batch of one would be taken for a constant.
-    images = 2 if dynamic_batch else batch_size
+    images = 2 if dynamic_batch and not subject.more else batch_size
+    dynamic_batch = dynamic_batch and not subject.more
     runs = [_run(subject, ready, (images, channels, height, width))]
     if dynamic_size:
         # no multiple of a stride, and longer one way, shorter the other
@@ -184,8 +187,15 @@ def export_network(
             save_trace(ready, example, partial, about)
         else:
             kind = cast(Literal["onnx", "torch"], format)
-            names = subject.outputs.names
-            save_program(program, partial, format=kind, about=about, opset=opset, outputs=names)
+            save_program(
+                program,
+                partial,
+                format=kind,
+                about=about,
+                opset=opset,
+                inputs=("images", *subject.more),
+                outputs=subject.outputs.names,
+            )
         agreement = None
         if calibration is None:
             error = check_difference(partial, subject.outputs, runs)
@@ -197,8 +207,15 @@ def export_network(
     return Exported(path=target, format=format, input_shape=shape, error=error, agreement=agreement)
 
 
-def check_subject(subject: ExportSubject, format: str, *, quantized: bool = False) -> None:
-    """Refuse a format that a network cannot be written in.
+def check_subject(
+    subject: ExportSubject,
+    format: str,
+    *,
+    quantized: bool = False,
+    batch_size: int = 1,
+    dynamic_size: bool = False,
+) -> None:
+    """Refuse a form that a network cannot be written in.
 
     Raises:
         UserError: it cannot.
@@ -209,6 +226,9 @@ def check_subject(subject: ExportSubject, format: str, *, quantized: bool = Fals
             f"got format {format} for {subject.name}, expected {' or '.join(formats)}: "
             f"{subject.why}"
         )
+    if subject.more and (batch_size != 1 or dynamic_size):
+        got = "a dynamic image size" if dynamic_size else f"batches of {batch_size} images"
+        raise UserError(f"got {got} for {subject.name}, expected one image of one size at a time")
     if quantized and subject.outputs.classes is None:
         raise UserError(
             f"got {subject.name} with outputs {', '.join(subject.outputs.names)} to quantise, "
@@ -239,13 +259,14 @@ def _by_products(model: nn.Module) -> nn.Module:
 
 def _run(
     subject: ExportSubject, ready: nn.Module, shape: tuple[int, int, int, int]
-) -> tuple[Tensor, Results]:
-    """Images of a shape, and what the network answers."""
+) -> tuple[tuple[Tensor, ...], Results]:
+    """Images of a shape and what else the network takes, and what it answers."""
     like = next(subject.model.parameters())
     images = subject.examples(shape).to(like.device, like.dtype)
+    given = (images, *(value.to(like.device) for value in subject.more.values()))
     try:
         with torch.no_grad():
-            return images, results_of(ready(images))
+            return given, results_of(ready(*given))
     except UserError:
         raise
     except (RuntimeError, AssertionError, ValueError) as error:

@@ -29,7 +29,7 @@ def open_runtime(
     dtype: str = "float32",
     threads: int | None = None,
     arena: bool = True,
-) -> Callable[[Tensor], Any]:
+) -> Callable[..., Any]:
     """Load an exported network into a runtime.
 
     Args:
@@ -40,8 +40,8 @@ def open_runtime(
         arena: let ONNX Runtime keep the memory that it once took.
 
     Returns:
-        A function of images (B, C, H, W) to the network's output, both float32 (or what the file
-        says) on the CPU; a tuple of those of a network with several.
+        A function of images (B, C, H, W), and of what else the file takes, to the network's output,
+        both float32 (or what the file says) on the CPU; a tuple of those of a network with several.
 
     Raises:
         UserError: the runtime is missing.
@@ -64,13 +64,18 @@ def open_runtime(
     session = onnxruntime.InferenceSession(
         os.fspath(path), options, providers=["CPUExecutionProvider"]
     )
-    (given,) = (value.name for value in session.get_inputs())
-    return lambda x_BCHW: _answer(session.run(None, {given: x_BCHW.cpu().numpy()}))
+    names = [value.name for value in session.get_inputs()]
+
+    def run(*inputs: Tensor) -> Any:
+        given = {name: x.cpu().numpy() for name, x in zip(names, inputs, strict=True)}
+        return _answer(session.run(None, given))
+
+    return run
 
 
 def _open_openvino(
     path: str | os.PathLike[str], *, dtype: str, threads: int | None
-) -> Callable[[Tensor], Any]:
+) -> Callable[..., Any]:
     import openvino
 
     options: dict[str, Any] = {
@@ -82,8 +87,8 @@ def _open_openvino(
         options["INFERENCE_NUM_THREADS"] = threads
     request = openvino.compile_model(os.fspath(path), "CPU", options).create_infer_request()
 
-    def run(x_BCHW: Tensor) -> Any:
-        answer = request.infer([x_BCHW.cpu().numpy()])
+    def run(*inputs: Tensor) -> Any:
+        answer = request.infer([x.cpu().numpy() for x in inputs])
         # copied, as the next run writes over them
         return _answer([np.array(answer[i]) for i in range(len(answer))])
 

@@ -99,6 +99,8 @@ class ExportSubject:
         read: from an image file to the network's input (C, H, W), as ``predict`` makes it.
         examples: images (B, C, H, W) of a shape, in float32, to run the network and the file on;
             random ones by default.
+        more: further arguments of the model, by name: tensors of the shapes and dtypes that the
+            file is to take, for the examples. Such a network takes one image of one size at a time.
         formats: those it can be written in; None is all.
         why: why the other formats are missing, for people.
     """
@@ -111,6 +113,7 @@ class ExportSubject:
     outputs: Outputs = LOGITS
     read: Callable[[str], Tensor] | None = None
     examples: Callable[[tuple[int, int, int, int]], Tensor] = _random
+    more: Mapping[str, Tensor] = field(default_factory=dict)
     formats: Sequence[str] | None = None
     why: str = ""
 

@@ -23,12 +23,13 @@ AGREEMENT = 0.9
 """Share of images, or of pixels, on which a file in int8 must name the network's class."""
 
 
-def run_exported(path: str | os.PathLike[str], x_BCHW: Tensor) -> Any:
+def run_exported(path: str | os.PathLike[str], x_BCHW: Tensor, *more: Tensor) -> Any:
     """Run an exported file on the CPU.
 
     Args:
         path: a .onnx, .pt2 or .ts file that ``export_model`` wrote.
         x_BCHW: images, (B, C, H, W), pre-processed.
+        *more: what else the file takes.
 
     Returns:
         The network's output, a tuple where it has several: logits (B, classes), features (B, C) of
@@ -39,24 +40,24 @@ def run_exported(path: str | os.PathLike[str], x_BCHW: Tensor) -> Any:
     """
     path = Path(path)
     if path.suffix == FORMATS["onnx"]:
-        return open_runtime("onnxruntime", path)(x_BCHW)
+        return open_runtime("onnxruntime", path)(x_BCHW, *more)
     with torch.no_grad(), quiet():
         if path.suffix == FORMATS["torch"]:
-            return torch.export.load(str(path)).module()(x_BCHW)
+            return torch.export.load(str(path)).module()(x_BCHW, *more)
         if path.suffix == FORMATS["torchscript"]:
-            return torch.jit.load(str(path))(x_BCHW)
+            return torch.jit.load(str(path))(x_BCHW, *more)
     raise UserError(f"got {path}, expected a file ending in {', '.join(FORMATS.values())}")
 
 
 def check_difference(
-    path: Path, outputs: Outputs, runs: Sequence[tuple[Tensor, Results]]
+    path: Path, outputs: Outputs, runs: Sequence[tuple[tuple[Tensor, ...], Results]]
 ) -> float | None:
     """Difference of a file's outputs from the network's, the largest of several runs.
 
     Args:
         path: the file.
         outputs: says how they are compared.
-        runs: images, and what the network answered.
+        runs: images and further arguments, and what the network answered.
 
     Returns:
         The difference; None if the file cannot run here (ONNX without ONNX Runtime, or images on
@@ -65,14 +66,14 @@ def check_difference(
     Raises:
         UserError: a file that does not run, or whose answers are others.
     """
-    if any(images.device.type != "cpu" for images, _ in runs):
+    if any(images.device.type != "cpu" for (images, *_), _ in runs):
         return None
     if path.suffix == FORMATS["onnx"] and find_spec("onnxruntime") is None:
         return None
     worst = 0.0
-    for images, expected in runs:
+    for (images, *more), expected in runs:
         try:
-            got = results_of(run_exported(path, images))
+            got = results_of(run_exported(path, images, *more))
         except Exception as error:
             raise UserError(
                 f"got a file that does not run here ({reason_of(error)}); nothing was written, "

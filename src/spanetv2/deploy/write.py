@@ -77,9 +77,9 @@ def check_format(
 
 
 def make_program(
-    model: nn.Module, example: Tensor, *, dynamic_batch: bool, dynamic_size: bool
+    model: nn.Module, example: tuple[Tensor, ...], *, dynamic_batch: bool, dynamic_size: bool
 ) -> torch.export.ExportedProgram:
-    """The graph of a network on images (B, C, H, W) like an example.
+    """The graph of a network on images (B, C, H, W), and what else it takes, like an example.
 
     Args:
         model: in evaluation mode.
@@ -99,8 +99,8 @@ def make_program(
     try:
         return torch.export.export(
             model,
-            (example,),
-            dynamic_shapes=(dynamic,),
+            example,
+            dynamic_shapes=(dynamic, *({} for _ in example[1:])),
             strict=False,
             # that grids divide as they do is checked at run time where it cannot be proved
             prefer_deferred_runtime_asserts_over_guards=True,
@@ -151,9 +151,11 @@ def save_program(
     exported.save(str(path), external_data=False)
 
 
-def save_trace(model: nn.Module, example: Tensor, path: Path, about: Mapping[str, Any]) -> None:
+def save_trace(
+    model: nn.Module, example: tuple[Tensor, ...], path: Path, about: Mapping[str, Any]
+) -> None:
     """Write the trace of an eager run, without the projection's form for compilers."""
-    traced = torch.jit.trace(model, (example,), check_trace=False)
+    traced = torch.jit.trace(model, example, check_trace=False)
     torch.jit.save(traced, str(path), _extra_files={DESCRIPTION: json.dumps(about)})
 
 

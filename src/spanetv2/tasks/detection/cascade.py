@@ -20,9 +20,9 @@ from torchvision.ops import (
 from spanetv2.tasks.detection.options import CascadeStage
 from spanetv2.tasks.detection.parts import CountingSampler
 
-__all__ = ["CascadeRoIHeads", "stage_heads"]
+__all__ = ["SMALLEST_BOX", "CascadeRoIHeads", "stage_heads"]
 
-_SMALLEST = 1e-2  # pixels; torchvision's limit for detections
+SMALLEST_BOX = 1e-2  # pixels; torchvision's limit for detections
 _SMOOTH_L1_BETA = 1 / 9
 
 
@@ -306,7 +306,7 @@ class _Samples:
         labels = torch.where(labels > 0, labels, _best(logits))
         moved = _moved(self.stage, self.boxes, deltas, labels, image_shapes)
         kept = [b[~a] for b, a in zip(moved, self.added, strict=True)]
-        return [b[remove_small_boxes(b, _SMALLEST)] for b in kept]
+        return [b[remove_small_boxes(b, SMALLEST_BOX)] for b in kept]
 
 
 def _module(part: Any) -> nn.Module:

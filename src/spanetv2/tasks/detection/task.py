@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from spanetv2.analysis.model_study import ModelInput
     from spanetv2.analysis.subset import DataSubset
     from spanetv2.benchmark.subject import Subject
+    from spanetv2.deploy.subject import ExportSubject
     from spanetv2.models.weights.read import Checkpoint
     from spanetv2.tasks.detection.config import RunConfig
     from spanetv2.tasks.detection.learning import Detection
@@ -96,6 +97,13 @@ class DetectionTask(Task):
         EMPTY_CLASSES,
         PICTURES,
         Option(name="all", type=bool, flag="--all", help="list problems that are alike one by one"),
+    )
+    export_options = (
+        Option(
+            name="image",
+            type=Path,
+            help="picture to check the file on (default: a scene of digits)",
+        ),
     )
 
     # training ------------------------------------------------------------------------------------
@@ -231,6 +239,17 @@ class DetectionTask(Task):
             pictures=pictures,
             progress=progress,
         )
+
+    def export_subject(
+        self,
+        checkpoint: "Checkpoint",
+        img_size: tuple[int, int] | None = None,
+        *,
+        image: Path | None = None,
+    ) -> "ExportSubject":
+        from spanetv2.tasks.detection.export import export_subject
+
+        return export_subject(checkpoint, img_size, image=image)
 
     def analysis_images(
         self, folder: str | None, *, dataset: str, split: str, limit: int
