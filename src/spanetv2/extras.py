@@ -21,17 +21,20 @@ EXTRAS: dict[str, str] = {
 """Module -> the extra of pyproject.toml that installs it."""
 
 
-def install(package: str) -> str:
-    """The command that installs a package of an extra.
+def install(*packages: str) -> str:
+    """The command that installs packages of extras.
 
     Args:
-        package: name of its module.
+        packages: names of their modules.
 
     Example:
         >>> install("lightning")
         "pip install 'spanetv2[train]'"
+        >>> install("onnxruntime", "openvino")
+        "pip install 'spanetv2[export,openvino]'"
     """
-    return f"pip install 'spanetv2[{EXTRAS[package]}]'"
+    extras = dict.fromkeys(EXTRAS[package] for package in packages)
+    return f"pip install 'spanetv2[{','.join(extras)}]'"
 
 
 def need_packages(*packages: str, use: str) -> None:
@@ -47,7 +50,7 @@ def need_packages(*packages: str, use: str) -> None:
     missing = [name for name in dict.fromkeys(packages) if find_spec(name) is None]
     if missing:
         raise UserError(
-            f"{use} need {' and '.join(missing)}, not installed here; {install(missing[0])}"
+            f"{use} need {' and '.join(missing)}, not installed here; {install(*missing)}"
         )
 
 
