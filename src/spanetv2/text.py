@@ -1,5 +1,6 @@
 """Text for people, whatever a file's name is made of."""
 
+import json
 import re
 
 __all__ = ["harmless", "printable", "shorten"]
@@ -18,7 +19,7 @@ def printable(text: str) -> str:
         'a\\nb.jpg'
     """
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
 def harmless(text: str) -> str:
@@ -33,7 +34,12 @@ def harmless(text: str) -> str:
     """
     if not text.replace(_CURSOR_UP, "").strip():
         return text
-    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _CONTROL.sub(lambda found: _escaped(found[0]), text)
+
+
+def _escaped(character: str) -> str:
+    """As JSON spells it."""
+    return json.dumps(character)[1:-1]
 
 
 def shorten(text: str, length: int = 32) -> str:

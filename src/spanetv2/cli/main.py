@@ -1,9 +1,10 @@
 """The ``spanetv2`` command. Each sub-command is a module of its own and imports what it needs."""
 
+import itertools
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -19,12 +20,13 @@ from spanetv2.cli.export import export_command
 from spanetv2.cli.merge import merge
 from spanetv2.cli.messages import messages_on_stderr
 from spanetv2.cli.models import models
+from spanetv2.cli.numbers import with_limits
 from spanetv2.cli.predict import predict_command
 from spanetv2.cli.push import push
 from spanetv2.cli.quickstart import quickstart
 from spanetv2.cli.recipes import recipes
 from spanetv2.cli.scenes import scenes
-from spanetv2.cli.terminal import safe_streams, silence
+from spanetv2.cli.terminal import CLOSED_PIPE, safe_streams, silence
 from spanetv2.errors import UserError
 from spanetv2.failures import describe_failure
 from spanetv2.kept import keeping
@@ -63,7 +65,7 @@ def make_app() -> typer.Typer:
     app.command()(models)
     app.command()(recipes)
     app.add_typer(analyze, name="analyze")
-    return app
+    return with_limits(app)
 
 
 def _version(wanted: bool) -> None:
@@ -96,7 +98,7 @@ def main(app: Callable[[], object] | None = None) -> None:
             _run(app)
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         silence()
-        sys.exit(141)
+        sys.exit(CLOSED_PIPE)
 
 
 def _run(app: Callable[[], object] | None) -> None:
@@ -104,6 +106,7 @@ def _run(app: Callable[[], object] | None) -> None:
         with messages_on_stderr(), keeping(), warnings.catch_warnings():
             # what Pillow has to remark about metadata is no message of ours
             warnings.filterwarnings("ignore", module=r"PIL\.")
+            _refuse_empty(sys.argv)
             (app or make_app())()
     except UserError as error:
         _fail(str(error))
@@ -119,6 +122,16 @@ def _run(app: Callable[[], object] | None) -> None:
             _fail(told)
         first = (str(error).strip().splitlines() or ["no message"])[0]
         _fail(f"not foreseen: {first}; set {TRACEBACK}=1 to see where, and report it")
+
+
+def _refuse_empty(words: Sequence[str]) -> None:
+    """Refuse words that are empty, as those of unset variables: as a path they would be here."""
+    for before, word in itertools.pairwise(words):
+        name = word if word.startswith("--") and word.endswith("=") else before
+        if not word or name is word:
+            raise UserError(
+                f"got an empty name behind {name}, expected one; is a variable of the shell unset?"
+            )
 
 
 def _fail(message: str) -> None:

@@ -9,7 +9,10 @@ from typing import Any, TextIO
 
 from spanetv2.text import harmless
 
-__all__ = ["safe_streams", "silence"]
+__all__ = ["CLOSED_PIPE", "safe_streams", "silence"]
+
+CLOSED_PIPE = 141
+"""The exit status after the reader of standard output, such as head, has gone: 128 + SIGPIPE."""
 
 
 class _Harmless(io.TextIOBase):
@@ -22,11 +25,13 @@ class _Harmless(io.TextIOBase):
         self._stream = stream
 
     def write(self, text: str) -> int:
-        self._stream.write(harmless(text))
+        with _ends_if_nobody_reads():
+            self._stream.write(harmless(text))
         return len(text)
 
     def flush(self) -> None:
-        self._stream.flush()
+        with _ends_if_nobody_reads():
+            self._stream.flush()
 
     def isatty(self) -> bool:
         return self._stream.isatty()
@@ -47,6 +52,15 @@ class _Harmless(io.TextIOBase):
     @property
     def errors(self) -> str | None:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self._stream.errors
+
+
+@contextmanager
+def _ends_if_nobody_reads() -> Iterator[None]:
+    """End as other programs do; typer makes status 1 of a closed pipe that reaches it."""
+    try:
+        yield
+    except BrokenPipeError:
+        sys.exit(CLOSED_PIPE)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from spanetv2.models.published import need_published
 from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights import Checkpoint, describe
 from spanetv2.models.weights.record import DEFAULT_TASK
+from spanetv2.training.config import check
 
 __all__ = [
     "BackboneConfig",
@@ -48,6 +49,13 @@ class BackboneConfig:
     grad_checkpointing: bool = False
     form: Literal["auto", "tokens", "maps"] = "auto"
     kwargs: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        value = self.drop_path
+        check(value is None or 0 <= value < 1, "model.drop_path", value, "0 to below 1")
+        check(self.stem_stride in (None, 1, 2, 4), "model.stem_stride", self.stem_stride, "1, 2, 4")
+        sides = self.img_size if isinstance(self.img_size, tuple) else (self.img_size or 1,)
+        check(min(sides) > 0, "model.img_size", self.img_size, "1 pixel or more")
 
 
 def backbone_name(config: BackboneConfig, checkpoint: Checkpoint | None) -> str:

@@ -4,7 +4,7 @@ Every field is one command-line option (``--optimizer.lr 1e-3``) and one line of
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from math import inf
 from typing import Any, Literal
 
@@ -20,10 +20,22 @@ __all__ = [
     "OptimizerConfig",
     "ScheduleConfig",
     "check",
+    "check_magnitudes",
     "check_trainer",
 ]
 
 
+_LARGEST = 10**15
+"""Of any number that is told."""
+_LEAST = {
+    "num_nodes": 1,
+    "check_val_every_n_epoch": 1,
+    "num_sanity_val_steps": -1,
+    "limit_val_batches": 0,
+    "min_epochs": 0,
+    "max_epochs": -1,
+}
+"""Of the Trainer's options that have no other check."""
 _MOST_WORKERS = 512
 """Each is a process of some 100 MB; more are a slip of the keyboard."""
 
@@ -36,6 +48,28 @@ def check(condition: bool, name: str, value: object, expected: str) -> None:
     """
     if not condition:
         raise UserError(f"{name} is {value!r}, expected {expected}")
+
+
+def check_magnitudes(value: Any, name: str = "") -> None:
+    """Refuse numbers that no computation holds, wherever they stand.
+
+    Args:
+        value: a number, or groups, mappings and lists of them; anything else is left alone.
+        name: of the option.
+
+    Raises:
+        UserError: not a number, infinite, or larger than what arrays count with.
+    """
+    if is_dataclass(value):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            check_magnitudes(item, f"{name}.{key}".removeprefix("."))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            check_magnitudes(item, name)
+    elif isinstance(value, int | float):
+        check(abs(value) <= _LARGEST, name, value, "a number of at most 15 digits")
 
 
 def check_trainer(options: Mapping[str, Any]) -> None:
@@ -51,8 +85,12 @@ def check_trainer(options: Mapping[str, Any]) -> None:
     expected = "more than 0, or null for no clipping"
     check(value is None or 0 <= value < inf, "trainer.gradient_clip_val", value, expected)
     value = options.get("limit_train_batches")
-    expected = "1 batch or more, or a share above 0"
-    check(value is None or value > 0, "trainer.limit_train_batches", value, expected)
+    expected = "1 batch or more, or a share above 0 and up to 1.0"
+    good = value is None or (value > 0 and (isinstance(value, int) or value <= 1))
+    check(good, "trainer.limit_train_batches", value, expected)
+    for name, least in _LEAST.items():
+        value = options.get(name)
+        check(value is None or value >= least, f"trainer.{name}", value, f"{least} or more")
     value = options.get("max_steps")
     expected = "updates, or -1 for no limit"
     check(value is None or value >= -1, "trainer.max_steps", value, expected)

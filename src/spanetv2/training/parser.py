@@ -16,7 +16,7 @@ from lightning.pytorch.strategies import StrategyRegistry
 from spanetv2.errors import ConfigError, UserError
 from spanetv2.text import shorten
 from spanetv2.training.code_names import Group, fields_of, groups_in, hints_of
-from spanetv2.training.config import BaseRunConfig
+from spanetv2.training.config import BaseRunConfig, check_magnitudes, check_trainer
 
 __all__ = ["RunParser"]
 
@@ -141,9 +141,13 @@ class RunParser:
             built = self._parser.instantiate(values)
             names = [field.name for field in dataclasses.fields(self.config_class)]
             config = self.config_class(**{name: built[name] for name in names})
+            trainer = built["trainer"].as_dict()
+            check_magnitudes(config)
+            check_magnitudes(trainer, "trainer")
+            check_trainer(trainer)
         except UserError as error:
             raise ConfigError(str(error)) from error
-        return config, built["trainer"].as_dict()
+        return config, trainer
 
     def dump(self, values: Namespace) -> str:
         """Every option with its value, as YAML."""

@@ -63,7 +63,7 @@ def model(
     rows: Annotated[int, typer.Option(min=2, help="Rows of it per channel.")] = 16,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Of every random draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of every random draw.")] = 0,
 ) -> None:
     """Report how models treat frequencies: curves, pictures and one HTML page.
 

@@ -44,6 +44,11 @@ class ModelConfig(BackboneConfig):
     channels_last: bool = False
     compile: bool = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        value = self.num_classes
+        check(value is None or value > 0, "model.num_classes", value, "1 or more")
+
 
 @dataclass(kw_only=True)
 class DataConfig(LoadingConfig):
@@ -104,6 +109,9 @@ class DataConfig(LoadingConfig):
         super().__post_init__()
         share = self.val_share
         check(share is None or 0 < share < 1, "data.val_share", share, "between 0 and 1")
+        for name in ("num_samples", "val_num_samples"):
+            value = getattr(self, name)
+            check(value is None or value > 0, f"data.{name}", value, "1 or more")
 
 
 @dataclass(kw_only=True)
@@ -136,6 +144,8 @@ class MixingConfig:
             check(0 <= value <= 1, f"mixing.{name}", value, "a probability")
         value = self.label_smoothing
         check(0 <= value < 1, "mixing.label_smoothing", value, "at least 0 and below 1")
+        value = self.off_epoch
+        check(value is None or value >= 0, "mixing.off_epoch", value, "an epoch from 0 on")
 
 
 @dataclass(kw_only=True)

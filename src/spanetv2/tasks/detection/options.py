@@ -44,14 +44,14 @@ class CascadeStage:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stds", tuple(float(std) for std in self.stds))
-        _check(0 < self.iou < 1, "cascade iou", self.iou, "a number between 0 and 1")
+        _check(0 < self.iou < 1, "cascade_ious", self.iou, "a number between 0 and 1")
         _check(
             len(self.stds) == 4 and min(self.stds) > 0,
-            "cascade stds",
+            "cascade_stds",
             self.stds,
             "four positive numbers",
         )
-        _check(self.loss_weight >= 0, "cascade loss_weight", self.loss_weight, "0 or more")
+        _check(self.loss_weight >= 0, "cascade_weights", self.loss_weight, "0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +169,7 @@ class DetectorOptions:
                 _check(least <= value <= _MOST, field.name, value, f"{least} to {_MOST}")
         for name in ("proposal_nms", "nms", "roi_positive"):
             _check(0 < getattr(self, name) <= 1, name, getattr(self, name), "above 0, at most 1")
+        _check(self.box_loss_weight >= 0, "box_loss_weight", self.box_loss_weight, "0 or more")
         _check(0 <= self.score_threshold < 1, "score_threshold", self.score_threshold, "0 to 1")
         _check(len(self.anchor_sizes) == 5, "anchor_sizes", self.anchor_sizes, "five sides")
         _check(bool(self.anchor_ratios), "anchor_ratios", self.anchor_ratios, "at least one ratio")

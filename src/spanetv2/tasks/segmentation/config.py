@@ -81,6 +81,12 @@ class DataConfig(LoadingConfig):
     allow_missing_classes: bool = False
     total_batch: int = 16
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = self.mask_values
+        for value in given if isinstance(given, list) else [given or 0]:
+            check(0 <= value <= 255, "data.mask_values", given, "values from 0 to 255")
+
     def reading(self) -> dict[str, Any]:
         """What is not as by default in how masks are read, for the record and for evaluation."""
         values = {

@@ -200,7 +200,7 @@ def test_preprocessing_refuses_wrong_values(values, message):
         ({"scale": (0.5, 0.1)}, "scale"),
         ({"hflip": 1.5}, "hflip 1.5"),
         ({"re_mode": "noise"}, "re_mode"),
-        ({"shift": -1, "crop": "none"}, "negative shift"),
+        ({"shift": -1, "crop": "none"}, "got shift -1"),
         ({"shift": 2}, "expected crop 'none'"),
     ],
 )

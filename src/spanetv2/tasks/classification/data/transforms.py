@@ -77,8 +77,10 @@ class Augmentation:
         for name in ("hflip", "vflip", "re_prob"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"got {name} {getattr(self, name)}, expected a probability")
-        if self.shift < 0 or self.rotate < 0 or self.re_count < 1:
-            raise UserError("got a negative shift or rotation, or re_count below 1")
+        for name, least in (("shift", 0), ("rotate", 0), ("color_jitter", 0), ("re_count", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UserError(f"got {name} {value}, expected {least} or more")
         if self.crop != "none" and (self.shift or self.rotate):
             raise UserError(f"got shift or rotate with crop {self.crop!r}, expected crop 'none'")
 
