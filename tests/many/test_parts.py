@@ -18,6 +18,7 @@ from spanetv2.data.preprocessing import Preprocessing
 from spanetv2.errors import ConfigError, UserError
 from spanetv2.scenes import SceneSettings, write_scenes
 from spanetv2.tasks.shard import Shard
+from tests.support.shards import write_shards
 
 SEGMENTER = "spanetv2_pico_pure.scenes_semantic_fpn"
 DETECTOR = "spanetv2_pico_pure.scenes_mask_rcnn"
@@ -175,6 +176,28 @@ def test_resuming_goes_on_behind_what_is_there(weights, photos, tmp_path):
     assert len(told) == 12 - 2 * 2
     assert outputs(folder) == outputs(tmp_path / "whole")
     assert rows.read_bytes() == b"".join(lines)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+def test_shards_of_an_evaluation_of_a_stream_merge_and_resume(weights, photos, tmp_path):
+    files = sorted((photos / "val").rglob("*.png"))
+    samples = [(file.read_bytes(), NAMES.index(file.parent.name)) for file in files]
+    data = write_shards(tmp_path / "data", {"val": samples}, each=4)
+    options = {"dataset": "wds", "batch_size": 2, "device": "cpu"}
+    spanetv2.evaluate(weights, data, json=tmp_path / "whole.json", **options)
+    whole = figures(tmp_path / "whole.json")
+    assert (whole["images"], whole["failed"]) == (11, 1)
+    out = tmp_path / "parts"
+    for number in (1, 2):
+        spanetv2.evaluate(weights, data, out=out, shard=f"{number}/2", **options)
+    rows = out / "rows" / "2-of-2.jsonl"
+    lines = rows.read_bytes().splitlines(keepends=True)
+    rows.write_bytes(lines[0] + lines[1][:30])  # killed amid the second
+    with pytest.raises(UserError, match="by another number of --workers"):
+        spanetv2.evaluate(weights, data, out=out, shard="2/2", resume=True, workers=2, **options)
+    spanetv2.evaluate(weights, data, out=out, shard="2/2", resume=True, **options)
+    spanetv2.merge(out, json=tmp_path / "merged.json")
+    assert figures(tmp_path / "merged.json") == whole
 
 
 @pytest.mark.parametrize("resume", [False, True])

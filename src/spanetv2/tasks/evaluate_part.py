@@ -42,12 +42,13 @@ def measure_part(
         UserError: the rows that are there are of other data.
     """
     listing = opened.listing()
+    streamed = isinstance(opened.source, IterableDataset)
     if part.done and part.files(part.shard.number - 1) != listing[:_SHORT]:
         raise UserError(
-            f"the data are others than those of the run in {part.folder}; choose another folder "
-            "with --out, or --overwrite to begin anew"
+            f"the data are others than those of the run in {part.folder}"
+            + (", or a stream is read by another number of --workers" if streamed else "")
+            + "; choose another folder with --out, or --overwrite to begin anew"
         )
-    streamed = isinstance(opened.source, IterableDataset)
     seen = itertools.count()
     numbers = (number for number in itertools.count() if part.takes(number))
 

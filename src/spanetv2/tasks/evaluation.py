@@ -187,9 +187,12 @@ class Measuring:
 
     def listing(self) -> str:
         """A digest of the names of all images in their order, their labels where these are known
-        by then, and the classes."""
+        by then, and the classes; of a stream what it reads, and by how many processes."""
         digest = hashlib.sha256("\0".join(self.frame["classes"]).encode("utf-8", "surrogatepass"))
-        if not isinstance(self.source, IterableDataset):
+        if isinstance(self.source, IterableDataset):
+            about: Any = self.source
+            digest.update("\0".join([*about.content(), str(about.lanes)]).encode())
+        else:
             name = getattr(self.source, "key", self.source.location)
             for index in range(len(self.source)):
                 digest.update(f"{name(index)}\0".encode("utf-8", "surrogatepass"))

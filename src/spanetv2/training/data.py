@@ -99,7 +99,7 @@ class TrainingData(LightningDataModule, abc.ABC):
     def make_train_loader(self, *, rank: int, world: int) -> DataLoader[Any]:
         """Batches of ``plan.per_device`` images for a process.
 
-        Its ``batch_sampler`` has ``start`` and ``set_epoch``, as ``EpochSampler`` does.
+        It, or its ``batch_sampler``, has ``start`` and ``set_epoch``, as ``EpochSampler`` does.
         """
 
     @abc.abstractmethod
@@ -119,6 +119,12 @@ class TrainingData(LightningDataModule, abc.ABC):
         tell: changes then go unnoticed.
         """
         return ()
+
+    @property
+    def lanes(self) -> int | None:
+        """Loading processes, over all devices, of a stream, whose order depends on their number;
+        None where it does not."""
+        return None
 
     # for all -------------------------------------------------------------------------------------
 
@@ -214,8 +220,7 @@ class TrainingData(LightningDataModule, abc.ABC):
 
     def place(self, loader: DataLoader[Any]) -> None:
         """Move a fresh training loader to ``position``."""
-        sampler: Any = loader.batch_sampler
-        sampler.start(self.position.epoch, self.position.image // self.images_per_pass)
+        _order(loader).start(self.position.epoch, self.position.image // self.images_per_pass)
 
     def val_dataloader(self) -> Any:
         if not self.has_validation:
@@ -232,12 +237,16 @@ class TrainingData(LightningDataModule, abc.ABC):
     def begin_epoch(self, epoch: int) -> None:
         """Move the training loader to an epoch; without effect if it is there already."""
         assert self.trainer is not None
-        sampler = getattr(self.trainer.train_dataloader, "batch_sampler", None)
-        if hasattr(sampler, "set_epoch"):
-            sampler.set_epoch(epoch)  # pyright: ignore[reportOptionalMemberAccess]
+        if hasattr(order := _order(self.trainer.train_dataloader), "set_epoch"):
+            order.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self.position)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.position = self._resumed = Position(**state_dict)
+
+
+def _order(loader: Any) -> Any:
+    """What moves a training loader: its batch sampler, or that of a stream itself."""
+    return loader if hasattr(loader, "set_epoch") else getattr(loader, "batch_sampler", None)

@@ -188,14 +188,20 @@ class RunSoFar:
             told: whether the user said that they changed.
 
         Returns:
-            A line where they did.
+            A line where they did, and where a stream comes in another order.
 
         Raises:
             UserError: they did and nobody said so.
         """
+        lines, lanes = [], self.numbers.get("lanes")
+        if lanes is not None and data.lanes not in (None, lanes):
+            lines.append(
+                f"a stream read by {data.lanes} loading processes (was {lanes}) comes in another "
+                "order; from here on no longer bit by bit what an uninterrupted run gives"
+            )
         old, new = self.numbers.get("fingerprint"), data.fingerprint()
         if None in (old, new) or old == new:
-            return []
+            return lines
         if not told:
             raise UserError(
                 "got training data with other files or labels than "
@@ -203,8 +209,9 @@ class RunSoFar:
                 "go on with these by --changed-data, or start another run with --weights"
             )
         return [
+            *lines,
             "the training data have other files or labels; from here on no longer bit by bit what "
-            "an uninterrupted run gives"
+            "an uninterrupted run gives",
         ]
 
     def compare_numbers(
@@ -342,6 +349,7 @@ def _numbers(data: TrainingData) -> dict[str, Any]:
         "updates_per_epoch": None if batches is None else batches // data.plan.accumulation,
         "accumulation": data.plan.accumulation,
         "fingerprint": data.fingerprint(),
+        "lanes": data.lanes,
     }
 
 

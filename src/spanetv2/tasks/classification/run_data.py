@@ -1,6 +1,5 @@
 """Labelled images for a run."""
 
-import contextlib
 import dataclasses
 from collections.abc import Iterable
 from typing import Any
@@ -86,22 +85,26 @@ class ClassificationData(TrainingData):
             self.remarks.append(white_line(deep, white, option="preprocessing.white"))
 
     def length(self) -> int | None:
-        try:
-            return len(self.train)  # pyright: ignore[reportArgumentType]
-        except TypeError:
-            return None
+        return _images(self.train)
+
+    @property
+    def lanes(self) -> int | None:
+        if isinstance(self.train, StreamSource):
+            return self.plan.devices * max(1, self.config.workers)
+        return None
 
     def contents(self) -> Iterable[Any]:
-        if isinstance(self.train, ImageSource) and self.train.labels is not None:
+        if isinstance(self.train, StreamSource):
+            yield from self.train.content()
+        elif self.train.labels is not None:
             labels = self.train.labels.tolist()
             yield from ((self.train.key(i), label) for i, label in enumerate(labels))
 
     def describe(self) -> str:
         sizes = []
         for split, source in (("training", self.train), ("validation", self.val)):
-            if source is not None:
-                with contextlib.suppress(TypeError):
-                    sizes.append(f"{len(source):,} {split}")  # pyright: ignore[reportArgumentType]
+            if source is not None and (images := _images(source)) is not None:
+                sizes.append(f"{images:,} {split}")
         assert isinstance(self.config, DataConfig)
         declared = self.val.split_note if self.val is not None else ""
         note = validation_note(
@@ -133,14 +136,7 @@ class ClassificationData(TrainingData):
             **self.loading,
         )
 
-    def place(self, loader: DataLoader[Any]) -> None:
-        if isinstance(self.train, StreamSource):
-            self.train.set_epoch(self.position.epoch)
-        else:
-            super().place(loader)
 
-    def begin_epoch(self, epoch: int) -> None:
-        if isinstance(self.train, StreamSource):
-            self.train.set_epoch(epoch)
-        else:
-            super().begin_epoch(epoch)
+def _images(source: ImageSource | StreamSource) -> int | None:
+    """Number of images, None if unknown."""
+    return source.images if isinstance(source, StreamSource) else len(source)

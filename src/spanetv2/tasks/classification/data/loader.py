@@ -1,5 +1,6 @@
 """Loaders of labelled images, for training and for evaluation."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -12,9 +13,10 @@ from spanetv2.data.loader import Collate, ImageLoader, Stop, eval_batches, train
 from spanetv2.data.sampler import EpochSampler
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.sampler import BalancedSampler, class_members
-from spanetv2.tasks.classification.data.source import ImageSource, StreamSource
+from spanetv2.tasks.classification.data.source import ImageSource
+from spanetv2.tasks.classification.data.stream import StreamSource
 
-__all__ = ["eval_loader", "train_loader"]
+__all__ = ["StreamLoader", "eval_loader", "train_loader"]
 
 
 def train_loader(
@@ -48,7 +50,7 @@ def train_loader(
 
     Returns:
         A loader whose ``batch_sampler`` is the ``EpochSampler``; move it with ``set_epoch`` and
-        ``start``. For a stream, a loader without sampler: call the source's ``set_epoch``.
+        ``start``. Of a stream, a ``StreamLoader``, which has them itself.
 
     Raises:
         UserError: an impossible batch size. Iterating raises ``ImageError`` on a damaged image.
@@ -57,15 +59,17 @@ def train_loader(
     if isinstance(source, StreamSource):
         if batch_size < 1 or batch_size % world:
             raise UserError(f"got a batch of {batch_size} over {world} processes")
-        return _stream_loader(
+        return StreamLoader(
             source,
             batch_size=batch_size // world,
+            workers=workers,
+            rank=rank,
+            world=world,
             drop_last=drop_last,
-            collate=Collate(_merge, "raise"),
+            collate_fn=Collate(_merge, "raise"),
             generator=torch.Generator().manual_seed(seed),
-            num_workers=workers,
             pin_memory=pin_memory,
-            persistent_workers=persistent_workers and workers > 0,
+            persistent_workers=persistent_workers,
         )
     common: Any = {"batch_size": batch_size, "seed": seed, "rank": rank, "world": world}
     if members is None:
@@ -113,14 +117,16 @@ def eval_loader(
     """
     collate = Collate(_merge, on_error)
     if isinstance(source, StreamSource):
-        return _stream_loader(
+        return StreamLoader(
             source,
             batch_size=max(1, batch_size // world),
-            collate=collate,
+            workers=workers,
+            rank=rank,
+            world=world,
+            collate_fn=collate,
             generator=torch.Generator(),
-            num_workers=workers,
             pin_memory=pin_memory,
-            persistent_workers=persistent_workers and workers > 0,
+            persistent_workers=persistent_workers,
         )
     return eval_batches(
         source,
@@ -140,17 +146,63 @@ def _merge(items: list[Any]) -> tuple[Tensor, Tensor]:
     return images, targets  # a tuple, which default_collate makes a list
 
 
-def _stream_loader(
-    source: StreamSource, *, batch_size: int, collate: Collate, num_workers: int, **options: Any
-) -> ImageLoader:
-    source.set_workers(num_workers)
-    return ImageLoader(
-        _SafeStream(source, batch_size=batch_size),
-        batch_size=batch_size,
-        collate_fn=collate,
-        num_workers=num_workers,
-        **options,
-    )
+class StreamLoader(ImageLoader):
+    """Batches of a stream, from any on.
+
+    The batches come from the lanes in turn, so that a place in the stream is a number of rounds,
+    passed over where they are read, and a number of batches of the next one, passed over here.
+
+    Args:
+        source: the stream.
+        batch_size: samples per batch of this process.
+        workers: processes that read; 0 reads in this one.
+        rank: this process.
+        world: number of processes.
+        **options: of a ``DataLoader``.
+    """
+
+    def __init__(
+        self,
+        source: StreamSource,
+        *,
+        batch_size: int,
+        workers: int,
+        rank: int,
+        world: int,
+        persistent_workers: bool,
+        **options: Any,
+    ):
+        lanes = source.share(batch_size=batch_size, rank=rank, world=world, workers=workers)
+        super().__init__(
+            _SafeStream(source, batch_size=batch_size),
+            batch_size=batch_size,
+            num_workers=workers,
+            persistent_workers=persistent_workers and workers > 0,
+            **options,
+        )
+        self._source, self._lanes = source, lanes
+        self._samples = batch_size
+        self._epoch = self._passed_over = 0
+
+    def start(self, epoch: int, batch: int = 0) -> None:
+        """Set where the next iteration begins; those of other epochs begin at batch 0.
+
+        Args:
+            epoch: 0-based.
+            batch: 0-based.
+        """
+        rounds, self._passed_over = divmod(batch, self._lanes)
+        self._epoch = epoch
+        self._source.begin(epoch, rounds * self._samples)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Move to the start of ``epoch``; without effect if that is the current one."""
+        if epoch != self._epoch:
+            self.start(epoch)
+
+    def __iter__(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        passed_over, self._passed_over = self._passed_over, 0
+        return itertools.islice(super().__iter__(), passed_over, None)
 
 
 class _SafeStream(torch.utils.data.IterableDataset[Any]):
@@ -159,7 +211,7 @@ class _SafeStream(torch.utils.data.IterableDataset[Any]):
         self.batch_size = batch_size
 
     def __len__(self) -> int:
-        return len(self.source)  # pyright: ignore[reportArgumentType]
+        return len(self.source)
 
     def __iter__(self) -> Iterator[Any]:
         try:

@@ -4,8 +4,6 @@ timm's own ``ImageDataset`` answers a damaged image with the next one; here its 
 samples and ``images.read_image`` decodes them, so that a damaged one is an error.
 """
 
-import logging
-import multiprocessing
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -18,7 +16,9 @@ from spanetv2.data.preprocessing import Transform
 from spanetv2.data.splits import ITS_TEST_IMAGES, canonical_split, supported_split
 from spanetv2.errors import UserError
 from spanetv2.extras import need_packages
-from spanetv2.tasks.classification.data.source import ImageSource, StreamSource
+from spanetv2.tasks.classification.data.shards import ShardStream
+from spanetv2.tasks.classification.data.source import ImageSource
+from spanetv2.tasks.classification.data.stream import StreamSource, label_index
 
 __all__ = [
     "ReaderSource",
@@ -69,7 +69,7 @@ class ReaderSource(ImageSource):
         stream, label = self.reader[index]
         with stream:
             image = self.decode(stream, name=self.location(index))
-        return image, _checked_label(label, self._table, self.location(index))
+        return image, label_index(label, self._table, self.location(index))
 
     def read(self, index: int) -> Image.Image:
         return self.sample(index)[0]
@@ -109,119 +109,42 @@ class TorchvisionSource(ImageSource):
             image = to_eight_bit(image, white=self.white)
         except (OSError, SyntaxError, ValueError) as error:
             raise ImageError(self.location(index), str(error)) from None
-        return image, _checked_label(label, self._table, self.location(index))
+        return image, label_index(label, self._table, self.location(index))
 
     def read(self, index: int) -> Image.Image:
         return self.sample(index)[0]
 
 
 class TimmStream(StreamSource):
-    """An iterable timm reader (WebDataset, streamed Hugging Face data sets).
+    """An iterable timm reader of a streamed Hugging Face data set.
 
     Args:
         reader: the reader, giving Pillow images as decoded and integer labels.
-        name: how messages call the data set.
-        reader_classes: the reader's class names, None if it has none.
-        classes: class names in the wanted index order.
-        transform: applied to every Pillow image.
-        on_error: raise on a damaged sample, or skip it, counted in ``skipped``.
-
-    Raises:
-        UserError: neither the reader nor the caller names the classes.
+        **options: of ``StreamSource``.
     """
 
-    def __init__(
-        self,
-        reader: Any,
-        *,
-        name: str,
-        reader_classes: Sequence[str] | None,
-        classes: Sequence[str] | None,
-        transform: Transform | None = None,
-        on_error: Literal["raise", "skip"] = "raise",
-    ):
-        if not reader_classes and not classes:
-            raise UserError(
-                f"got {name}, which does not name its classes; give a file with one name per line"
-            )
-        self._table = _table(reader_classes or classes or (), classes, where=name)
-        super().__init__(classes=list(classes or reader_classes or ()), transform=transform)
+    def __init__(self, reader: Any, **options: Any):
+        super().__init__(images=reader.num_samples or None, **options)
         self.reader = reader
-        self.name = name
-        self.on_error = on_error
-        self._skipped = multiprocessing.Value("q", 0)
 
-    @property
-    def skipped(self) -> int:
-        """Damaged samples left out so far, over all workers of this process."""
-        return self._skipped.value
+    def share(self, *, batch_size: int = 1, rank: int = 0, world: int = 1, workers: int = 0) -> int:
+        reader = self.reader
+        reader.batch_size, reader.dist_rank, reader.dist_num_replicas = batch_size, rank, world
+        reader.set_loader_cfg(num_workers=workers)
+        return super().share(batch_size=batch_size, rank=rank, world=world, workers=workers)
 
-    def set_epoch(self, epoch: int) -> None:
+    def items(self, epoch: int, lane: int) -> Iterator[tuple[Image.Image, int]]:
         self.reader.set_epoch(epoch)
+        try:
+            yield from self.reader
+        except OSError as error:  # a streamed image that does not decode ends the stream
+            raise ImageError(self.name, str(error)) from None
 
-    def set_workers(self, workers: int) -> None:
-        self.reader.set_loader_cfg(num_workers=workers)
-
-    def __len__(self) -> int:
-        if not self.reader.num_samples:
-            raise TypeError(f"{self.name} does not tell its number of samples")
-        return len(self.reader)
-
-    def __iter__(self) -> Iterator[tuple[Any, int]]:
-        with _ReaderErrors(self):
-            samples = iter(self.reader)
-            while True:
-                try:
-                    image, label = next(samples)
-                except StopIteration:
-                    return
-                except OSError as error:  # a streamed image that does not decode ends the stream
-                    raise ImageError(self.name, str(error)) from None
-                where = f"{self.name} (label {label})"
-                try:
-                    image = to_eight_bit(image, white=self.white)
-                except ValueError as error:
-                    reason = error.reason if isinstance(error, ImageError) else str(error)
-                    self.report(where, reason)
-                    continue
-                label = _checked_label(label, self._table, where)
-                yield (self.transform(image) if self.transform is not None else image), label
-
-    def report(self, where: str, reason: str) -> None:
-        """Count a damaged sample and log it, or raise.
-
-        Raises:
-            ImageError: unless errors are skipped.
-        """
-        if self.on_error == "raise":
-            raise ImageError(where, reason)
-        with self._skipped.get_lock():
-            self._skipped.value += 1
-        logging.getLogger(__name__).warning("skipped %s: %s", where, reason)
-
-
-class _ReaderErrors(logging.Handler):
-    """timm's WebDataset reader logs a damaged sample and goes on: hear of it here."""
-
-    def __init__(self, source: TimmStream):
-        super().__init__(logging.WARNING)
-        self._source = source
-        self._logger = logging.getLogger("timm.data.readers.reader_wds")
-
-    def emit(self, record: logging.LogRecord) -> None:
-        # Raising here passes through the reader's error handler to whoever reads the stream.
-        message = record.getMessage()
-        if message.startswith("Handling webdataset error"):
-            self._source.report(self._source.name, message)
-
-    def __enter__(self) -> None:
-        self._before = self._logger.propagate
-        self._logger.addHandler(self)
-        self._logger.propagate = False  # reported once, not twice
-
-    def __exit__(self, *error: object) -> None:
-        self._logger.removeHandler(self)
-        self._logger.propagate = self._before
+    def decode(self, item: Image.Image) -> Image.Image:
+        try:
+            return to_eight_bit(item, white=self.white)
+        except ValueError as error:
+            raise error if isinstance(error, ImageError) else ImageError("", str(error)) from None
 
 
 def hfds(
@@ -316,7 +239,7 @@ def stream(
     target_key: str | None = None,
     transform: Transform | None = None,
     on_error: Literal["raise", "skip"] = "raise",
-) -> TimmStream:
+) -> StreamSource:
     """WebDataset shards (``wds``) or a streamed Hugging Face data set (``hfids/<name>``).
 
     Args:
@@ -357,14 +280,24 @@ def stream(
         input_key=input_key,
         target_key=target_key,
     )
-    return TimmStream(
-        reader,
-        name=f"{name}:{root or ''}/{split}",
-        reader_classes=list(reader.class_to_idx) or None,
-        classes=classes,
-        transform=transform,
-        on_error=on_error,
-    )
+    called = f"{name}:{root or ''}/{split}"
+    reader_classes = list(reader.class_to_idx) or None
+    if not reader_classes and not classes:
+        raise UserError(
+            f"got {called}, which does not name its classes; give a file with one name per line"
+        )
+    options: dict[str, Any] = {
+        "name": called,
+        "classes": classes or reader_classes,
+        "table": _table(reader_classes or classes or (), classes, where=called),
+        "training": training,
+        "seed": seed,
+        "transform": transform,
+        "on_error": on_error,
+    }
+    if name.startswith("wds"):
+        return ShardStream(reader, images=reader.num_samples or None, **options)
+    return TimmStream(reader, **options)
 
 
 def _reader(name: str, root: str | None, **options: Any) -> Any:
@@ -388,10 +321,3 @@ def _hf_name(name: str, root: str | None) -> tuple[str, str | None]:
 
 def _table(names: Sequence[str], classes: Sequence[str] | None, *, where: str) -> list[int]:
     return list(range(len(names))) if classes is None else label_table(names, classes, where=where)
-
-
-def _checked_label(label: Any, table: Sequence[int] | np.ndarray, where: str) -> int:
-    index = int(label)
-    if not 0 <= index < len(table):
-        raise UserError(f"got label {index} at {where}, expected 0 to {len(table) - 1}")
-    return int(table[index])

@@ -6,7 +6,8 @@ import numpy as np
 
 from spanetv2.data.sampler import EpochSampler
 from spanetv2.errors import UserError
-from spanetv2.tasks.classification.data.source import ImageSource, StreamSource
+from spanetv2.tasks.classification.data.source import ImageSource
+from spanetv2.tasks.classification.data.stream import StreamSource
 
 __all__ = ["BalancedSampler", "class_members"]
 

@@ -1,19 +1,19 @@
 """What every source of labelled images has in common."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from PIL import Image
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset
 
 from spanetv2.data.images import read_image
 from spanetv2.data.preprocessing import Transform
 from spanetv2.tasks.classification.data.names import PackedNames
 
-__all__ = ["FileSource", "ImageSource", "Label", "StreamSource"]
+__all__ = ["FileSource", "ImageSource", "Label"]
 
 Label = int | np.ndarray
 """The class of an image, or (K,) float32 of 0 and 1 where images have several."""
@@ -142,38 +142,3 @@ class FileSource(ImageSource):
 
     def key(self, index: int) -> str:
         return self._names[index]
-
-
-class StreamSource(IterableDataset[tuple[Any, int]]):
-    """Labelled images that come in one order only (WebDataset shards, streamed data sets).
-
-    The order depends on the seed, the epoch, and the number of processes and workers; a run on a
-    stream cannot be resumed exactly in the middle of an epoch.
-
-    Attributes:
-        classes: class names in index order.
-        transform: may be exchanged before a loader is built.
-        split_note, white: as of ``ImageSource``.
-    """
-
-    split_note: str = ""
-    white: int | None = None
-
-    def __init__(self, *, classes: list[str], transform: Transform | None):
-        self.classes = classes
-        self.transform = transform
-
-    def take_white(self, white: int | None) -> None:
-        """Take this for white in grey images of more than 8 bits from here on."""
-        self.white = white
-
-    def set_epoch(self, epoch: int) -> None:
-        """Reshuffle for this epoch; seen by running workers too."""
-        raise NotImplementedError
-
-    def set_workers(self, workers: int) -> None:
-        """Tell how many loader workers will share the stream (before the loader is built)."""
-        raise NotImplementedError
-
-    def __iter__(self) -> Iterator[tuple[Any, int]]:
-        raise NotImplementedError

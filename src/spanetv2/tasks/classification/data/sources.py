@@ -11,7 +11,8 @@ from spanetv2.tasks.classification.data import readers
 from spanetv2.tasks.classification.data.arrays import digits, fashion_mnist
 from spanetv2.tasks.classification.data.folder import FolderSource, split_folder
 from spanetv2.tasks.classification.data.labels_file import LabelsFileSource
-from spanetv2.tasks.classification.data.source import ImageSource, StreamSource
+from spanetv2.tasks.classification.data.source import ImageSource
+from spanetv2.tasks.classification.data.stream import StreamSource
 from spanetv2.tasks.classification.data.tar import TarSource
 
 __all__ = ["DatasetSpec", "ImageSource", "StreamSource", "open_dataset"]
@@ -99,8 +100,7 @@ def open_dataset(
     """
     source = _open(spec, transform, training, seed, batch_size, on_error)
     source.take_white(spec.white)
-    if isinstance(source, ImageSource):
-        source.max_pixels = spec.max_pixels
+    source.max_pixels = spec.max_pixels
     return source
 
 
