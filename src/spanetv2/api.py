@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from spanetv2.many.predict import Report
     from spanetv2.many.ranks import Ranks
+    from spanetv2.many.ray_cluster import Pool
     from spanetv2.models.weights.read import Checkpoint
     from spanetv2.precision import Precision
     from spanetv2.tasks import Task
@@ -330,16 +331,45 @@ def evaluate(
             )
 
 
+@contextlib.contextmanager
+def _pool(engine: str, devices: Sequence[str], ranks: "Ranks | None") -> "Iterator[Pool | None]":
+    """The processes of a Ray cluster, where that is to compute.
+
+    Raises:
+        UserError: another engine, or no Ray, or no such devices.
+    """
+    if engine not in ("local", "ray"):
+        raise ConfigError(f"got engine {engine!r}, expected local or ray")
+    if engine == "local":
+        yield None
+        return
+    if ranks is not None:
+        raise ConfigError("got engine ray under torchrun, expected one of them")
+    from spanetv2.many.ray_cluster import connected
+
+    with connected(devices) as pool:
+        yield pool
+
+
 def _where(
-    record: "Checkpoint", task: "Task", device: "str | torch.device", dtype: str
+    record: "Checkpoint",
+    task: "Task",
+    device: "str | torch.device",
+    dtype: str,
+    *,
+    here: bool = True,
 ) -> "tuple[torch.device, Precision]":
-    """The device and the precision in which weights are to be used."""
+    """The device and the precision in which weights are to be used; not ``here``, the precision
+    there and the CPU, on which this process prepares."""
+    import torch
+
     from spanetv2.device import choose_device
     from spanetv2.precision import choose_precision
 
-    chosen = choose_device(str(device))
+    chosen = choose_device(str(device)) if here else torch.device(device)
     parameters = sum(weight.numel() for weight in record.state_dict.values())
-    return chosen, choose_precision(dtype, chosen, parameters=parameters, supported=task.dtypes)
+    precision = choose_precision(dtype, chosen, parameters=parameters, supported=task.dtypes)
+    return chosen if here else torch.device("cpu"), precision
 
 
 def _part(
@@ -401,6 +431,7 @@ def predict(
     overwrite: bool = False,
     ranks: "Ranks | None" = None,
     tell: Callable[[int], None] = lambda images: None,
+    engine: str = "local",
     **options: Any,
 ) -> "Predictions":
     """Answer for image files, as the checkpoint was trained to.
@@ -423,6 +454,8 @@ def predict(
         ranks: this process among several that were called alike, each of which takes a part; the
             first gives the result. See ``spanetv2.many.ranks.ranks_of``.
         tell: told the number of images of each batch, where there is a folder or several devices.
+        engine: local, or ray: the same on a Ray cluster, whose devices ``device`` then means; paths
+            may be URLs of an object store, such as ``s3://bucket/folder``.
         **options: the task's own, such as where to write; see ``spanetv2 predict --help``.
 
     Returns:
@@ -441,29 +474,32 @@ def predict(
     record = checkpoint if isinstance(checkpoint, Checkpoint) else read_checkpoint(checkpoint)
     task = find_task(record.task)
     devices = devices_of(str(device), ranks)
-    chosen, precision = _where(record, task, devices[0], dtype)
-    settings = PredictionSettings(
-        device=chosen,
-        dtype=precision.dtype,
-        batch_size=batch_size,
-        workers=workers,
-        options=task.checked_options("predict", options),
-    )
-    several = [paths] if isinstance(paths, str | PathLike) else [*paths]
-    request = Request(
-        record=record,
-        task=task,
-        settings=settings,
-        precision=precision,
-        paths=[fspath(path) for path in several],
-        report=report,
-        keep=keep,
-    )
-    out = settings.options.get("out", task.default_folder)
+    checked = task.checked_options("predict", options)
+    out = checked.get("out", task.default_folder)
     part = _part(out, shard, ranks, resume=resume, overwrite=overwrite)
-    with kept.keeping():
+    several = [paths] if isinstance(paths, str | PathLike) else [*paths]
+    with kept.keeping(), _pool(engine, devices, ranks) as pool:
+        kind = devices[0] if pool is None else pool.kind
+        chosen, precision = _where(record, task, kind, dtype, here=pool is None)
+        settings = PredictionSettings(
+            device=chosen,
+            dtype=precision.dtype,
+            batch_size=batch_size,
+            workers=workers,
+            options=checked,
+        )
+        request = Request(
+            record=record,
+            task=task,
+            settings=settings,
+            precision=precision,
+            paths=[fspath(path) for path in several],
+            report=report,
+            keep=keep,
+            pool=pool,
+        )
         kept.keep([record.path])
-        if out is None and len(devices) == 1 and ranks is None:
+        if out is None and len(devices) == 1 and ranks is None and pool is None:
             return predict_whole(request)
         with _folder(out, ranks) as folder:
             return predict_parts(

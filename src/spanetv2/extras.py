@@ -17,6 +17,8 @@ EXTRAS: dict[str, str] = {
     "onnxruntime": "export",
     "openvino": "openvino",
     "pillow_heif": "heic",
+    "ray": "ray",
+    "pyarrow": "ray",
 }
 """Module -> the extra of pyproject.toml that installs it."""
 

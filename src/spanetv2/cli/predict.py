@@ -49,6 +49,14 @@ def predict(
     device: Annotated[str, DEVICE] = "auto",
     dtype: Annotated[str, DTYPE] = "auto",
     workers: Annotated[int, WORKERS] = 0,
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="local|ray",
+            help="local, or ray: on the devices of a Ray cluster (RAY_ADDRESS; without one, on "
+            "this machine), from files or URLs such as s3://bucket/folder.",
+        ),
+    ] = "local",
     shard: Annotated[str | None, SHARD] = None,
     resume: Annotated[bool, RESUME] = False,
     overwrite: Annotated[bool, OVERWRITE] = False,
@@ -57,8 +65,8 @@ def predict(
     """Answer for image files, as the checkpoint was trained to.
 
     {tasks} An image that cannot be read is reported on a line of its own on standard error and the
-    rest goes on; the exit status is then 1. Several devices, torchrun and --shard give the same
-    result as one device (docs/many_machines.md).
+    rest goes on; the exit status is then 1. Several devices, torchrun, --shard and --engine ray
+    give the same result as one device (docs/many_machines.md).
     """
     from spanetv2 import api
     from spanetv2.models.weights.read import read_checkpoint
@@ -72,6 +80,7 @@ def predict(
             device=device,
             dtype=dtype,
             workers=workers,
+            engine=engine,
             keep=False,
             report=progress.report,
             shard=shard,

@@ -26,7 +26,7 @@ from spanetv2.data.images import (
 from spanetv2.data.loader import ImageLoader
 from spanetv2.data.walk import walk
 
-__all__ = ["Chosen", "find_images", "path_batches"]
+__all__ = ["Chosen", "find_images", "images_among", "path_batches"]
 
 Chosen = Callable[[int, list[str | Failure]], bool]
 """Whether a batch is to be read: of its number from 0, and the files in it."""
@@ -50,7 +50,7 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str | Failu
         except (OSError, ValueError):
             mode = None
         if mode is not None and stat.S_ISDIR(mode):
-            yield from _folder(path)
+            yield from images_among(path, walk(path))
         elif mode is None and glob.has_magic(path):
             matches = sorted(glob.iglob(path, recursive=True))  # noqa: PTH207
             if not matches:
@@ -59,7 +59,7 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str | Failu
                 if Path(match).is_dir():
                     # Under ** the folders' files match by themselves.
                     if "**" not in path:
-                        yield from _folder(match)
+                        yield from images_among(match, walk(match))
                 else:
                     yield match
         else:
@@ -97,9 +97,18 @@ def path_batches(
     yield from loader
 
 
-def _folder(top: str) -> Iterator[str | Failure]:
+def images_among(top: str, entries: Iterable[str | Failure]) -> Iterator[str | Failure]:
+    """The images of a folder.
+
+    Args:
+        top: the folder.
+        entries: what is in it, as ``walk`` says it.
+
+    Yields:
+        The images, in order; a ``Failure`` for what cannot be read, and for a folder without any.
+    """
     found, others, failed = 0, 0, False
-    for entry in walk(top):
+    for entry in entries:
         if isinstance(entry, Failure):
             failed = True
             yield entry

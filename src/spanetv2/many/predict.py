@@ -11,6 +11,7 @@ from spanetv2.data.images import Failure
 from spanetv2.errors import UserError
 from spanetv2.many.folder import begin, bring, inside, names_of, tidy
 from spanetv2.many.ranks import Ranks
+from spanetv2.many.ray_cluster import Pool, write_part_on_ray
 from spanetv2.many.spread import spread
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.precision import Precision
@@ -92,6 +93,8 @@ class Request:
     paths: list[str]
     report: Report | None
     keep: bool
+    pool: Pool | None = None
+    """processes on a Ray cluster that compute, in the place of devices of this machine"""
 
     def manifest(self, shards: int) -> dict[str, Any]:
         """What calls that write into one folder must have in common."""
@@ -169,7 +172,7 @@ def predict_parts(
         ranks.wait()
         if ranks.rank:
             return answered
-    elif len(devices) == 1:
+    elif len(devices) == 1 or request.pool is not None:
         answered = _predict_part(request, folder, whole, resume=resume, tell=tell)
         report = None  # of these images it was told
     else:
@@ -213,7 +216,11 @@ def _predict_part(
 
     manifest = request.manifest(shard.of)
     with contextlib.closing(Part(folder, shard, manifest, resume=resume)) as part:
-        write_part(predictor, request.paths, part, told)
+        if request.pool is None:
+            write_part(predictor, request.paths, part, told)
+        else:
+            given = (request.record, request.task, request.settings)
+            write_part_on_ray(predictor, request.paths, part, told, pool=request.pool, given=given)
     return collected.predictions(
         request.precision.name,
         files=[shard.path(folder)],

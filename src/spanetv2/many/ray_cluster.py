@@ -1,0 +1,215 @@
+"""Predicting on a Ray cluster: whole batches go through Ray Data, an actor for each device.
+
+A row of the data set is a batch, as ``many`` counts them, rather than an image: the blocks of
+``ray.data.read_binary_files`` end where files are large, and a batch would then be put together
+otherwise than by one device, whose answers are to be the same to the last bit.
+"""
+
+import contextlib
+import itertools
+import logging
+import os
+import pickle
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spanetv2.errors import UserError
+from spanetv2.extras import need_extra
+from spanetv2.files import atomic_path
+from spanetv2.many.folder import inside
+from spanetv2.many.ray_device import Answers, Given, Job, RayDevice
+from spanetv2.many.urls import find_sources, is_url
+from spanetv2.tasks.predict_files import Listing, Records
+from spanetv2.tasks.prediction import Predictor
+from spanetv2.tasks.shard import Part
+
+__all__ = ["Pool", "connected", "write_part_on_ray"]
+
+_IMAGES = 64
+"""Images that an actor is given at a time, at least a batch."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The processes that compute.
+
+    Args:
+        kind: cpu or cuda.
+        size: how many there are.
+    """
+
+    kind: str
+    size: int
+
+
+@contextlib.contextmanager
+def connected(devices: Sequence[str]) -> Iterator[Pool]:
+    """Around work on a Ray cluster: that of ``RAY_ADDRESS``, or of this machine.
+
+    Args:
+        devices: ``cpu``, ``cuda`` or ``auto`` once is all of the cluster; several are so many.
+
+    Raises:
+        UserError: Ray is not installed or does not answer, or the cluster has no such devices.
+    """
+    need_extra("ray", use="predictions on Ray clusters")
+    _check(devices)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it would write among the answers
+    import ray
+
+    ours = not ray.is_initialized()
+    logger = logging.getLogger("ray")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        if ours:
+            try:
+                with _silence():
+                    ray.init(
+                        logging_level=logging.ERROR, log_to_driver=False, configure_logging=False
+                    )
+            except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+                said = " ".join(str(error).split())
+                raise UserError(f"no Ray cluster answers ({said}); check RAY_ADDRESS") from None
+        yield _pool(devices, ray.cluster_resources())
+    finally:
+        if ours:
+            ray.shutdown()
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep from standard error what is written there past Python; failures are exceptions."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _check(devices: Sequence[str]) -> None:
+    if len(set(devices)) > 1 or devices[0] not in ("auto", "cpu", "cuda"):
+        raise UserError(
+            f"got device {','.join(devices)!r} with --engine ray, expected auto, cpu or cuda: once "
+            "for all of the cluster, or as often as there are to be processes (cuda,cuda); Ray "
+            "says which device is whose"
+        )
+
+
+def _pool(devices: Sequence[str], resources: Mapping[str, float]) -> Pool:
+    gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
+    kind = devices[0]
+    if kind == "auto":
+        kind = "cuda" if gpus else "cpu"
+    there = gpus if kind == "cuda" else cpus
+    wanted = len(devices) if len(devices) > 1 else max(1, there)
+    if wanted > there:
+        raise UserError(
+            f"got {wanted} processes on {kind} for a Ray cluster with {cpus} CPUs and {gpus} GPUs, "
+            f"expected at most {there}"
+        )
+    return Pool(kind, wanted)
+
+
+def write_part_on_ray(
+    predictor: Predictor,
+    paths: Iterable[str],
+    part: Part,
+    tell: Callable[[Records], None],
+    *,
+    pool: Pool,
+    given: Given,
+) -> None:
+    """Do what ``write_part`` does, on a Ray cluster.
+
+    Args:
+        predictor: a task's, in this process: it says what answers are called.
+        paths: files, folders, patterns and URLs.
+        part: takes the rows.
+        tell: told the records of each batch.
+        pool: the processes that compute.
+        given: what they compute with.
+    """
+    several = [*paths]
+    _, task, settings = given
+    if settings.options.get("picture") is not None and any(map(is_url, several)):
+        raise UserError("got --picture with URLs, expected it with files, or URLs without it")
+    listing = Listing(predictor, part)
+    size = settings.batch_size or task.predict_batch_size
+    jobs = list(_jobs(listing, several, size))
+    for number, answers in _answered(jobs, pool, given, size):
+        for name, content in answers.pictures.items():
+            assert predictor.folder is not None
+            with atomic_path(inside(predictor.folder, Path(name))) as target:
+                target.write_bytes(content)
+        part.write(number, {"files": answers.digest, "rows": answers.records})
+        tell(answers.records)
+    part.end({"batches": listing.batches, "listing": listing.digest, **predictor.facts()})
+
+
+def _jobs(listing: Listing, paths: Sequence[str], size: int) -> Iterator[Job]:
+    """The batches that are looked at."""
+    found = find_sources(paths)
+    for number in itertools.count():
+        batch = list(itertools.islice(found, size))
+        if not batch:
+            return
+        entries = [entry for entry, _ in batch]
+        if listing(number, entries):
+            _, places, digest = listing.waiting.popleft()
+            sources = [s if is_url(s) else os.path.abspath(s) for _, s in batch]  # noqa: PTH100
+            yield Job(number, entries, sources, places, digest)
+
+
+def _answered(
+    jobs: Sequence[Job], pool: Pool, given: Given, size: int
+) -> Iterator[tuple[int, Answers]]:
+    """The answers for batches, in their order.
+
+    Raises:
+        UserError: an actor failed.
+    """
+    if not jobs:
+        return
+    import ray
+    import ray.data
+    from ray.exceptions import RayError
+
+    context = ray.data.DataContext.get_current()
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = True
+    together = max(1, min(_IMAGES // size, len(jobs) // (2 * pool.size)))
+    rows = ray.data.from_items(
+        [{"job": pickle.dumps(job)} for job in jobs],
+        override_num_blocks=-(-len(jobs) // together),
+    )
+    answers = rows.map_batches(
+        RayDevice,
+        fn_constructor_args=(ray.put(given), pool.kind),
+        batch_size=together,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=pool.size),
+        num_cpus=int(pool.kind == "cpu"),
+        num_gpus=int(pool.kind == "cuda"),
+    )
+    waiting = iter(jobs)
+    try:
+        for row in answers.iter_rows():
+            answer = pickle.loads(row["answers"])  # noqa: S301 - our own process's
+            if isinstance(answer, str):
+                raise UserError(answer)
+            yield next(waiting).number, answer
+    except RayError as error:
+        said = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"the Ray cluster failed ({said}); what is written stays: --resume goes on"
+        ) from None

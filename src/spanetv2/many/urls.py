@@ -1,0 +1,94 @@
+"""Images in object stores, by their URLs: ``s3://bucket/folder``, as ``pyarrow.fs`` reads them."""
+
+import functools
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from spanetv2.data.images import Failure
+from spanetv2.data.paths import find_images, images_among
+from spanetv2.data.walk import is_hidden
+from spanetv2.errors import UserError
+
+__all__ = ["find_sources", "is_url", "read_url"]
+
+
+def is_url(path: str) -> bool:
+    """Whether a path is a URL.
+
+    Example:
+        >>> is_url("s3://bucket/cat.jpg"), is_url("photos/cat.jpg")
+        (True, False)
+    """
+    return re.match(r"[a-z][a-z0-9+]+://", path) is not None
+
+
+def find_sources(paths: Iterable[str]) -> Iterator[tuple[str | Failure, str]]:
+    """Find images by files, folders, patterns, and URLs of files and folders.
+
+    Args:
+        paths: as given. What stands behind a ``?`` of a URL (``?endpoint_override=...``) is for the
+            file system.
+
+    Yields:
+        What ``find_images`` gives for each image, and from where it is read.
+
+    Raises:
+        UserError: a URL of a kind that is not known, or an object store that does not answer.
+    """
+    for path in paths:
+        if is_url(path):
+            yield from _found(path)
+        else:
+            for entry in find_images([path]):
+                yield entry, entry.path if isinstance(entry, Failure) else entry
+
+
+def read_url(url: str) -> bytes:
+    """The content of an object.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    parts = urlsplit(url)
+    folder, _, name = parts.path.rpartition("/")
+    system, inside = _file_system(parts._replace(path=folder + "/").geturl())
+    with system.open_input_stream(f"{inside.rstrip('/')}/{unquote(name)}") as stream:
+        return stream.read()
+
+
+@functools.lru_cache(maxsize=256)
+def _file_system(url: str) -> tuple[Any, str]:
+    """The file system of a URL, and the path in it."""
+    from pyarrow import fs
+
+    try:
+        return fs.FileSystem.from_uri(url)
+    except (ValueError, ImportError) as error:
+        said = " ".join(str(error).split())
+        raise UserError(
+            f"got {url}, expected a path, or a URL of a file system that pyarrow knows, such as "
+            f"s3://bucket/folder ({said})"
+        ) from None
+
+
+def _found(url: str) -> Iterator[tuple[str | Failure, str]]:
+    from pyarrow import fs
+
+    plain, _, query = url.partition("?")
+    system, top = _file_system(url)
+    try:
+        if system.get_file_info(top).type != fs.FileType.Directory:
+            yield plain, url  # also where there is none: reading it says so
+            return
+        listed = system.get_file_info(fs.FileSelector(top, recursive=True))
+    except OSError as error:
+        said = " ".join(str(error).split())
+        raise UserError(f"cannot list {url} ({said}); check the address and the rights") from None
+    inside = [info.path[len(top.rstrip("/")) :] for info in listed if info.is_file]
+    inside = [path for path in inside if not any(map(is_hidden, path.strip("/").split("/")))]
+    names = (plain.rstrip("/") + quote(path) for path in sorted(inside, key=lambda p: p.split("/")))
+    for entry in images_among(plain, names):
+        source = entry.path if isinstance(entry, Failure) else entry
+        yield entry, f"{source}?{query}" if query else source
