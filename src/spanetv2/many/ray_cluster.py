@@ -10,7 +10,9 @@ import itertools
 import logging
 import os
 import pickle
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,19 +68,41 @@ def connected(devices: Sequence[str]) -> Iterator[Pool]:
     logger.setLevel(logging.ERROR)
     try:
         if ours:
-            try:
-                with _silence():
-                    ray.init(
-                        logging_level=logging.ERROR, log_to_driver=False, configure_logging=False
-                    )
-            except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-                said = " ".join(str(error).split())
-                raise UserError(f"no Ray cluster answers ({said}); check RAY_ADDRESS") from None
-        yield _pool(devices, ray.cluster_resources())
+            _begin()
+        with _ended_by_sigterm():
+            yield _pool(devices, ray.cluster_resources())
     finally:
         if ours:
             ray.shutdown()
         logger.setLevel(level)
+
+
+def _begin() -> None:
+    import ray
+
+    try:
+        with _silence():
+            ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=False)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        said = " ".join(str(error).split())
+        raise UserError(f"no Ray cluster answers ({said}); check RAY_ADDRESS") from None
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """End in order at SIGTERM, which Ray's own code would answer with a trace of its stack."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
