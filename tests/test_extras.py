@@ -44,6 +44,7 @@ def test_extras_are_those_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     base = {re.split(r"[\[<>=]", line)[0] for line in project["dependencies"]}
     packages = {"pytorch_grad_cam": "grad-cam", "docstring_parser": "jsonargparse[signatures]"}
+    packages["ray"] = "ray[data]"
     packages["typeshed_client"] = packages["docstring_parser"]
     for module, extra in EXTRAS.items():
         name = packages.get(module, module.replace("_", "-"))
@@ -60,22 +61,24 @@ def test_base_install_refuses_training_in_one_line_and_does_the_rest(tmp_path: P
         "train classification --help-all",
         "quickstart --out run",
         f"export {classifier} --quantize int8 --calibrate .",
+        f"predict {classifier} coat.png --engine ray",
         "recipes",
         f"predict {classifier} coat.png --top-k 1",
         f"export {classifier} --out network.onnx",
         folder=tmp_path,
     )
-    for line in said[:4]:
+    for line in said[:5]:
         assert line.startswith("error: ")
-    assert [re.findall(r"'spanetv2\[(.*)\]'", line) for line in said[:4]] == [
+    assert [re.findall(r"'spanetv2\[(.*)\]'", line) for line in said[:5]] == [
         ["train"],
         ["train"],
         ["train"],
         ["export"],
+        ["ray"],
     ]
-    assert printed[:4] == ["exit 1"] * 4
+    assert printed[:5] == ["exit 1"] * 5
     assert not (tmp_path / "run").exists()
-    assert [line for line in printed if line.startswith("exit")][4:] == ["exit 0"] * 3
+    assert [line for line in printed if line.startswith("exit")][5:] == ["exit 0"] * 3
     assert any(line.startswith("scenes/mask_rcnn ") for line in printed)
     assert any(line.startswith("coat.png\t") for line in printed)
     assert f"not checked ({install('onnxruntime')} to run it here)" in "\n".join(printed)

@@ -14,6 +14,10 @@ from spanetv2.errors import UserError
 __all__ = ["find_sources", "is_url", "read_url"]
 
 
+_SAFE = "/:?&=%@+,;~!$'()*[]#"
+"""What stays as it is in a URL that may hold blanks or letters beyond ASCII."""
+
+
 def is_url(path: str) -> bool:
     """Whether a path is a URL.
 
@@ -32,7 +36,8 @@ def find_sources(paths: Iterable[str]) -> Iterator[tuple[str | Failure, str]]:
             file system.
 
     Yields:
-        What ``find_images`` gives for each image, and from where it is read.
+        What ``find_images`` gives for each image, and from where it is read: names are written out
+        (``cat 1.jpg``), URLs to read from are encoded (``cat%201.jpg``).
 
     Raises:
         UserError: a URL of a kind that is not known, or an object store that does not answer.
@@ -64,7 +69,7 @@ def _file_system(url: str) -> tuple[Any, str]:
     from pyarrow import fs
 
     try:
-        return fs.FileSystem.from_uri(url)
+        return fs.FileSystem.from_uri(quote(url, safe=_SAFE))
     except (ValueError, ImportError) as error:
         said = " ".join(str(error).split())
         raise UserError(
@@ -77,10 +82,11 @@ def _found(url: str) -> Iterator[tuple[str | Failure, str]]:
     from pyarrow import fs
 
     plain, _, query = url.partition("?")
+    given = plain.rstrip("/")
     system, top = _file_system(url)
     try:
         if system.get_file_info(top).type != fs.FileType.Directory:
-            yield plain, url  # also where there is none: reading it says so
+            yield unquote(plain), url  # also where there is none: reading it says so
             return
         listed = system.get_file_info(fs.FileSelector(top, recursive=True))
     except OSError as error:
@@ -88,7 +94,8 @@ def _found(url: str) -> Iterator[tuple[str | Failure, str]]:
         raise UserError(f"cannot list {url} ({said}); check the address and the rights") from None
     inside = [info.path[len(top.rstrip("/")) :] for info in listed if info.is_file]
     inside = [path for path in inside if not any(map(is_hidden, path.strip("/").split("/")))]
-    names = (plain.rstrip("/") + quote(path) for path in sorted(inside, key=lambda p: p.split("/")))
-    for entry in images_among(plain, names):
-        source = entry.path if isinstance(entry, Failure) else entry
+    names = (unquote(given) + path for path in sorted(inside, key=lambda p: p.split("/")))
+    for entry in images_among(unquote(plain), names):
+        name = entry.path if isinstance(entry, Failure) else entry
+        source = given + quote(name[len(unquote(given)) :])
         yield entry, f"{source}?{query}" if query else source
