@@ -14,6 +14,7 @@ import spanetv2
 from spanetv2.errors import ConfigError, UserError
 from spanetv2.many.urls import find_sources, read_url
 from spanetv2.scenes import SceneSettings, write_scenes
+from tests.support.s3_stub import bucket_of
 
 pytest.importorskip("ray")
 
@@ -37,19 +38,21 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def run(*commands: list[str]) -> list[list]:
+def run(*commands: list[str]) -> list[tuple[int, str, str]]:
     """Exit status, standard output and error of commands beside a cluster of two nodes."""
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
     found = subprocess.run(
         [sys.executable, Path(__file__).parent / "ray_nodes.py"],
         input="\n".join(map(json.dumps, commands)),
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, **keys, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=500,
         check=False,
     )
     assert found.returncode == 0, found.stderr
-    return [json.loads(line) for line in found.stdout.splitlines() if line.startswith("[")]
+    lines = [line for line in found.stdout.splitlines() if line.startswith("[")]
+    return [tuple(json.loads(line)) for line in lines]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -59,34 +62,46 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_ray_cluster_answers_as_one_process(photos: Path, tmp_path: Path) -> None:
-    commands = []
-    for weights in (SEGMENTER, DETECTOR):
-        for engine in (["local"], ["ray", "--device", "cpu,cpu"]):
-            out = str(tmp_path / f"{weights[-3:]}-{engine[0]}")
-            given = ["predict", weights, str(photos), "--out", out, "--engine", *engine]
-            commands.append(given)
-    url = photos.as_uri()
-    for place, engine in ((str(photos), "local"), (url, "ray")):
-        missing = f"{place}/missing.png"
-        given = ["predict", CLASSIFIER, place, missing, "--batch-size", "4", "--engine", engine]
-        commands.append(given)
-    *others, (one_status, one, one_said), (two_status, two, two_said) = run(*commands)
-    for weights, first, second in zip("fn", others[::2], others[1::2], strict=False):
-        assert first[0] == second[0] == 1, second[2]  # an image cannot be read
-        assert first[1] == second[1], weights
-    for name in (SEGMENTER[-3:], DETECTOR[-3:]):
-        files = contents(tmp_path / f"{name}-local")
-        assert len(files) > 6
-        assert contents(tmp_path / f"{name}-ray") == files
-    assert (one_status, two_status) == (1, 1), two_said
-    assert len(one.splitlines()) == 5 * 5
-    told = [said.replace("%20", " ").replace("%C3%BC", "ü") for said in (two, two_said)]
-    assert told[0].replace(url, str(photos)) == one
+    one, two = tmp_path / "one", tmp_path / "two"
+    ray = ["--engine", "ray", "--device"]
+    with bucket_of(tmp_path) as query:
+        # a batch an image to both nodes from paths; all at once to one from an object store
+        url, missing = f"s3://bucket/photos{query}", f"s3://bucket/photos/none.png{query}"
+        batch = ["--batch-size", "8"]
+        plain_and_ray = run(
+            ["predict", SEGMENTER, str(photos), "--out", f"{one}/s"],
+            ["predict", SEGMENTER, str(photos), "--out", f"{two}/s", *ray, "cpu,cpu"],
+            ["predict", DETECTOR, str(photos), f"{photos}/none.png", "--out", f"{one}/d", *batch],
+            ["predict", DETECTOR, url, missing, "--out", f"{two}/d", *batch, *ray, "cpu"],
+            ["predict", CLASSIFIER, str(photos)],
+            ["predict", CLASSIFIER, url, *ray, "auto"],
+        )
+    for plain, by_ray in zip(plain_and_ray[::2], plain_and_ray[1::2], strict=True):
+        assert plain[0] == by_ray[0] == 1, by_ray[2]  # an image cannot be read
+        assert plain[1].count("\n") >= 5
+        assert named(by_ray[1], tmp_path) == plain[1]
+        assert errors(named(by_ray[2], tmp_path)) == errors(plain[2])
+    assert f"error: {photos}/none.png: no such file or directory" in errors(plain_and_ray[2][2])
+    assert contents(two / "s") == contents(one / "s")
+    plain, by_ray = contents(one / "d"), contents(two / "d")
+    for files in (plain, by_ray):  # what the images are called is in them, by digests too
+        assert len(files.pop("rows/1-of-1.jsonl")) > len(files.pop("manifest.json"))
     assert (
-        told[1].replace(url, str(photos)).replace("\r", "\n").splitlines()[-1]
-        == (one_said.replace("\r", "\n").splitlines()[-1])
+        named(by_ray.pop("results.json").decode(), tmp_path) == plain.pop("results.json").decode()
     )
-    assert f"error: {url}/missing.png: no such file or directory" in two_said
+    assert len(plain) == 5
+    assert by_ray == plain
+
+
+def named(said: str, folder: Path) -> str:
+    """With paths of files in the place of URLs."""
+    return said.replace("s3://bucket", str(folder))
+
+
+def errors(said: str) -> list[str]:
+    """Lines about single images."""
+    lines = said.replace("\r", "\n").splitlines()
+    return [line for line in lines if line.startswith("error: ")]
 
 
 def test_urls_give_the_images_that_paths_give(photos: Path) -> None:
@@ -108,6 +123,8 @@ def test_urls_give_the_images_that_paths_give(photos: Path) -> None:
 
 
 def test_engines_and_devices_that_are_none_are_refused(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"got s3://a/b, expected .* read with --engine ray"):
+        spanetv2.predict(CLASSIFIER, ["cat.jpg", "s3://a/b"])
     with pytest.raises(ConfigError, match="got engine 'slurm', expected local or ray"):
         spanetv2.predict(CLASSIFIER, photos, engine="slurm")
     for device in ("cuda:1", "cpu,cuda", "mps"):

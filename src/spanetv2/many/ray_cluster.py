@@ -169,12 +169,12 @@ def write_part_on_ray(
     listing = Listing(predictor, part)
     size = settings.batch_size or task.predict_batch_size
     jobs = list(_jobs(listing, several, size))
-    for number, answers in _answered(jobs, pool, given, size):
+    for answers in _answered(jobs, pool, given, size):
         for name, content in answers.pictures.items():
             assert predictor.folder is not None
             with atomic_path(inside(predictor.folder, Path(name))) as target:
                 target.write_bytes(content)
-        part.write(number, {"files": answers.digest, "rows": answers.records})
+        part.write(answers.number, {"files": answers.digest, "rows": answers.records})
         tell(answers.records)
     part.end({"batches": listing.batches, "listing": listing.digest, **predictor.facts()})
 
@@ -193,9 +193,7 @@ def _jobs(listing: Listing, paths: Sequence[str], size: int) -> Iterator[Job]:
             yield Job(number, entries, sources, places, digest)
 
 
-def _answered(
-    jobs: Sequence[Job], pool: Pool, given: Given, size: int
-) -> Iterator[tuple[int, Answers]]:
+def _answered(jobs: Sequence[Job], pool: Pool, given: Given, size: int) -> Iterator[Answers]:
     """The answers for batches, in their order.
 
     Raises:
@@ -207,33 +205,46 @@ def _answered(
     import ray.data
     from ray.exceptions import RayError
 
-    context = ray.data.DataContext.get_current()
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    context.enable_progress_bars = False
-    context.execution_options.preserve_order = True
     together = max(1, min(_IMAGES // size, len(jobs) // (2 * pool.size)))
-    rows = ray.data.from_items(
-        [{"job": pickle.dumps(job)} for job in jobs],
-        override_num_blocks=-(-len(jobs) // together),
-    )
-    answers = rows.map_batches(
-        RayDevice,
-        fn_constructor_args=(ray.put(given), pool.kind),
-        batch_size=together,
-        batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=pool.size),
-        num_cpus=int(pool.kind == "cpu"),
-        num_gpus=int(pool.kind == "cuda"),
-    )
-    waiting = iter(jobs)
+    blocks = -(-len(jobs) // together)
     try:
-        for row in answers.iter_rows():
-            answer = pickle.loads(row["answers"])  # noqa: S301 - our own process's
-            if isinstance(answer, str):
-                raise UserError(answer)
-            yield next(waiting).number, answer
+        with _in_order_and_quiet():
+            rows = ray.data.from_items(
+                [{"job": pickle.dumps(job)} for job in jobs], override_num_blocks=blocks
+            )
+            answers = rows.map_batches(
+                RayDevice,
+                fn_constructor_args=(ray.put(given), pool.kind),
+                batch_size=together,
+                batch_format="pyarrow",
+                compute=ray.data.ActorPoolStrategy(size=min(pool.size, blocks)),
+                num_cpus=int(pool.kind == "cpu"),
+                num_gpus=int(pool.kind == "cuda"),
+            )
+            for job, row in zip(jobs, answers.iter_rows(), strict=True):
+                answer = pickle.loads(row["answers"])  # noqa: S301 - our own process's
+                if isinstance(answer, str):
+                    raise UserError(answer)
+                assert answer.number == job.number
+                yield answer
     except RayError as error:
         said = " ".join(str(error).split())[:300]
         raise UserError(
             f"the Ray cluster failed ({said}); what is written stays: --resume goes on"
         ) from None
+
+
+@contextlib.contextmanager
+def _in_order_and_quiet() -> Iterator[None]:
+    """Ray Data's settings, put back afterwards: the caller may have data sets of its own."""
+    from ray.data import DataContext
+
+    context, logger = DataContext.get_current(), logging.getLogger("ray.data")
+    before = context.enable_progress_bars, context.execution_options.preserve_order, logger.level
+    context.enable_progress_bars, context.execution_options.preserve_order = False, True
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        context.enable_progress_bars, context.execution_options.preserve_order, level = before
+        logger.setLevel(level)

@@ -58,11 +58,13 @@ class Answers:
     """What is said of a batch.
 
     Args:
+        number: of the batch.
         digest: the job's.
         records: one for each image.
         pictures: the files about single images, by their names within the folder of outputs.
     """
 
+    number: int
     digest: str
     records: list[dict[str, Any]]
     pictures: dict[str, bytes]
@@ -136,7 +138,7 @@ class RayDevice:
                 record = {**predictor.answer(prediction, place), "path": name}
                 records.append(record)
                 pictures.update(self._pictures(record))
-            answers.append(Answers(job.digest, records, pictures))
+            answers.append(Answers(job.number, job.digest, records, pictures))
         return answers
 
     def _pictures(self, record: dict[str, Any]) -> dict[str, bytes]:

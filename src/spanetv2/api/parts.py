@@ -1,0 +1,107 @@
+"""What ``evaluate`` and ``predict`` ask in common: where to compute, which part, which folder."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spanetv2.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+    from spanetv2.many.ranks import Ranks
+    from spanetv2.many.ray_cluster import Pool
+    from spanetv2.models.weights.read import Checkpoint
+    from spanetv2.precision import Precision
+    from spanetv2.tasks import Task
+    from spanetv2.tasks.shard import Shard
+
+__all__ = ["computing", "part_of", "pool_of", "rows_folder"]
+
+
+@contextlib.contextmanager
+def pool_of(engine: str, devices: Sequence[str], ranks: "Ranks | None") -> "Iterator[Pool | None]":
+    """The processes of a Ray cluster, where that is to compute.
+
+    Raises:
+        UserError: another engine, or no Ray, or no such devices.
+    """
+    if engine not in ("local", "ray"):
+        raise ConfigError(f"got engine {engine!r}, expected local or ray")
+    if engine == "local":
+        yield None
+        return
+    if ranks is not None:
+        raise ConfigError("got engine ray under torchrun, expected one of them")
+    from spanetv2.many.ray_cluster import connected
+
+    with connected(devices) as pool:
+        yield pool
+
+
+def computing(
+    record: "Checkpoint",
+    task: "Task",
+    device: "str | torch.device",
+    dtype: str,
+    *,
+    here: bool = True,
+) -> "tuple[torch.device, Precision]":
+    """The device and the precision in which weights are to be used; not ``here``, the precision
+    there and the CPU, on which this process prepares."""
+    import torch
+
+    from spanetv2.device import choose_device
+    from spanetv2.precision import choose_precision
+
+    chosen = choose_device(str(device)) if here else torch.device(device)
+    parameters = sum(weight.numel() for weight in record.state_dict.values())
+    precision = choose_precision(dtype, chosen, parameters=parameters, supported=task.dtypes)
+    return chosen if here else torch.device("cpu"), precision
+
+
+def part_of(
+    out: str | PathLike[str] | None,
+    shard: str | None,
+    ranks: "Ranks | None",
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> "Shard | None":
+    """The part that is asked for; None for all.
+
+    Raises:
+        UserError: there is no folder for it, or an impossible combination.
+    """
+    from spanetv2.tasks.shard import Shard
+
+    if resume and overwrite:
+        raise ConfigError("got resume and overwrite, expected one of them")
+    if ranks is not None and shard is not None:
+        raise ConfigError(
+            f"got shard {shard} under torchrun, whose {ranks.world} processes take a part each; "
+            "expected one of them"
+        )
+    words = {"--shard": shard is not None, "--resume": resume, "--overwrite": overwrite}
+    if out is None and (given := [word for word, there in words.items() if there]):
+        raise ConfigError(
+            f"got {' and '.join(given)} without --out, expected the folder where rows are kept"
+        )
+    return None if shard is None else Shard.parse(shard)
+
+
+@contextlib.contextmanager
+def rows_folder(out: str | PathLike[str] | None, ranks: "Ranks | None") -> Iterator[Path]:
+    """The folder of the rows; one that goes away where none is given."""
+    if ranks is not None:
+        with ranks.together(out) as folder:
+            yield folder
+        return
+    if out is not None:
+        yield Path(out)
+        return
+    with tempfile.TemporaryDirectory(prefix="spanetv2-") as folder:
+        yield Path(folder)
