@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,18 @@ def test_urls_give_the_images_that_paths_give(photos: Path) -> None:
     (photos / "empty").mkdir()
     ((failure, _),) = find_sources([(photos / "empty").as_uri()])
     assert failure == (f"{(photos / 'empty').as_uri()}", "a folder without images")
+
+
+def test_an_address_without_a_cluster_is_refused(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as unheard:  # bound, and not listening
+        unheard.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unheard.getsockname()[1]}"
+        for told in (address, f"ray://{address}", "127.0.0.1:99999"):
+            monkeypatch.setenv("RAY_ADDRESS", told)
+            with pytest.raises(UserError, match=f"no Ray cluster answers at {told} .* RAY_ADDRESS"):
+                spanetv2.predict(CLASSIFIER, photos, engine="ray")
 
 
 def test_engines_and_devices_that_are_none_are_refused(photos: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from spanetv2.many.folder import begin, bring, inside, names_of, tidy
 from spanetv2.many.ranks import Ranks
 from spanetv2.many.ray_cluster import Pool, write_part_on_ray
 from spanetv2.many.spread import spread
+from spanetv2.many.urls import find_sources, is_url
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.precision import Precision
 from spanetv2.tasks import find_task
@@ -160,6 +161,8 @@ def predict_parts(
             f"got --shard with {' and '.join(given)}, which is about all shards; expected it with "
             "spanetv2 merge"
         )
+    if options.get("picture") is not None and any(map(is_url, request.paths)):
+        raise UserError("got --picture with URLs, expected it with files, or URLs without it")
     whole = shard or Shard(1, 1)
     begin(folder, ranks, overwrite=overwrite)
     answered = Predictions(
@@ -214,13 +217,15 @@ def _predict_part(
             collected.add(record)
         tell(len(records))
 
+    # before the folder is this run's: an object store may not answer
+    sources = [] if request.pool is None else list(find_sources(request.paths))
     manifest = request.manifest(shard.of)
     with contextlib.closing(Part(folder, shard, manifest, resume=resume)) as part:
         if request.pool is None:
             write_part(predictor, request.paths, part, told)
         else:
             given = (request.record, request.task, request.settings)
-            write_part_on_ray(predictor, request.paths, part, told, pool=request.pool, given=given)
+            write_part_on_ray(predictor, sources, part, told, pool=request.pool, given=given)
     return collected.predictions(
         request.precision.name,
         files=[shard.path(folder)],

@@ -6,14 +6,14 @@ otherwise than by one device, whose answers are to be the same to the last bit.
 """
 
 import contextlib
-import itertools
 import logging
 import os
 import pickle
 import signal
+import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from spanetv2.extras import need_extra
 from spanetv2.files import atomic_path
 from spanetv2.many.folder import inside
 from spanetv2.many.ray_device import Answers, Given, Job, RayDevice
-from spanetv2.many.urls import find_sources, is_url
+from spanetv2.many.urls import Source, is_url
 from spanetv2.tasks.predict_files import Listing, Records
 from spanetv2.tasks.prediction import Predictor
 from spanetv2.tasks.shard import Part
@@ -80,12 +80,33 @@ def connected(devices: Sequence[str]) -> Iterator[Pool]:
 def _begin() -> None:
     import ray
 
+    _reach(os.environ.get("RAY_ADDRESS", ""))
     try:
         with _silence():
             ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         said = " ".join(str(error).split())
         raise UserError(f"no Ray cluster answers ({said}); check RAY_ADDRESS") from None
+
+
+def _reach(address: str) -> None:
+    """Refuse an address where nobody listens, which Ray would try for ten minutes.
+
+    Args:
+        address: ``host:port``, ``ray://host:port``, or a word that Ray knows.
+
+    Raises:
+        UserError: nobody listens.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"no Ray cluster answers at {address} ({error}); check RAY_ADDRESS"
+        ) from None
 
 
 @contextlib.contextmanager
@@ -145,7 +166,7 @@ def _pool(devices: Sequence[str], resources: Mapping[str, float]) -> Pool:
 
 def write_part_on_ray(
     predictor: Predictor,
-    paths: Iterable[str],
+    sources: Sequence[Source],
     part: Part,
     tell: Callable[[Records], None],
     *,
@@ -156,19 +177,16 @@ def write_part_on_ray(
 
     Args:
         predictor: a task's, in this process: it says what answers are called.
-        paths: files, folders, patterns and URLs.
+        sources: of the images; see ``find_sources``.
         part: takes the rows.
         tell: told the records of each batch.
         pool: the processes that compute.
         given: what they compute with.
     """
-    several = [*paths]
     _, task, settings = given
-    if settings.options.get("picture") is not None and any(map(is_url, several)):
-        raise UserError("got --picture with URLs, expected it with files, or URLs without it")
     listing = Listing(predictor, part)
     size = settings.batch_size or task.predict_batch_size
-    jobs = list(_jobs(listing, several, size))
+    jobs = list(_jobs(listing, sources, size))
     for answers in _answered(jobs, pool, given, size):
         for name, content in answers.pictures.items():
             assert predictor.folder is not None
@@ -179,18 +197,15 @@ def write_part_on_ray(
     part.end({"batches": listing.batches, "listing": listing.digest, **predictor.facts()})
 
 
-def _jobs(listing: Listing, paths: Sequence[str], size: int) -> Iterator[Job]:
+def _jobs(listing: Listing, sources: Sequence[Source], size: int) -> Iterator[Job]:
     """The batches that are looked at."""
-    found = find_sources(paths)
-    for number in itertools.count():
-        batch = list(itertools.islice(found, size))
-        if not batch:
-            return
+    for number, first in enumerate(range(0, len(sources), size)):
+        batch = sources[first : first + size]
         entries = [entry for entry, _ in batch]
         if listing(number, entries):
             _, places, digest = listing.waiting.popleft()
-            sources = [s if is_url(s) else os.path.abspath(s) for _, s in batch]  # noqa: PTH100
-            yield Job(number, entries, sources, places, digest)
+            full = [s if is_url(s) else os.path.abspath(s) for _, s in batch]  # noqa: PTH100
+            yield Job(number, entries, full, places, digest)
 
 
 def _answered(jobs: Sequence[Job], pool: Pool, given: Given, size: int) -> Iterator[Answers]:

@@ -11,8 +11,10 @@ from spanetv2.data.paths import find_images, images_among
 from spanetv2.data.walk import is_hidden
 from spanetv2.errors import UserError
 
-__all__ = ["find_sources", "is_url", "read_url"]
+__all__ = ["Source", "find_sources", "is_url", "read_url"]
 
+Source = tuple[str | Failure, str]
+"""What an image is called, or what is wrong with it, and from where it is read."""
 
 _SAFE = "/:?&=%@+,;~!$'()*[]#"
 """What stays as it is in a URL that may hold blanks or letters beyond ASCII."""
@@ -28,7 +30,7 @@ def is_url(path: str) -> bool:
     return re.match(r"[a-z][a-z0-9+]+://", path) is not None
 
 
-def find_sources(paths: Iterable[str]) -> Iterator[tuple[str | Failure, str]]:
+def find_sources(paths: Iterable[str]) -> Iterator[Source]:
     """Find images by files, folders, patterns, and URLs of files and folders.
 
     Args:
@@ -78,7 +80,7 @@ def _file_system(url: str) -> tuple[Any, str]:
         ) from None
 
 
-def _found(url: str) -> Iterator[tuple[str | Failure, str]]:
+def _found(url: str) -> Iterator[Source]:
     from pyarrow import fs
 
     plain, _, query = url.partition("?")
