@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -112,3 +114,18 @@ def test_an_orphan_ends_when_the_process_that_started_it_is_killed() -> None:
     rest = b"".join(iter(lambda: os.read(reader, 16), b""))  # until no process writes any more
     os.close(reader)
     assert rest == b"told"
+
+
+def test_loading_processes_of_a_loader_that_is_still_held_end_with_the_program() -> None:
+    # those of a training outlive a first SIGTERM, the only one that they would get
+    code = """
+from spanetv2.data.loader import ImageLoader
+from spanetv2.training.stopping import shield_worker
+held = [iter(ImageLoader([0, 1], num_workers=1, worker_init_fn=shield_worker))]
+held.append(held)
+print(int(next(held[0])))
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (found.returncode, found.stdout) == (0, "0\n"), found.stderr

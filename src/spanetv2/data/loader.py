@@ -5,6 +5,9 @@ A data set here is a map-style ``Dataset`` whose items may raise ``ImageError``,
 going through one draws nothing from the global one and a resumed run finds it as it was.
 """
 
+import atexit
+import contextlib
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
@@ -44,10 +47,10 @@ class PartialBatch(NamedTuple):
 
 
 class ImageLoader(DataLoader[Any]):
-    """A ``DataLoader`` that raises a worker's ``ImageError`` as it is, naming the file.
+    """A ``DataLoader`` that raises a worker's ``ImageError`` and ``UserError`` as they are.
 
-    The plain one wraps it in a worker's traceback. Its workers end with this process, and the death
-    of one is a ``UserError``.
+    The plain one wraps them in a worker's traceback. Its workers end with this process, and the
+    death of one is a ``UserError``.
     """
 
     def __init__(self, *args: Any, worker_init_fn: Any = begin_worker, **options: Any):
@@ -56,12 +59,38 @@ class ImageLoader(DataLoader[Any]):
     def __iter__(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         batches: Any = ()
         # An iterator without processes has no such list.
-        with naming_deaths(lambda: getattr(batches, "_workers", ())):
+        with naming_deaths(lambda: getattr(batches, "_workers", ())), _as_it_was():
             batches = super().__iter__()
+            _BEGUN.add(batches)
             for batch in batches:
                 if isinstance(batch, Stop):
                     raise ImageError(*batch.failure)
                 yield batch
+
+
+_BEGUN: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_workers() -> None:
+    """End loading processes whose loader something still holds.
+
+    ``multiprocessing`` would send each SIGTERM and wait; those of a training outlive the first.
+    """
+    for batches in [*_BEGUN]:
+        getattr(batches, "_shutdown_workers", lambda: None)()
+
+
+@contextlib.contextmanager
+def _as_it_was() -> Iterator[None]:
+    """Raise a worker's ``UserError`` without what PyTorch puts around it."""
+    try:
+        yield
+    except UserError as error:
+        around, _, said = str(error).rpartition("Error: ")
+        if not around.startswith("Caught "):
+            raise
+        raise UserError(said.rstrip()) from None
 
 
 class SafeItems(Dataset[Any]):

@@ -202,6 +202,15 @@ def test_train_loader_refuses_more_processes_than_shards(tmp_path):
         train_loader(stream(tmp_path, training=True), batch_size=4, seed=0, world=2, workers=3)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_loader_says_in_one_line_which_label_has_no_class(tmp_path, workers):
+    write_shards(tmp_path, {"train": [(png(value), 2 * value) for value in range(2)]}, each=1)
+    source = stream(tmp_path, training=True)
+    with pytest.raises(UserError) as caught:
+        list(train_loader(source, batch_size=1, seed=0, workers=workers))
+    assert str(caught.value) == f"got label 2 at {tmp_path}/train-1.tar/001.png, expected 0 to 1"
+
+
 def test_stream_names_samples_without_image_or_label(tmp_path):
     for ending, said in (("jpeg2", "no image, expected a member"), ("png", "label None, expected")):
         with tarfile.open(tmp_path / "train-0.tar", "w") as archive:
