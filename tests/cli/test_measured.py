@@ -104,7 +104,7 @@ def test_benchmark_measures_all_tasks_in_one_run(folder, tmp_path, monkeypatch, 
         (["mask_rcnn:pico_pur"], "did you mean pico_pure"),
         (["mask_rcnn:pico_pure@fast"], "expected one of reference"),
         ([SEGMENTER + "@optimized"], "@optimized is for classifiers"),
-        ([DETECTOR, "--mode", "onnxruntime"], "cannot be exported whole for onnxruntime"),
+        ([DETECTOR, "--mode", "onnxruntime", "--dtype", "int8"], "cannot be exported in int8"),
     ],
 )
 def test_benchmark_refuses_in_a_line_and_writes_nothing(

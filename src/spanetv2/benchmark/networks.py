@@ -16,14 +16,12 @@ from spanetv2.benchmark.settings import DTYPES, FOLDED, Cell, split_label
 from spanetv2.benchmark.subject import FindSubject, NotMeasuredError, Subject, classifier
 from spanetv2.benchmark.timing import Step
 from spanetv2.deploy import optimize_for_inference
-from spanetv2.deploy.export import export_model
+from spanetv2.deploy.export import export_network
 from spanetv2.deploy.quantize import quantize_onnx
 from spanetv2.deploy.runtimes import NETWORKS, RUNTIMES, open_runtime
-from spanetv2.deploy.write import write_onnx
 from spanetv2.errors import UserError
 from spanetv2.extras import need_packages
-from spanetv2.mixers import SpectralRescale
-from spanetv2.models import SPANetV2, set_form, set_implementation
+from spanetv2.models import set_form, set_implementation
 from spanetv2.models.costs import count_parameters
 from spanetv2.models.dfformer import DFFORMERS
 from spanetv2.models.factory import resolve_name
@@ -251,13 +249,17 @@ def _runtime_step(
     """One pass of the exported network, with as many threads as PyTorch has."""
     if device != "cpu":
         raise UserError(f"got {cell.mode} on {device}, expected --device cpu for it")
-    if not subject.outputs:
+    if subject.export is None:
         raise NotMeasuredError(f"cannot be exported whole for {cell.mode}")
     # onnxruntime quantises for both
     need_packages("onnxruntime", cell.mode, use=NETWORKS)
-    images = make_images(
-        cell, device="cpu", dtype=torch.float32, channels_last=False, channels=subject.channels
-    )
+    made = subject.export(cell.size)
+    if made.more and cell.batch != 1:
+        raise NotMeasuredError(f"takes one image at a time in {cell.mode}: --batch 1")
+    if cell.dtype == "int8" and made.outputs.classes is None:
+        raise NotMeasuredError("cannot be exported in int8")
+    images = made.examples((cell.batch, subject.channels, cell.size, cell.size))
+    inputs = (images, *made.more.values())
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         quantized = cell.dtype == "int8"
@@ -267,7 +269,7 @@ def _runtime_step(
         path.write_bytes(content)
         threads = torch.get_num_threads()
         run = open_runtime(cell.mode, path, dtype=cell.dtype, threads=threads, arena=arena)
-    return Step(run=lambda: run(images), tidy=lambda: None, parameters=parameters)
+    return Step(run=lambda: run(*inputs), tidy=lambda: None, parameters=parameters)
 
 
 @lru_cache(maxsize=2)  # the cells of a network follow one another
@@ -279,7 +281,7 @@ def exported_network(
     quantized: bool = False,
     find: FindSubject = find_classifier,
 ) -> bytes:
-    """A network as ONNX, for images of one shape.
+    """A network as ONNX, as ``spanetv2 export`` writes it, for images of one shape.
 
     Args:
         name: its label.
@@ -291,20 +293,13 @@ def exported_network(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         subject = find(split_label(name)[0], size)
-        shape = (batch, subject.channels, size, size)
+        assert subject.export is not None
         if quantized:
             path.write_bytes(exported_network(name, batch, size, find=find))
             generator = torch.Generator().manual_seed(0)
+            shape = (batch, subject.channels, size, size)
             quantize_onnx(path, path, [torch.randn(shape, generator=generator)])
-            return path.read_bytes()
-        model = subject.model.eval()
-        if isinstance(model, SPANetV2):
-            export_model(
-                model, path, format="onnx", input_size=size, batch_size=batch, dynamic_batch=False
-            )
         else:
-            if any(isinstance(module, SpectralRescale) for module in model.modules()):
-                set_implementation(model, "products")
-            images = torch.zeros(shape)
-            write_onnx(model, (images,), path, inputs=["images"], outputs=subject.outputs)
+            made = subject.export(size)
+            export_network(made, path, format="onnx", batch_size=batch, dynamic_batch=False)
         return path.read_bytes()

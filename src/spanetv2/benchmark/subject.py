@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from spanetv2.deploy.subject import ExportSubject
 from spanetv2.errors import UserError
 
 __all__ = ["FindSubject", "NotMeasuredError", "Subject", "classifier"]
@@ -33,7 +34,8 @@ class Subject:
         parts: what is compiled, where the network as a whole cannot be; none is all of it.
         cast: makes the model compute in a lower precision, with images in float32; None casts the
             model and its images.
-        outputs: names of its results in an exported file; none where it cannot be exported.
+        export: from the side of its images, in pixels, to what is exported; None where no file
+            can be made of the whole network. It may raise ``NotMeasuredError``.
         whole: it is a classifier, of which ``optimize_for_inference`` can make a copy.
     """
 
@@ -44,7 +46,7 @@ class Subject:
     learner: Callable[..., Any] | None = None
     parts: Sequence[nn.Module] = ()
     cast: Callable[[torch.dtype], None] | None = None
-    outputs: Sequence[str] = ()
+    export: Callable[[int], ExportSubject] | None = None
     whole: bool = False
 
 
@@ -67,6 +69,9 @@ def classifier(model: nn.Module, classes: int, channels: int = 3) -> Subject:
     def loss(call: Callable[..., Any], images_BCHW: Tensor, labels_B: Tensor) -> Tensor:
         return F.cross_entropy(call(images_BCHW), labels_B)
 
+    def export(size: int) -> ExportSubject:
+        return ExportSubject(model=model, img_size=(size, size), in_chans=channels)
+
     return Subject(
-        model=model, targets=targets, loss=loss, channels=channels, outputs=("logits",), whole=True
+        model=model, targets=targets, loss=loss, channels=channels, export=export, whole=True
     )

@@ -13,7 +13,15 @@ from torch import Tensor, nn
 from spanetv2.errors import UserError
 from spanetv2.models.backbone import SPANetV2
 
-__all__ = ["LOGITS", "ExportSubject", "Outputs", "Results", "largest_difference", "results_of"]
+__all__ = [
+    "LOGITS",
+    "ExportSubject",
+    "Outputs",
+    "Results",
+    "largest_difference",
+    "random_images",
+    "results_of",
+]
 
 Results = tuple[Tensor, ...]
 """What a network, or a file of it, answers with."""
@@ -80,7 +88,8 @@ LOGITS = Outputs(axes={"logits": ("batch", "channels", "rows", "columns")})
 """Of a classifier or a backbone: logits or features, perhaps as maps."""
 
 
-def _random(shape: tuple[int, int, int, int]) -> Tensor:
+def random_images(shape: tuple[int, int, int, int]) -> Tensor:
+    """Normal noise (B, C, H, W), the same in every run."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
@@ -112,7 +121,7 @@ class ExportSubject:
     description: Mapping[str, Any] = field(default_factory=dict)
     outputs: Outputs = LOGITS
     read: Callable[[str], Tensor] | None = None
-    examples: Callable[[tuple[int, int, int, int]], Tensor] = _random
+    examples: Callable[[tuple[int, int, int, int]], Tensor] = random_images
     more: Mapping[str, Tensor] = field(default_factory=dict)
     formats: Sequence[str] | None = None
     why: str = ""

@@ -54,10 +54,31 @@ def test_what_depends_on_the_boxes_is_not_compiled(monkeypatch) -> None:
     (result,) = step(mode="compiled").run()
     assert len(compiled) == 2  # backbone and pyramid; the head of the proposals
     assert len(result["boxes"])
-    with pytest.raises(NotMeasuredError, match="cannot be exported whole for onnxruntime"):
-        step(mode="onnxruntime")
     with pytest.raises(NotMeasuredError, match="@optimized is for classifiers"):
         step(f"{SHIPPED}@optimized")
+
+
+def test_the_exported_file_finds_as_many_objects() -> None:
+    most = find(SHIPPED, 64).model.options.detections
+    boxes, _, labels, masks = step(mode="onnxruntime").run()
+    assert (len(boxes), set(labels.tolist()), len(masks)) == (most, {1}, most)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"batch": 2}, "takes one image at a time in onnxruntime"),
+        ({"size": 80}, "sides are multiples of 32"),
+        ({"dtype": "int8"}, "cannot be exported in int8"),
+        (
+            {"model": "torchvision:fasterrcnn_mobilenet_v3_large_320_fpn"},
+            "cannot be exported whole for onnxruntime",
+        ),
+    ],
+)
+def test_what_no_file_of_a_detector_does_is_not_measured(changes, said) -> None:
+    with pytest.raises(NotMeasuredError, match=said):
+        step(**{"mode": "onnxruntime", **changes})
 
 
 def test_torchvision_is_measured_alike() -> None:

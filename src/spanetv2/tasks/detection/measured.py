@@ -15,14 +15,17 @@ import torch
 from torch import Generator, Tensor, nn
 
 from spanetv2.benchmark.networks import size_options
-from spanetv2.benchmark.subject import Subject
+from spanetv2.benchmark.subject import NotMeasuredError, Subject
+from spanetv2.deploy.subject import ExportSubject, Outputs, random_images
 from spanetv2.errors import UserError
 from spanetv2.models import SPANetV2
 from spanetv2.models.factory import resolve_name
 from spanetv2.models.other_libraries import TORCHVISION
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.precision import compute_in
-from spanetv2.tasks.detection.model import create_detector
+from spanetv2.tasks.detection.export import on_canvas
+from spanetv2.tasks.detection.graph import DetectorGraph
+from spanetv2.tasks.detection.model import Detector, create_detector
 from spanetv2.tasks.detection.options import DetectorOptions
 from spanetv2.tasks.detection.weights import load_detector
 
@@ -91,7 +94,13 @@ def detector_subject(source: str | Checkpoint, size: int) -> Subject:
         kind, masks = _SYSTEMS[system]
         options = DetectorOptions(system=kind, masks=masks, **test)  # pyright: ignore[reportArgumentType]
         model = create_detector(backbone, _CLASSES, options, **size_options(backbone, size))
-    return _subject(model, model.num_classes, [model.pyramid, model.rpn.head], model.layers())
+    return _subject(
+        model,
+        model.num_classes,
+        [model.pyramid, model.rpn.head],
+        model.layers(),
+        export=partial(_exported, model),
+    )
 
 
 def _peer(name: str, test: dict[str, Any]) -> Subject:
@@ -108,7 +117,11 @@ def _peer(name: str, test: dict[str, Any]) -> Subject:
 
 
 def _subject(
-    model: nn.Module, classes: int, parts: list[nn.Module], layers: list[nn.Module]
+    model: nn.Module,
+    classes: int,
+    parts: list[nn.Module],
+    layers: list[nn.Module],
+    export: Callable[[int], ExportSubject] | None = None,
 ) -> Subject:
     _find_everywhere(model)
 
@@ -117,7 +130,41 @@ def _subject(
             compute_in(layer, dtype)
 
     return Subject(
-        model=model, targets=partial(_objects, classes), loss=_loss, parts=parts, cast=cast
+        model=model,
+        targets=partial(_objects, classes),
+        loss=_loss,
+        parts=parts,
+        cast=cast,
+        export=export,
+    )
+
+
+def _exported(model: Detector, size: int) -> ExportSubject:
+    """As ``spanetv2 export`` writes it: for one image, normalised, on a canvas of its size.
+
+    Which of its objects, all of one score, the suppression leaves is chance, so the file is held
+    against the network by how many it finds.
+
+    Raises:
+        NotMeasuredError: a size that is none of a canvas.
+    """
+    step = model.transform.size_divisible
+    if size % step:
+        raise NotMeasuredError(f"is exported for images whose sides are multiples of {step}")
+    axes = dict.fromkeys(("boxes", "scores", "labels"), ("detections",))
+    return ExportSubject(
+        model=DetectorGraph(model, (size, size)).eval(),
+        img_size=(size, size),
+        in_chans=3,
+        outputs=Outputs(
+            axes=axes | ({"masks": ("detections",)} if model.options.masks else {}),
+            difference=lambda got, expected: abs(len(got[0]) - len(expected[0])),
+            told="{:.0f} detections more or less than the network's",
+            most=0,
+            classes=None,
+        ),
+        examples=lambda shape: on_canvas(random_images(shape)[0], (size, size), model.options)[0],
+        more={"size": torch.tensor([size, size])},
     )
 
 

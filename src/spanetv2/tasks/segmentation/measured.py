@@ -3,6 +3,7 @@
 Shape suffixes: B batch, C channels, K classes, H and W rows and columns.
 """
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -13,6 +14,8 @@ from torch.nn import functional as F
 
 from spanetv2.benchmark.networks import size_options
 from spanetv2.benchmark.subject import Subject
+from spanetv2.deploy.answers import answering
+from spanetv2.deploy.subject import ExportSubject
 from spanetv2.errors import UserError
 from spanetv2.models import SPANetV2
 from spanetv2.models.factory import resolve_name
@@ -20,7 +23,7 @@ from spanetv2.models.other_libraries import TORCHVISION
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.precision import compute_in
 from spanetv2.tasks.segmentation.config import RunConfig
-from spanetv2.tasks.segmentation.model import HeadOptions, create_segmenter
+from spanetv2.tasks.segmentation.model import HeadOptions, SegmentationModel, create_segmenter
 from spanetv2.tasks.segmentation.weights import load_segmenter
 
 __all__ = ["SHAPE", "full_name", "segmenter_subject"]
@@ -84,8 +87,17 @@ def segmenter_subject(source: str | Checkpoint, size: int) -> Subject:
         channels=model.backbone.in_chans,
         learner=model.forward_train,
         cast=partial(compute_in, model),
-        outputs=("scores",),
+        export=partial(_exported, model, model.backbone.in_chans),
     )
+
+
+def _exported(model: Any, channels: int, size: int) -> ExportSubject:
+    """Without the auxiliary head, as ``spanetv2 export`` writes it."""
+    if isinstance(model, SegmentationModel):
+        model = copy.deepcopy(model)
+        model.auxiliary = None
+    answers, outputs = answering(model, None, sides=("height", "width"), named_on="pixels")
+    return ExportSubject(model=answers, img_size=(size, size), in_chans=channels, outputs=outputs)
 
 
 def _labels(classes: int, images_BCHW: Tensor, generator: Generator) -> Tensor:
@@ -129,7 +141,8 @@ def _peer(source: str) -> Subject:
         targets=partial(_labels, _CLASSES),
         loss=loss,
         cast=partial(compute_in, model),
-        outputs=() if source.startswith(TORCHVISION) else ("scores",),  # a dict of maps
+        # torchvision's give a dict of maps
+        export=None if source.startswith(TORCHVISION) else partial(_exported, model, 3),
     )
 
 
