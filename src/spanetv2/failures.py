@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 
 from spanetv2.extras import EXTRAS, install
 from spanetv2.processes import describe_death
@@ -36,6 +37,8 @@ _ADVICE = {
     errno.ECONNREFUSED: ("nobody listens there", "start the reader first"),
 }
 
+_LOOP = re.compile(r"Symlink loop from '(.*)'", re.DOTALL)
+
 
 def describe_failure(error: BaseException) -> str | None:
     """The sentence for an error; None for those that nobody has foreseen.
@@ -53,6 +56,8 @@ def describe_failure(error: BaseException) -> str | None:
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").partition(".")[0]
         return f"{package} is not installed; {install(package)}" if package in EXTRAS else None
+    if isinstance(error, RuntimeError) and (found := _LOOP.fullmatch(str(error))) is not None:
+        error = OSError(errno.ELOOP, "", found[1])  # as pathlib tells it
     if not isinstance(error, OSError):
         return None
     names = [name for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]

@@ -15,10 +15,12 @@ from typing import Any
 
 from spanetv2.errors import UserError
 from spanetv2.kept import refuse_to_replace
+from spanetv2.target import find_target
 from spanetv2.text import printable
 
 __all__ = [
     "UniqueNames",
+    "atomic_folder",
     "atomic_path",
     "json_rows",
     "read_json",
@@ -26,6 +28,7 @@ __all__ = [
     "remove_partial",
     "write_json",
     "write_text",
+    "writing",
 ]
 
 _LARGEST_TEXT = 64_000_000
@@ -57,43 +60,99 @@ def atomic_path(path: str | os.PathLike[str], *, size: int | None = None) -> Ite
         OSError: the folder cannot be made or written.
     """
     refuse_to_replace(path)
-    given = Path(path)
-    # what /dev/stdout stands for has no name of its own
-    special = given.exists() and (not given.is_file() or given.is_relative_to("/dev"))
-    target = given if special else Path(os.path.realpath(path))
-    if target.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    target, special = find_target(path)
     folder = Path(tempfile.gettempdir()) if special else target.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
+    with writing(path, part=folder):
+        folder.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
             prefix=f".{target.stem[:_LONGEST]}-", suffix=f".part{target.suffix}", dir=folder
         )
-    except OSError as error:
-        error.filename = str(path)  # which means more to a user than the temporary name
-        raise
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        if special:
-            _pour(temporary, target)
-            return
-        # mkstemp makes private files; the result should follow the user's umask like any other.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(target)
+        with writing(path, part=temporary, size=size):
+            yield temporary
+            if special:
+                _pour(temporary, target)
+                return
+            temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+            temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary folder that takes the place of ``path`` if the block ends without an error.
+
+    What is at ``path``, which is for the caller to look at before, is replaced. The folder it is
+    in is made if it is missing. Where ``path`` is a link, what it points to is replaced.
+
+    Raises:
+        UserError: there is no room for it.
+        OSError: it cannot be made or written.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        Path(path).stat()  # a file amid the path is told as what it is
+    target = Path(os.path.realpath(path))
+    with writing(path, part=target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        around = tempfile.mkdtemp(
+            prefix=f".{target.name[:_LONGEST]}-", suffix=".part", dir=target.parent
+        )
+    made, old = Path(around) / "new", Path(around) / "old"
+    try:
+        with writing(path, part=Path(around)):
+            made.mkdir()
+            yield made
+            if target.is_dir():
+                target.replace(old)
+            try:
+                made.replace(target)
+            except OSError:
+                if old.is_dir():
+                    old.replace(target)
+                raise
+    finally:
+        shutil.rmtree(around, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def writing(
+    path: str | os.PathLike[str], *, part: Path | None = None, size: int | None = None
+) -> Iterator[None]:
+    """Around writing an output: errors of the system name it, and that of a full disk the space.
+
+    Args:
+        path: the output, as it was given.
+        part: the file or folder in which it is until it is whole.
+        size: bytes of it, where they are known.
+
+    Raises:
+        UserError: there is no room for it.
+        OSError: what else went wrong, with ``path`` where it names no file, or the part.
+    """
+    part = Path(path) if part is None else part
+    try:
+        yield
     except UserError:
         raise
     except Exception as error:
-        if (told := _no_room(error, path, temporary, size)) is not None:
+        if (told := _no_room(error, path, part, size)) is not None:
             raise UserError(told) from error
+        if isinstance(error, OSError) and error.errno is not None:
+            name = error.filename
+            if name is None or (isinstance(name, str) and Path(name).is_relative_to(part)):
+                error.filename = str(path)
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_text(path: str | os.PathLike[str], *, expected: str) -> str:
@@ -156,7 +215,7 @@ def _pour(source: Path, target: Path) -> None:
 
 
 def _no_room(
-    error: BaseException, path: str | os.PathLike[str], temporary: Path, size: int | None
+    error: BaseException, path: str | os.PathLike[str], part: Path, size: int | None
 ) -> str | None:
     """What to say of an error whose reason is a full disk; None for others.
 
@@ -169,23 +228,28 @@ def _no_room(
         chain = chain.__cause__ or chain.__context__
     written, free = 0, 0
     with contextlib.suppress(OSError):
-        written, free = temporary.stat().st_size, shutil.disk_usage(temporary.parent).free
+        written = sum(os.lstat(one).st_size for one in (part, *part.rglob("*")))
+        free = shutil.disk_usage(part if part.is_dir() else part.parent).free
     full = free < max(_ROOM, (size or 0) - written) and not isinstance(error, OSError)
     text = str(error)
     if not (numbers & {*_FULL} or full or any(os.strerror(number) in text for number in _FULL)):
         return None
-    needed = f"it needs {max(size or 0, written + 1) / 1e6:,.1f} MB"
+    needed = f"it needs {_amount(max(size or 0, written + 1))}"
     if size is None:
-        needed = f"it needs more than {written / 1e6:,.1f} MB"
+        needed = f"it needs more than {_amount(written)}"
     why = "no space left on the device"
     if errno.EFBIG in numbers or os.strerror(errno.EFBIG) in text:
         why = "the system allows no file of that size"
     if errno.EDQUOT in numbers or os.strerror(errno.EDQUOT) in text:
         why = "the quota of disk space is used up"
     return (
-        f"{path}: {why}: {needed}, {free / 1e6:,.1f} MB are free; nothing was replaced; make room "
-        "or choose another folder"
+        f"{printable(str(path))}: {why}: {needed}, {_amount(free)} are free; nothing was replaced; "
+        "make room or choose another folder"
     )
+
+
+def _amount(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 100_000 else f"{size / 1e3:,.1f} kB"
 
 
 def remove_partial(folder: Path) -> None:

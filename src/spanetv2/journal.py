@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from spanetv2.errors import UserError
+from spanetv2.files import writing
 from spanetv2.text import printable
 
 try:
@@ -39,7 +40,7 @@ class Journal:
         last: the last of them; None where there is none.
 
     Raises:
-        UserError: another process has the file open.
+        UserError: another process has the file open, or there is no room for it.
         OSError: it cannot be written.
     """
 
@@ -52,8 +53,9 @@ class Journal:
     ):
         self.path = path
         self.lines, self.last = 0, None
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: IO[bytes] = path.open("a+b")
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: IO[bytes] = path.open("a+b")
         try:
             self._lock()
             end = 0
@@ -70,18 +72,24 @@ class Journal:
 
     def write(self, line: Any) -> None:
         """Add a line; JSON values, not-a-number among them."""
-        self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
-        self._file.flush()
-        self.lines, self.last = self.lines + 1, line
-        if time.monotonic() - self._flushed > _FLUSH:
-            os.fsync(self._file.fileno())
-            self._flushed = time.monotonic()
+        text = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+        with writing(self.path, size=self._file.tell() + len(text)):
+            self._file.write(text)
+            self._file.flush()
+            self.lines, self.last = self.lines + 1, line
+            if time.monotonic() - self._flushed > _FLUSH:
+                os.fsync(self._file.fileno())
+                self._flushed = time.monotonic()
 
     def close(self) -> None:
         """Let the file go, with all lines on the disk."""
-        if not self._file.closed:
-            os.fsync(self._file.fileno())
-            self._file.close()
+        if self._file.closed:
+            return
+        with writing(self.path):
+            try:
+                os.fsync(self._file.fileno())
+            finally:
+                self._file.close()
 
     def __enter__(self) -> "Journal":
         return self

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from spanetv2.errors import UserError
+from spanetv2.target import try_target
 from spanetv2.text import printable
 
 __all__ = ["is_output_folder", "keep", "keeping", "leave_out", "promise", "refuse_to_replace"]
@@ -77,6 +78,7 @@ def promise(*outputs: str | os.PathLike[str] | None) -> None:
     Raises:
         UserError: one of them would replace a file that is kept, or another one; ``keep`` raises
             it for files that become so later.
+        OSError: one of them cannot be written.
     """
     if (kept := _kept.get()) is not None:
         kept.promised += [output for output in outputs if output is not None]
@@ -86,6 +88,7 @@ def promise(*outputs: str | os.PathLike[str] | None) -> None:
                 raise UserError(
                     f"got {printable(str(output))} for two outputs, expected a file for each"
                 )
+            try_target(output)
 
 
 def _same(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:

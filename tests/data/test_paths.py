@@ -108,3 +108,8 @@ def test_pictures_of_kinds_that_are_not_read_are_named_in_a_folder(tmp_path):
             "files ending in .PSD are not read; convert them to PNG or JPEG",
         )
     ]
+
+
+def test_one_bad_link_does_not_hide_what_a_pattern_finds(tree):
+    (tree / "b" / "1.jpg").symlink_to("x" * 300)
+    assert names(find_images([f"{tree}/b/*.jpg"]), tree) == ["b/1.jpg", "b/2.jpg"]

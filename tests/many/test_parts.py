@@ -260,6 +260,20 @@ def test_merging_names_what_is_missing_or_of_another_run(weights, photos, tmp_pa
         spanetv2.merge(photos)
 
 
+def test_a_manifest_that_cannot_be_used_says_why(weights, photos, tmp_path):
+    for content, said in {
+        None: r"cannot read .*manifest\.json \(too many levels of symbolic links\), expected what",
+        "{": r"manifest\.json: not JSON .*, expected what",
+        "{}": r"manifest\.json is damaged, expected what",
+    }.items():
+        path = tmp_path / "manifest.json"
+        path.unlink(missing_ok=True)
+        path.symlink_to(path) if content is None else path.write_text(content)
+        with pytest.raises(UserError, match=f"{said}.* choose another folder"):
+            spanetv2.predict(weights, photos / "val" / "ant", out=tmp_path)
+        assert list(tmp_path.iterdir()) == [path]
+
+
 def test_parts_that_cannot_be_are_refused_in_a_line(weights, photos, tmp_path):
     images = photos / "val"
     for shard in ("0/3", "4/3", "3", "1/0"):

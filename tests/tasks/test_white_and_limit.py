@@ -121,10 +121,17 @@ def test_the_limit_of_pixels_can_be_moved(kind, request, tmp_path):
     images = root / ("val" if kind == "classified" else "images/val")
     low, high = {"max_pixels": 1023}, {"max_pixels": 1024}
     writes = kind != "classified"
-    more = {"out": tmp_path / "p", "overwrite": True} if writes else {}
+    more = {"out": tmp_path / "p"} if writes else {}
     refused = spanetv2.predict(run.folder, str(images), device="cpu", **low, **more)
     assert refused.failed == refused.images + refused.failed > 0
-    assert "raise the limit: --max-pixels 1024" in refused.failures[0].reason
+    assert (
+        "raise the limit: --max-pixels 1024 (with --overwrite where --out has results of another "
+        "limit), in training --data.max_pixels 1024"
+    ) in refused.failures[0].reason
+    if writes:
+        with pytest.raises(UserError, match=r"max_pixels 1023, not 1024.*--overwrite"):
+            spanetv2.predict(run.folder, str(images), device="cpu", **high, **more)
+        more["overwrite"] = True
     assert not spanetv2.predict(run.folder, str(images), device="cpu", **high, **more).failed
     measured = spanetv2.evaluate(run.folder, str(root), device="cpu", **high)
     assert not measured.measurement.failed

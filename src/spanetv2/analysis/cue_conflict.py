@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from spanetv2.analysis.arrays import NamedArray
 from spanetv2.analysis.network import logits_of, measuring
+from spanetv2.data.walk import files_below
 from spanetv2.errors import UserError
 
 __all__ = [
@@ -128,10 +129,7 @@ def find_cue_images(
     if not root.is_dir():
         raise UserError(f"got cue-conflict folder {str(root)!r}, which is no folder")
     found = []
-    for path in sorted(root.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if hidden or not path.is_file():
-            continue
+    for path in sorted(files_below(root, "")):
         match = _NAME.fullmatch(path.name)
         if match is None:
             raise UserError(

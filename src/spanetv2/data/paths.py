@@ -24,7 +24,7 @@ from spanetv2.data.images import (
     unread_reason,
 )
 from spanetv2.data.loader import ImageLoader
-from spanetv2.data.walk import walk
+from spanetv2.data.walk import is_folder, walk
 
 __all__ = ["Chosen", "find_images", "images_among", "path_batches"]
 
@@ -56,7 +56,7 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str | Failu
             if not matches:
                 yield Failure(path, "no file matches this pattern")
             for match in matches:
-                if Path(match).is_dir():
+                if is_folder(Path(match)):
                     # Under ** the folders' files match by themselves.
                     if "**" not in path:
                         yield from images_among(match, walk(match))

@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from spanetv2.data.images import Failure
+from spanetv2.errors import UserError
 from spanetv2.kept import is_output_folder
+from spanetv2.text import printable
 
-__all__ = ["is_folder", "is_hidden", "walk"]
+__all__ = ["files_below", "is_file", "is_folder", "is_hidden", "walk"]
 
 _OF_SYSTEMS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
 """Folders that systems and archives leave beside what people put there."""
@@ -56,12 +59,34 @@ def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[str | Failure]:
             yield path
 
 
-def is_folder(entry: os.DirEntry[str]) -> bool:
+def files_below(top: Path, ending: str) -> Iterator[Path]:
+    """The files that ``walk`` finds whose names end so, in lower case or not.
+
+    Raises:
+        UserError: a folder that cannot be listed.
+    """
+    for path in walk(str(top)):
+        if isinstance(path, Failure):
+            raise UserError(f"cannot list {printable(path.path)} ({path.reason})")
+        if path.lower().endswith(ending):
+            yield Path(path)
+
+
+def is_folder(entry: os.DirEntry[str] | Path) -> bool:
     """Whether an entry is a folder, or a link to one.
 
-    A link that goes round in a circle is none: reading it as a file says what is wrong with it.
+    A link that leads nowhere, in a circle or to a name that cannot be is none: reading it as a
+    file says what is wrong with it.
     """
     try:
         return entry.is_dir()
+    except OSError:
+        return False
+
+
+def is_file(entry: os.DirEntry[str] | Path) -> bool:
+    """Whether an entry is a file, or a link to one; see ``is_folder``."""
+    try:
+        return entry.is_file()
     except OSError:
         return False

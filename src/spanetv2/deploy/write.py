@@ -4,6 +4,7 @@ Every file carries a description (JSON): it is ``spanetv2`` in an ONNX model's m
 ``spanetv2.json`` beside the graph in the other two formats.
 """
 
+import io
 import json
 import os
 import sys
@@ -125,6 +126,9 @@ def save_program(
 ) -> None:
     """Write a graph with a description.
 
+    PyTorch's own writer of files ends the whole process where the disk is full, so that what it
+    makes is written from memory.
+
     Args:
         program: of ``make_program``.
         path: file to write.
@@ -135,7 +139,9 @@ def save_program(
         outputs: name of every result, for an ONNX file.
     """
     if format == "torch":
-        torch.export.save(program, path, extra_files={DESCRIPTION: json.dumps(about)})
+        content = io.BytesIO()
+        torch.export.save(program, content, extra_files={DESCRIPTION: json.dumps(about)})
+        path.write_bytes(content.getbuffer())
         return
     exported = torch.onnx.export(
         program,
@@ -156,7 +162,9 @@ def save_trace(
 ) -> None:
     """Write the trace of an eager run, without the projection's form for compilers."""
     traced = torch.jit.trace(model, example, check_trace=False)
-    torch.jit.save(traced, str(path), _extra_files={DESCRIPTION: json.dumps(about)})
+    content = io.BytesIO()  # as in save_program
+    torch.jit.save(traced, content, _extra_files={DESCRIPTION: json.dumps(about)})
+    path.write_bytes(content.getbuffer())
 
 
 def write_onnx(
@@ -188,6 +196,8 @@ def write_onnx(
             save_program(
                 program, partial, format="onnx", about=about, inputs=inputs, outputs=outputs
             )
+        except OSError:
+            raise
         except Exception as error:  # whatever the exporter raises
             raise UserError(
                 f"got a {type(module).__name__} that PyTorch cannot export to ONNX "

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from huggingface_hub import CommitOperationAdd, HfApi, errors, get_token, hf_hub_download
 
+from spanetv2.data.walk import is_file
 from spanetv2.errors import UserError
 from spanetv2.hub.card import MARK
 from spanetv2.hub.layout import CARD
@@ -79,7 +80,7 @@ def push_folder(
     check_push(name, token=token)
     api = HfApi(token=token)
     folder = Path(folder)
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = sorted(path for path in folder.rglob("*") if is_file(path))
     names = {path.relative_to(folder).as_posix(): path for path in files}
     try:
         api.create_repo(name, private=private, exist_ok=True)

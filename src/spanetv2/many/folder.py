@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from spanetv2.data.walk import is_folder
 from spanetv2.errors import UserError
 from spanetv2.files import atomic_path, remove_partial
 from spanetv2.journal import read_lines
@@ -71,7 +72,7 @@ def begin(folder: Path, ranks: Ranks | None, *, overwrite: bool) -> None:
 
 def tidy(folder: Path) -> None:
     """Remove what killed processes were still writing; nobody may be writing now."""
-    for place in (folder, *filter(Path.is_dir, folder.iterdir())):
+    for place in (folder, *filter(is_folder, folder.iterdir())):
         remove_partial(place)
 
 

@@ -17,8 +17,6 @@ import json
 import multiprocessing
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from spanetv2.data.walk import is_folder
 from spanetv2.errors import UserError
+from spanetv2.files import atomic_folder
 from spanetv2.processes import end_with_parent
 from spanetv2.scenes.annotate import ade_labels, coco_annotations, coco_categories
 from spanetv2.scenes.compose import Scene, SceneSettings, make_scene
@@ -91,8 +91,9 @@ def write_scenes(
         raise UserError(f"got {train} + {val} scenes, expected at least one in all")
     if seed < 0:
         raise UserError(f"got seed {seed}, expected 0 or more")
+    _refuse_to_replace(Path(out), overwrite=overwrite)
     with (
-        _new_folder(Path(out), overwrite=overwrite) as folder,
+        atomic_folder(out) as folder,
         tqdm(total=train + val, unit="scene", disable=not progress) as bar,
     ):
         counts: dict[Split, int] = {"train": train, "val": val}
@@ -181,42 +182,25 @@ def _foreign(folder: Path) -> Path | None:
     """The first file in a folder of scenes that ``write_scenes`` has not made."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if not (path.is_dir() or _OWN.fullmatch(name.as_posix())) or path.is_symlink():
+        if not (is_folder(path) or _OWN.fullmatch(name.as_posix())) or path.is_symlink():
             return name
     return None
 
 
-@contextlib.contextmanager
-def _new_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A temporary folder that takes the place of ``out`` if the block ends without an error."""
-    target = out.resolve()
+def _refuse_to_replace(out: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that holds what is to stay."""
     if out.exists() and not out.is_dir():
         raise UserError(f"got {out}, a file, expected a folder to make")
-    if target.is_dir() and any(target.iterdir()):
-        if not (target / RECORD).is_file():
-            raise UserError(
-                f"got folder {out} with other files in it (no {RECORD}), expected a new folder"
-            )
-        if not overwrite:
-            raise UserError(f"got {out}, which holds scenes; choose another, or add --overwrite")
-        if (other := _foreign(target)) is not None:
-            raise UserError(
-                f"got {out} with {printable(str(other))} in it, which is no part of scenes and "
-                "would be lost; move it, or choose another folder"
-            )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    around = Path(tempfile.mkdtemp(prefix=f".{target.name}-", suffix=".part", dir=target.parent))
-    try:
-        made = around / "new"
-        made.mkdir()
-        yield made
-        if target.is_dir():
-            target.replace(around / "old")
-        try:
-            made.replace(target)
-        except OSError:
-            if (around / "old").is_dir():
-                (around / "old").replace(target)
-            raise
-    finally:
-        shutil.rmtree(around, ignore_errors=True)
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if not (out / RECORD).is_file():
+        raise UserError(
+            f"got folder {out} with other files in it (no {RECORD}), expected a new folder"
+        )
+    if not overwrite:
+        raise UserError(f"got {out}, which holds scenes; choose another, or add --overwrite")
+    if (other := _foreign(out)) is not None:
+        raise UserError(
+            f"got {out} with {printable(str(other))} in it, which is no part of scenes and "
+            "would be lost; move it, or choose another folder"
+        )

@@ -120,20 +120,19 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """What is said in a folder about its run; None where nothing is.
 
     Raises:
-        UserError: it is damaged.
+        UserError: it cannot be read, or is damaged.
     """
-    path = folder / MANIFEST
+    path, expected = folder / MANIFEST, "what spanetv2 has written about a run"
+    if not os.path.lexists(path):
+        return None
     try:
-        if not os.path.lexists(path):
-            return None
-        manifest = read_json(path, expected="what spanetv2 has written about a run")
-        if isinstance(manifest, dict) and isinstance(manifest.get("options"), dict):
-            return manifest
-    except UserError:
-        pass
+        manifest = read_json(path, expected=expected)
+    except UserError as error:
+        raise UserError(f"{error}; choose another folder") from None
+    if isinstance(manifest, dict) and isinstance(manifest.get("options"), dict):
+        return manifest
     raise UserError(
-        f"{printable(str(path))} is damaged, expected what spanetv2 has written about a run; "
-        "choose another folder"
+        f"{printable(str(path))} is damaged, expected {expected}; choose another folder"
     )
 
 

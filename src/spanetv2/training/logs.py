@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
-from spanetv2.files import atomic_path
+from spanetv2.files import atomic_path, writing
 from spanetv2.training.batching import BatchPlan
 
 __all__ = ["COLUMNS", "RunLog", "TrainingLog"]
@@ -67,7 +67,8 @@ class RunLog(Logger):
 
             self._keep_rows()
             purge = None if self._resume_step is None else self._resume_step + 1
-            self._writer = SummaryWriter(str(self.folder), purge_step=purge)
+            with writing(self.folder):
+                self._writer = SummaryWriter(str(self.folder), purge_step=purge)
         return self._writer
 
     @rank_zero_only
@@ -78,26 +79,29 @@ class RunLog(Logger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         step = 0 if step is None else step
         writer = self.experiment
-        for key, value in metrics.items():
-            if key != "epoch":
-                writer.add_scalar(key, value, step)
+        with writing(self.folder):
+            for key, value in metrics.items():
+                if key != "epoch":
+                    writer.add_scalar(key, value, step)
         if not set(metrics) & set(self.columns[2:]):
             return  # a further callback's own measurements are in TensorBoard
         known = {key: _short(metrics[key]) for key in self.columns if key in metrics}
         row = {"step": step, **known}
-        with self.table.open("a", newline="", encoding="utf-8") as stream:
+        with writing(self.table), self.table.open("a", newline="", encoding="utf-8") as stream:
             csv.DictWriter(stream, self.columns).writerow(row)
 
     @rank_zero_only
     def save(self) -> None:
         if self._writer is not None:
-            self._writer.flush()
+            with writing(self.folder):
+                self._writer.flush()
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
         if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+            writer, self._writer = self._writer, None
+            with writing(self.folder):
+                writer.close()
 
     def _keep_rows(self) -> None:
         rows: list[dict[str, str]] = []

@@ -16,6 +16,7 @@ from spanetv2.analysis.model_study import ModelInput
 from spanetv2.data.classes import class_titles, match_classes, model_classes
 from spanetv2.data.images import EXTENSIONS, ImageError, read_image
 from spanetv2.data.preprocessing import Preprocessing, eval_transform
+from spanetv2.data.walk import is_file
 from spanetv2.errors import UserError
 from spanetv2.kept import keep
 from spanetv2.models.factory import resolve_name
@@ -63,7 +64,7 @@ def read_images(folder: str | None, *, dataset: str, split: str, limit: int) -> 
     flat: list[str] = []
     if dataset == "folder" and Path(cast(str, folder)).is_dir():
         entries = sorted(Path(cast(str, folder)).iterdir())
-        flat = [str(p) for p in entries if p.is_file() and p.suffix.lower() in EXTENSIONS]
+        flat = [str(p) for p in entries if is_file(p) and p.suffix.lower() in EXTENSIONS]
     source = None
     if not flat:
         source = open_dataset(DatasetSpec(name=dataset, root=folder, split=split))

@@ -245,3 +245,16 @@ def test_options_that_do_not_fit_are_refused(tmp_path, options, message) -> None
         convert(tmp_path / "in", tmp_path / "in")
     with pytest.raises(UserError, match="expected a folder"):
         convert(tmp_path / "gone", tmp_path / "out")
+
+
+@pytest.mark.parametrize("write", [write_labelme, lambda root: write_voc(root, lists=False)])
+def test_a_bad_link_is_named_and_a_hidden_file_left_out(tmp_path: Path, write: Any) -> None:
+    root = tmp_path / "theirs"
+    write(root)
+    ending = ".json" if write is write_labelme else ".xml"
+    (root / f".hidden{ending}").write_text("nothing")
+    convert(root, tmp_path / "out")
+    bad = root / f"0{ending}"  # the first
+    bad.symlink_to("x" * 300)
+    with pytest.raises(UserError, match=f"^{bad}: the name is too long .*; expected "):
+        convert(root, tmp_path / "more")

@@ -235,3 +235,16 @@ def test_classes_match_by_name():
     assert match_classes(["b", "a"], ["a", "c", "b"]) == [2, 0]
     with pytest.raises(UserError, match="got data of classes 'z' that the model does not know"):
         match_classes(["a", "z"], ["a", "b"])
+
+
+def test_a_bad_link_does_not_hide_its_folder(tmp_path):
+    root = segmentation_data.write(tmp_path / "d")
+    for link in (root / "test", root / "images" / "0.txt", root / "val.png"):
+        link.symlink_to("x" * 300)
+    assert len(opened(root)) == 2
+    with pytest.raises(UserError, match="there is train, val"):
+        opened(root, "test")
+    shutil.move(root / "images" / "val", tmp_path / "w" / "images")
+    shutil.move(root / "masks" / "val", tmp_path / "w" / "masks")
+    (tmp_path / "w" / "train").symlink_to("x" * 300)
+    assert len(opened(tmp_path / "w", None)) == 2

@@ -150,7 +150,7 @@ def _or_hold_out(split: str) -> str:
 
 def is_split_folder(path: Path) -> bool:
     """Whether a folder goes by the name of a split, in whatever case."""
-    return is_split(path.name) and path.is_dir()
+    return is_split(path.name) and is_folder(path)
 
 
 def natural_order(name: str) -> tuple[list[tuple[int, int | str]], str]:

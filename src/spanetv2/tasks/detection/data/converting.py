@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from spanetv2.data.splits import SPLITS
 from spanetv2.errors import UserError
-from spanetv2.files import UniqueNames
+from spanetv2.files import UniqueNames, atomic_folder
 from spanetv2.tasks.detection.data.ids import id_key
 from spanetv2.tasks.detection.data.image_files import ImageFiles
 from spanetv2.tasks.detection.data.labelled import LabelledData, LabelledImage
@@ -182,10 +181,8 @@ def _hold_out(splits: dict[str, _Split], share: float, seed: int) -> dict[str, _
 
 
 def _write(splits: dict[str, _Split], out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
-        place = Path(temporary) / "data"
-        (place / "annotations").mkdir(parents=True)
+    with atomic_folder(out) as place:
+        (place / "annotations").mkdir()
         for name, (record, files) in splits.items():
             (place / name).mkdir()
             unique = UniqueNames()
@@ -197,7 +194,6 @@ def _write(splits: dict[str, _Split], out: Path) -> None:
                 images.append({**image, "file_name": target.name})
             file = place / "annotations" / f"instances_{name}.json"
             file.write_text(json.dumps({**record, "images": images}), encoding="utf-8")
-        place.rename(out)
 
 
 def _link(path: Path, target: Path) -> None:

@@ -1,12 +1,15 @@
 """Reading labelme's files: a JSON per image, with polygons and rectangles."""
 
+import contextlib
 import json
 import math
 from pathlib import Path
 from typing import Any
 
 from spanetv2.data.splits import SPLITS
+from spanetv2.data.walk import files_below
 from spanetv2.errors import UserError
+from spanetv2.failures import describe_failure
 from spanetv2.tasks.detection.data.image_files import ImageFiles
 from spanetv2.tasks.detection.data.labelled import (
     LabelledData,
@@ -20,8 +23,10 @@ __all__ = ["is_labelme", "read_labelme"]
 
 def is_labelme(root: Path) -> bool:
     """Whether a folder holds labelme's files."""
-    first = next(iter(sorted(root.rglob("*.json"))), None)
-    return first is not None and "shapes" in _record(first)
+    for path in files_below(root, ".json"):
+        with contextlib.suppress(UserError):  # one that cannot be read tells nothing
+            return "shapes" in _record(path)
+    return False
 
 
 def read_labelme(root: Path) -> LabelledData:
@@ -37,7 +42,7 @@ def read_labelme(root: Path) -> LabelledData:
     """
     data = LabelledData()
     read: list[tuple[str, Path, list[LabelledObject]]] = []
-    for path in sorted(root.rglob("*.json")):
+    for path in sorted(files_below(root, ".json")):
         record = _record(path)
         if not isinstance(record.get("shapes"), list):
             data.remarks["JSON files that are not labelme's"] += 1
@@ -61,7 +66,9 @@ def read_labelme(root: Path) -> LabelledData:
 def _record(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UserError(f"{describe_failure(error)}; expected labelme's file") from None
+    except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}), expected labelme's file") from None
     return record if isinstance(record, dict) else {}
 

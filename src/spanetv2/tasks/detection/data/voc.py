@@ -9,7 +9,9 @@ from xml.etree import ElementTree
 
 from spanetv2.data.images import EXTENSIONS
 from spanetv2.data.splits import SPLITS
+from spanetv2.data.walk import files_below
 from spanetv2.errors import UserError
+from spanetv2.failures import describe_failure
 from spanetv2.files import read_text
 from spanetv2.tasks.detection.data.image_files import ImageFiles
 from spanetv2.tasks.detection.data.labelled import (
@@ -26,7 +28,7 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 def is_voc(root: Path) -> bool:
     """Whether a folder holds annotations in Pascal VOC's form."""
-    return any(path.suffix == ".xml" for path in root.rglob("*.xml"))
+    return any(True for _ in files_below(root, ".xml"))
 
 
 def read_voc(root: Path) -> LabelledData:
@@ -45,7 +47,7 @@ def read_voc(root: Path) -> LabelledData:
     files = ImageFiles(root)
     read: list[tuple[str, Path, list[LabelledObject]]] = []
     listed = _lists(root)
-    for path in sorted(root.rglob("*.xml")):
+    for path in sorted(files_below(root, ".xml")):
         tree = _parsed(path)
         if tree.tag != "annotation":
             data.remarks["XML files that are no annotations"] += 1
@@ -69,7 +71,9 @@ def _parsed(path: Path) -> ElementTree.Element:
     try:
         # Expat, from 2.4.1 on, refuses entities that grow without bound; no others are resolved.
         return ElementTree.fromstring(path.read_bytes())  # noqa: S314
-    except (OSError, ElementTree.ParseError) as error:
+    except OSError as error:
+        raise UserError(f"{describe_failure(error)}; expected Pascal VOC's annotation") from None
+    except ElementTree.ParseError as error:
         raise UserError(f"{path}: not XML ({error}), expected Pascal VOC's annotation") from None
 
 

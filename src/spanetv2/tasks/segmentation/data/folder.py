@@ -14,6 +14,7 @@ from spanetv2.data.splits import (
     is_split,
     present_splits,
 )
+from spanetv2.data.walk import is_file, is_folder
 from spanetv2.errors import UserError
 from spanetv2.files import read_text
 from spanetv2.tasks.segmentation.data.ade20k import ADE20K_CLASSES, ADE20K_FOLDERS, ADE20K_PALETTE
@@ -266,7 +267,7 @@ def _with_classes(folders: _Folders) -> _Folders:
 
 def _holds_images(folder: Path) -> bool:
     return folder.is_dir() and any(
-        entry.suffix.lower() in EXTENSIONS and entry.is_file() for entry in folder.iterdir()
+        entry.suffix.lower() in EXTENSIONS and is_file(entry) for entry in folder.iterdir()
     )
 
 
@@ -275,11 +276,10 @@ def _has_splits(root: Path) -> bool:
     if lists.is_dir() and any(is_split(path.stem) for path in lists.glob("*.txt")):
         return True
     return any(
-        is_split(folder.name)
+        is_split(folder.name) and is_folder(folder)
         for top in (root, root / "images")
         if top.is_dir()
         for folder in top.iterdir()
-        if folder.is_dir()
     )
 
 
