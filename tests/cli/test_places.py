@@ -122,5 +122,5 @@ def test_standard_output_takes_a_file_in_the_letters_it_knows(made: Path) -> Non
         check=False,
     )
     assert found.returncode == 1
-    assert b"f\\xfcr.png: not an image" in found.stderr
+    assert b"f\\udcc3\\udcbcr.png: not an image" in found.stderr
     assert b'"top1": ' in found.stdout

@@ -246,5 +246,6 @@ def test_a_bad_link_does_not_hide_its_folder(tmp_path):
         opened(root, "test")
     shutil.move(root / "images" / "val", tmp_path / "w" / "images")
     shutil.move(root / "masks" / "val", tmp_path / "w" / "masks")
+    shutil.move(root / "classes.txt", tmp_path / "w")
     (tmp_path / "w" / "train").symlink_to("x" * 300)
     assert len(opened(tmp_path / "w", None)) == 2

@@ -24,7 +24,7 @@ from spanetv2.data.splits import (
     present_splits,
     split_names,
 )
-from spanetv2.data.walk import is_folder, is_hidden, walk
+from spanetv2.data.walk import is_file, is_folder, is_hidden, walk
 from spanetv2.errors import UserError
 from spanetv2.extras import install
 from spanetv2.tasks.classification.data.names import PackedNames
@@ -123,10 +123,10 @@ def split_folder(root: str | os.PathLike[str], split: str, *, archives: Sequence
 
     def archive_of(name: str) -> Path | None:
         files = (root / f"{name}{ending}" for ending in archives)
-        return next((path for path in files if path.is_file()), None)
+        return next((path for path in files if is_file(path)), None)
 
     def exists(name: str) -> bool:
-        return archive_of(name) is not None or (root / name).is_dir()
+        return archive_of(name) is not None or is_folder(root / name)
 
     name = find_split(split, exists, where=str(root))
     if name is not None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from spanetv2.data.images import Failure
 from spanetv2.data.splits import canonical_split, find_split, how_to_name, present_splits
-from spanetv2.data.walk import walk
+from spanetv2.data.walk import is_file, is_folder, walk
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.data.record import some
 
@@ -164,7 +164,7 @@ def _nothing(root: Path, split: str, whole: CocoFiles | None) -> str:
     if there:
 
         def exists(name: str) -> bool:
-            return (annotations / f"instances_{name}.json").is_file()
+            return is_file(annotations / f"instances_{name}.json")
 
         present = present_splits(lambda name: _with_year(name, exists) is not None)
         return f"{reason}; there is {', '.join(there)}: {how_to_name(split, present)}"
@@ -191,7 +191,7 @@ def _find_folder(root: Path, split: str, exact: str) -> Path | None:
 
     def folder(name: str) -> Path | None:
         path = _child(root, name)
-        return path if path is not None and path.is_dir() else None
+        return path if path is not None and is_folder(path) else None
 
     same_name = folder(exact)
     if same_name is not None:
@@ -214,7 +214,7 @@ def _with_year(name: str, exists: Callable[[str], bool]) -> str | None:
 
 def _child(folder: Path, name: str) -> Path | None:
     """An entry of a folder by its name; where there is none, the only one but for case."""
-    if (folder / name).exists():
+    if os.path.lexists(folder / name):
         return folder / name
     alike = [path for path in _children(folder) if path.name.casefold() == name.casefold()]
     return alike[0] if len(alike) == 1 else None

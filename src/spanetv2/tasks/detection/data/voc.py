@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from spanetv2.data.images import EXTENSIONS
 from spanetv2.data.splits import SPLITS
-from spanetv2.data.walk import files_below
+from spanetv2.data.walk import files_below, is_file
 from spanetv2.errors import UserError
 from spanetv2.failures import describe_failure
 from spanetv2.files import read_text
@@ -82,7 +82,7 @@ def _image_of(path: Path, tree: ElementTree.Element, files: ImageFiles, root: Pa
     beside += [root / "JPEGImages" / other.name for other in beside]
     name = tree.findtext("filename") or ""
     for place in (path.parent / name, root / "JPEGImages" / name, *beside):
-        if place.is_file():
+        if is_file(place):
             return place
     found = files.find(f"/{name}" if name else path.stem)
     if found.fault:
@@ -113,7 +113,7 @@ def _lists(root: Path) -> dict[str, set[str]]:
     for split, names in SPLITS.items():
         for name in names:
             path = root / "ImageSets" / "Main" / f"{name}.txt"
-            if path.is_file():
+            if is_file(path):
                 lines = read_text(path, expected="an image on each line").splitlines()
                 found[split] = {Path(line.split()[0]).stem for line in lines if line.strip()}
     return found

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spanetv2.data.splits import SPLITS
+from spanetv2.data.walk import is_file, is_folder
 from spanetv2.errors import UserError
 from spanetv2.files import read_text
 from spanetv2.plain_yaml import load_yaml
@@ -58,12 +59,12 @@ def read_yolo(root: Path) -> LabelledData:
 
 def _description(root: Path) -> Path | None:
     files = [root / name for name in ("data.yaml", "data.yml", "dataset.yaml")]
-    found = [path for path in files if path.is_file()]
+    found = [path for path in files if is_file(path)]
     return found[0] if found else None
 
 
 def _class_file(root: Path) -> Path | None:
-    return next((root / name for name in _NAMES if (root / name).is_file()), None)
+    return next((root / name for name in _NAMES if is_file(root / name)), None)
 
 
 def _settings(path: Path) -> dict[str, Any]:
@@ -93,7 +94,7 @@ def _names(root: Path, settings: dict[str, Any]) -> dict[int, str]:
 def _folders(root: Path, description: Path | None, settings: dict[str, Any]) -> dict[str, Path]:
     """Folders of images by split: as the description says, or as they are usually laid out."""
     base = root
-    if isinstance(settings.get("path"), str) and (root / settings["path"]).is_dir():
+    if isinstance(settings.get("path"), str) and is_folder(root / settings["path"]):
         base = root / settings["path"]
     found: dict[str, Path] = {}
     for split, synonyms in SPLITS.items():
@@ -103,14 +104,14 @@ def _folders(root: Path, description: Path | None, settings: dict[str, Any]) -> 
         places += [root / name / "images" for name in synonyms]
         places += [root / name for name in synonyms]
         for place in places:
-            if place.is_file():
+            if is_file(place):
                 raise UserError(
                     f"{description}: {split} is {place}, a list of files, expected a folder"
                 )
-            if place.is_dir() and images_below(place):
+            if is_folder(place) and images_below(place):
                 found[split] = place
                 break
-    whole = next((p for p in (root / "images", root) if p.is_dir() and images_below(p)), None)
+    whole = next((p for p in (root / "images", root) if is_folder(p) and images_below(p)), None)
     if not found and whole is not None:
         found[""] = whole
     if not found:
@@ -128,7 +129,7 @@ def _labels_of(image: Path, root: Path) -> Path | None:
         for i in range(len(inside) - 1, -1, -1)
         if inside[i] == "images"
     ]
-    return next((place for place in (*places, beside) if place.is_file()), None)
+    return next((place for place in (*places, beside) if is_file(place)), None)
 
 
 def _objects(path: Path, names: dict[int, str], size: tuple[int, int]) -> list[LabelledObject]:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spanetv2.data.walk import is_file
 from spanetv2.errors import UserError
 from spanetv2.files import read_text
 from spanetv2.tasks.segmentation.data.classes import (
@@ -71,7 +72,7 @@ class ClassList:
 def find_class_file(folders: Sequence[Path]) -> Path | None:
     """The first class list that lies in one of the folders."""
     return next(
-        (f / name for f in folders for name in CLASS_FILES if (f / name).is_file()),
+        (f / name for f in folders for name in CLASS_FILES if is_file(f / name)),
         None,
     )
 

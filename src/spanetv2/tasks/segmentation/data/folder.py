@@ -105,7 +105,7 @@ def open_dataset(spec: DatasetSpec, transform: Transform | None = None) -> PairS
         state = "a file" if root.exists() else "no such folder"
         raise UserError(f"got data folder {str(root)!r} ({state}), expected a folder of images")
     ade = spec.name == "ade20k"
-    if ade and not (root / "images").is_dir() and (root / _ADE_FOLDER).is_dir():
+    if ade and not is_folder(root / "images") and is_folder(root / _ADE_FOLDER):
         root = root / _ADE_FOLDER
     folders = _ade_folders(root, spec.split) if ade else _plain_folders(root, spec.split)
     if not ade:
@@ -145,13 +145,13 @@ def decided(spec: DatasetSpec) -> DatasetSpec:
 
 def _looks_like_ade20k(root: Path) -> bool:
     tops = (root, root / _ADE_FOLDER)
-    return not (root / "masks").is_dir() and any((top / "annotations").is_dir() for top in tops)
+    return not is_folder(root / "masks") and any(is_folder(top / "annotations") for top in tops)
 
 
 def _check_masks(root: Path, masks: Path) -> None:
     """Say where masks are that lie as ADE20K's do."""
     annotations = root / "annotations"
-    if annotations.is_dir() and not masks.is_dir():
+    if is_folder(annotations) and not is_folder(masks):
         raise UserError(
             f"got no folder {masks}, but {annotations}: for label files there that count from 1 "
             "(0 is not labelled) say --data.dataset ade20k (in other commands --dataset ade20k), "
@@ -196,7 +196,7 @@ def _ade_folders(root: Path, split: str | None) -> _Folders:
     wanted = split or "val"
 
     def exists(name: str) -> bool:
-        return (root / "images" / name).is_dir()
+        return is_folder(root / "images" / name)
 
     # The layout's own names and no synonyms: a folder images/train has labels that count from 0.
     name = ADE20K_FOLDERS.get(canonical_split(wanted))
@@ -222,11 +222,11 @@ def _plain_folders(root: Path, split: str | None) -> _Folders:
             _Folders(root / name / "images", root / name / "masks"),
             _Folders(root / name / _VOC[0], root / name / _VOC[1]),
         ]
-        if (lists / f"{name}.txt").is_file():
+        if is_file(lists / f"{name}.txt"):
             layouts.insert(0, _Folders(root / _VOC[0], root / _VOC[1], lists / f"{name}.txt"))
         if _holds_images(root / name):
             layouts.append(_Folders(root / name, root / name))
-        return next((found for found in layouts if found.images.is_dir()), None)
+        return next((found for found in layouts if is_folder(found.images)), None)
 
     def exists(name: str) -> bool:
         return folders_of(name) is not None
@@ -237,9 +237,9 @@ def _plain_folders(root: Path, split: str | None) -> _Folders:
         return _with_classes(folders)
     if split is None and not _has_splits(root):
         whole = (_Folders(root / _VOC[0], root / _VOC[1]), _Folders(root, root))
-        if whole[0].images.is_dir():
+        if is_folder(whole[0].images):
             return _with_classes(whole[0])
-        if not (root / "images").is_dir() and _holds_images(root):
+        if not is_folder(root / "images") and _holds_images(root):
             return whole[1]
         return _Folders(root / "images", root / "masks")
     raise UserError(
@@ -250,14 +250,14 @@ def _plain_folders(root: Path, split: str | None) -> _Folders:
 
 
 def _other_lists(folder: Path) -> list[str]:
-    names = sorted(path.stem for path in folder.glob("*.txt")) if folder.is_dir() else []
+    names = sorted(path.stem for path in folder.glob("*.txt")) if is_folder(folder) else []
     return [name for name in names if not is_split(name)]
 
 
 def _with_classes(folders: _Folders) -> _Folders:
     """Refuse a folder that has masks of objects only."""
     objects = folders.masks.parent / "SegmentationObject"
-    if not folders.masks.is_dir() and objects.is_dir():
+    if not is_folder(folders.masks) and is_folder(objects):
         raise UserError(
             f"got {objects} (a number for each object), expected {folders.masks} with the class of "
             "every pixel; export class masks too"
@@ -266,19 +266,19 @@ def _with_classes(folders: _Folders) -> _Folders:
 
 
 def _holds_images(folder: Path) -> bool:
-    return folder.is_dir() and any(
+    return is_folder(folder) and any(
         entry.suffix.lower() in EXTENSIONS and is_file(entry) for entry in folder.iterdir()
     )
 
 
 def _has_splits(root: Path) -> bool:
     lists = root / "ImageSets" / "Segmentation"
-    if lists.is_dir() and any(is_split(path.stem) for path in lists.glob("*.txt")):
+    if is_folder(lists) and any(is_split(path.stem) for path in lists.glob("*.txt")):
         return True
     return any(
         is_split(folder.name) and is_folder(folder)
         for top in (root, root / "images")
-        if top.is_dir()
+        if is_folder(top)
         for folder in top.iterdir()
     )
 
