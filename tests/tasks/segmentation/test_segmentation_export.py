@@ -1,7 +1,9 @@
 """Exported segmenters, run by the programs they are for, against the network."""
 
 import json
+import re
 import sys
+from pathlib import Path
 
 import onnx
 import pytest
@@ -21,6 +23,8 @@ from spanetv2.tasks.segmentation.model import HeadOptions, SegmentationModel, cr
 from spanetv2.tasks.segmentation.weights import load_segmenter, save_segmenter
 
 NAMES = segmentation_data.NAMES
+GUIDE = Path(__file__).parents[3] / "docs" / "deployment.md"
+FILE = "spanetv2_pico_pure_semantic_fpn.onnx"
 PALETTE = [[9, 9, 9], [200, 0, 0], [0, 200, 0]]
 OURS = {"img_size": 64, "depths": (1, 1, 1, 1), "dims": (8, 16, 24, 32)}
 
@@ -115,7 +119,8 @@ def test_our_backbone_takes_any_size_below_a_head(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated")
 @torch.no_grad()
-def test_probabilities_and_labels_come_out(run, tmp_path):
+def test_probabilities_and_labels_come_out(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     path = _saved(tmp_path, "semantic_fpn", "pico_pure", **OURS)
     model, _ = load_segmenter(path)
     x = torch.randn(2, 3, 64, 64)  # what is shown of a square image
@@ -124,18 +129,28 @@ def test_probabilities_and_labels_come_out(run, tmp_path):
     status, _, err = run(*options, "--output", "probabilities")
     assert status == 0, err
     _close(run_exported(tmp_path / "p.ts", x), expected)
-    options = ("export", path, "--out", tmp_path / "l.onnx", "--output", "labels")
-    status, text, err = run(*options)
+    status, text, err = run("export", path, "--output", "labels")
     assert status == 0, err
     assert "images any x 3 x 64 x 64, another label than the network's on 0 of the pixels" in text
     labels = expected.argmax(1).to(torch.uint8)
     assert 0.01 < float((labels == labels[0, 0, 0]).double().mean()) < 0.99
     for runtime in ("onnxruntime", "openvino"):
-        got = open_runtime(runtime, tmp_path / "l.onnx")(x)
+        got = open_runtime(runtime, FILE)(x)
         assert got.dtype == torch.uint8
         assert float((got != labels).double().mean()) < 1e-3
-    about = json.loads(onnx.load(str(tmp_path / "l.onnx")).metadata_props[0].value)
+    about = json.loads(onnx.load(FILE).metadata_props[0].value)
     assert (about["output_name"], about["output"]) == ("labels", ["batch", 64, 64])
+
+    # the snippet of the guide
+    image = Image.fromarray(segmentation_data.scene(0, (64, 64))[0])
+    image.save("street.png")
+    text = GUIDE.read_text(encoding="utf-8").split("### Segmenters")[1]
+    (snippet,) = re.findall(r"```python\n(.*?)```", text.split("\n### ")[0], re.DOTALL)
+    names: dict = {}
+    exec(compile(snippet, str(GUIDE), "exec"), names)
+    expected = model(Preprocessing().to_tensor(image)[None]).argmax(1)
+    assert len(expected.unique()) > 1
+    assert (names["labels"] != expected.numpy()).mean() < 1e-3
 
 
 def test_int8_names_the_networks_class_on_pixels(run, tmp_path):
@@ -148,6 +163,12 @@ def test_int8_names_the_networks_class_on_pixels(run, tmp_path):
     assert status == 0, err
     assert "int8, images any x 3 x 96 x 96, the network's class on " in text
     assert " % of the pixels of 2 images (expected: at least 90 %), largest difference " in text
+    read = export_subject(read_checkpoint(weights), (96, 96)).read
+    assert read is not None
+    x = read(str(folder / "0.png"))[None]
+    there, here = open_runtime("openvino", out)(x).argmax(1), run_exported(out, x).argmax(1)
+    assert float((there == here).float().mean()) > 0.97
+    assert len(here.unique()) > 1
     kinds = {w.data_type for w in onnx.load(str(out)).graph.initializer}
     assert onnx.TensorProto.INT8 in kinds
 
