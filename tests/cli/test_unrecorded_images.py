@@ -172,7 +172,9 @@ def test_segmentation_takes_the_networks_channels_and_says_what_it_assumed(tmp_p
     (record,) = caplog.records
     assert f"{SAID}size 2048 x 512, mean 0.449, std 0.226 (" in record.getMessage()
     caplog.clear()
-    settings = PredictionSettings(device=torch.device("cpu"), options={"out": tmp_path})
+    settings = PredictionSettings(
+        device=torch.device("cpu"), batch_size=1, options={"out": tmp_path}
+    )
     find_task("segmentation").predictor(read_checkpoint(tmp_path / "w.safetensors"), settings)
     assert [SAID in record.getMessage() for record in caplog.records] == [True]
 

@@ -225,7 +225,7 @@ class NumberPredictor(Predictor):
     """A network ready to answer."""
 
     def __init__(self, checkpoint: Checkpoint, settings: PredictionSettings):
-        self.net, self.size = load(checkpoint), settings.batch_size or 1
+        self.net, self.size = load(checkpoint), settings.batch_size
 
     def predict(self, paths: Iterable[Any], *, chosen: Chosen | None = None) -> Iterator[Any]:
         for batch in path_batches(paths, read=pixels, batch_size=self.size, chosen=chosen):
@@ -270,7 +270,7 @@ class NumberTask(Task):
     def evaluate(self, checkpoint: Checkpoint, settings: EvaluationSettings) -> Evaluation:
         loader = eval_batches(
             Numbers(settings.data, settings.split or "val"),
-            batch_size=settings.batch_size or 1,
+            batch_size=settings.batch_size,
             collate=collate,
             on_error="skip",
         )

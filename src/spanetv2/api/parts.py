@@ -19,7 +19,22 @@ if TYPE_CHECKING:
     from spanetv2.tasks import Task
     from spanetv2.tasks.shard import Shard
 
-__all__ = ["computing", "part_of", "pool_of", "rows_folder"]
+__all__ = ["batch_of", "computing", "part_of", "pool_of", "rows_folder"]
+
+
+def batch_of(given: int | None, usual: int) -> int:
+    """Images per forward pass.
+
+    Args:
+        given: what the caller says; None is nothing.
+        usual: the task's number.
+
+    Raises:
+        ConfigError: less than one.
+    """
+    if given is not None and given < 1:
+        raise ConfigError(f"got batch_size {given}, expected 1 or more")
+    return usual if given is None else given
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spanetv2 import kept
-from spanetv2.api.parts import computing, part_of, pool_of, rows_folder
+from spanetv2.api.parts import batch_of, computing, part_of, pool_of, rows_folder
 from spanetv2.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def evaluate(
         data: folder or file of the data; built-in data sets need none.
         dataset: kind of data set; None is the task's usual one.
         split: part of the data; None is the validation split.
-        batch_size: images per forward pass.
+        batch_size: images per forward pass; None is the task's usual number.
         device: auto, cpu, cuda, cuda:1, mps; several with commas between compute side by side, a
             process each.
         dtype: auto, float32 or bfloat16. ``auto`` is bfloat16 on CPUs where it was measured to pay
@@ -92,7 +92,7 @@ def evaluate(
         data=None if data is None else fspath(data),
         dataset=dataset,
         split=split,
-        batch_size=batch_size,
+        batch_size=batch_of(batch_size, task.evaluate_batch_size),
         workers=workers,
         keep_details=json is not None or out is not None,
         keep_picture=picture is not None,
@@ -152,7 +152,7 @@ def predict(
         checkpoint: a file, a run folder, the name of weights in the package, or what
             ``read_checkpoint`` gave.
         paths: image files, folders (searched below) and patterns; one or several.
-        batch_size: images per forward pass.
+        batch_size: images per forward pass; None is the task's usual number.
         device: auto, cpu, cuda, cuda:1, mps; several with commas between compute side by side, a
             process each.
         dtype: auto, float32 or bfloat16. ``auto`` is bfloat16 on CPUs where it was measured to pay
@@ -203,7 +203,7 @@ def predict(
         settings = PredictionSettings(
             device=chosen,
             dtype=precision.dtype,
-            batch_size=batch_size,
+            batch_size=batch_of(batch_size, task.predict_batch_size),
             workers=workers,
             options=checked,
         )

@@ -41,7 +41,7 @@ class Request:
             "data": settings.data,
             "dataset": settings.dataset,
             "split": settings.split,
-            "batch_size": settings.batch_size or self.task.evaluate_batch_size,
+            "batch_size": settings.batch_size,
             "dtype": self.precision.name,
             **settings.options,
         }

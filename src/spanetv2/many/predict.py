@@ -107,7 +107,7 @@ class Request:
             shards,
             {
                 "paths": names_of(self.paths),
-                "batch_size": self.settings.batch_size or self.task.predict_batch_size,
+                "batch_size": self.settings.batch_size,
                 "dtype": self.precision.name,
                 **options,
             },

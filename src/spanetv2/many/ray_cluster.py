@@ -183,9 +183,7 @@ def write_part_on_ray(
         pool: the processes that compute.
         given: what they compute with.
     """
-    _, task, settings = given
-    listing = Listing(predictor, part)
-    size = settings.batch_size or task.predict_batch_size
+    listing, size = Listing(predictor, part), given[2].batch_size
     jobs = list(_jobs(listing, sources, size))
     for answers in _answered(jobs, pool, given, size):
         for name, content in answers.pictures.items():

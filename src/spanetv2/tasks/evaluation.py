@@ -210,7 +210,7 @@ class EvaluationSettings:
         data: folder or file of the data, where the data set needs one.
         dataset: kind of data set; None is the task's usual one.
         split: part of the data; None is the validation split.
-        batch_size: images per forward pass; None is the task's usual number.
+        batch_size: images per forward pass.
         workers: processes that read images; 0 reads in this one.
         keep_details: keep what a file of figures holds beside them, such as single detections.
         keep_picture: keep what a picture needs.
@@ -222,10 +222,10 @@ class EvaluationSettings:
     """
 
     device: torch.device
+    batch_size: int
     data: str | None = None
     dataset: str | None = None
     split: str | None = None
-    batch_size: int | None = None
     workers: int = 0
     keep_details: bool = False
     keep_picture: bool = False

@@ -31,14 +31,14 @@ class PredictionSettings:
 
     Args:
         device: where to compute.
-        batch_size: images per forward pass; None is the task's usual number.
+        batch_size: images per forward pass.
         workers: processes that read images; 0 reads in this one.
         dtype: to compute in.
         options: the task's own, by name.
     """
 
     device: torch.device
-    batch_size: int | None = None
+    batch_size: int
     workers: int = 0
     dtype: torch.dtype = torch.float32
     options: Mapping[str, Any] = field(default_factory=dict)

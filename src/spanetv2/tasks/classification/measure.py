@@ -43,9 +43,7 @@ from spanetv2.tasks.evaluation import (
 __all__ = ["conclude", "draw_confusions", "empty_meter", "open_evaluation"]
 
 
-def open_evaluation(
-    checkpoint: Checkpoint, settings: EvaluationSettings, *, batch_size: int
-) -> Measuring:
+def open_evaluation(checkpoint: Checkpoint, settings: EvaluationSettings) -> Measuring:
     """Load what measures top-1, top-5, loss, figures per class and confusions.
 
     Of weights for several labels an image: mean average precision, F1, loss. The data's classes are
@@ -76,7 +74,7 @@ def open_evaluation(
         "data": spec.root,
         "split": spec.split,
         "preprocessing": preprocessing.to_dict(),
-        "batch_size": batch_size,
+        "batch_size": settings.batch_size,
         **describe_device(str(settings.device)),
     }
     frame = {
@@ -91,7 +89,7 @@ def open_evaluation(
         model=model,
         loader=eval_loader(
             source,
-            batch_size=batch_size,
+            batch_size=settings.batch_size,
             workers=settings.workers,
             on_error="skip",
             pin_memory=settings.device.type == "cuda",
@@ -104,7 +102,7 @@ def open_evaluation(
         frame=frame,
         late=lambda: {"skipped": getattr(source, "skipped", 0)},
         source=source,
-        batch_size=batch_size,
+        batch_size=settings.batch_size,
     )
 
 

@@ -227,8 +227,7 @@ class ClassificationTask(Task):
     ) -> "Measuring":
         from spanetv2.tasks.classification.measure import open_evaluation
 
-        size = settings.batch_size or self.evaluate_batch_size
-        return open_evaluation(checkpoint, settings, batch_size=size)
+        return open_evaluation(checkpoint, settings)
 
     def meter(self, frame: Mapping[str, Any]) -> "Meter":
         from spanetv2.tasks.classification.measure import empty_meter
@@ -251,8 +250,7 @@ class ClassificationTask(Task):
     ) -> "ClassificationPredictor":
         from spanetv2.tasks.classification.writer import ClassificationPredictor
 
-        size = settings.batch_size or self.predict_batch_size
-        return ClassificationPredictor(checkpoint, settings, batch_size=size)
+        return ClassificationPredictor(checkpoint, settings)
 
     def prediction_writer(
         self, facts: Mapping[str, Any], options: Mapping[str, Any]

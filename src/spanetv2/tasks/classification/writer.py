@@ -36,15 +36,14 @@ class ClassificationPredictor(Predictor):
         checkpoint: of a classifier.
         settings: device, workers, and the options ``top_k``, ``score``, ``json``, ``out``,
             ``picture`` and ``max_pixels``.
-        batch_size: images per forward pass.
 
     Raises:
         UserError: a lowest score for a classifier that gives one class an image.
     """
 
-    def __init__(self, checkpoint: Checkpoint, settings: PredictionSettings, *, batch_size: int):
+    def __init__(self, checkpoint: Checkpoint, settings: PredictionSettings):
         self.settings = settings
-        self.batch_size = batch_size
+        self.batch_size = settings.batch_size
         self.model, outputs, self.preprocessing = load_classifier(
             checkpoint, device=settings.device, dtype=settings.dtype
         )

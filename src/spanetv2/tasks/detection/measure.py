@@ -74,9 +74,7 @@ class DetectionEvaluation(Evaluation):
         return files
 
 
-def open_evaluation(
-    checkpoint: Checkpoint, settings: EvaluationSettings, *, batch_size: int
-) -> Measuring:
+def open_evaluation(checkpoint: Checkpoint, settings: EvaluationSettings) -> Measuring:
     """Load what measures COCO's average precision of boxes and masks.
 
     The data are a folder in COCO's layout, with ``split`` one of its splits, or an annotation file,
@@ -106,7 +104,7 @@ def open_evaluation(
         "annotations": str(source.annotations),
         "min_size": detector.options.min_size,
         "max_size": detector.options.max_size,
-        "batch_size": batch_size,
+        "batch_size": settings.batch_size,
         **describe_device(str(settings.device)),
     }
     frame = {
@@ -130,7 +128,7 @@ def open_evaluation(
         model=detector,
         loader=eval_batches(
             source,
-            batch_size=batch_size,
+            batch_size=settings.batch_size,
             collate=collate,
             workers=settings.workers,
             on_error="skip",
@@ -141,7 +139,7 @@ def open_evaluation(
         measure=measure_batches(detector, meter, device=settings.device, on_image=keep),
         frame=frame,
         source=source,
-        batch_size=batch_size,
+        batch_size=settings.batch_size,
         seen=pairs,
     )
 

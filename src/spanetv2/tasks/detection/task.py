@@ -169,8 +169,7 @@ class DetectionTask(Task):
     ) -> "Measuring":
         from spanetv2.tasks.detection.measure import open_evaluation
 
-        size = settings.batch_size or self.evaluate_batch_size
-        return open_evaluation(checkpoint, settings, batch_size=size)
+        return open_evaluation(checkpoint, settings)
 
     def meter(self, frame: Mapping[str, Any]) -> "Meter":
         from spanetv2.tasks.detection.measure import empty_meter
@@ -193,8 +192,7 @@ class DetectionTask(Task):
     ) -> "DetectionPredictor":
         from spanetv2.tasks.detection.writer import DetectionPredictor
 
-        size = settings.batch_size or self.predict_batch_size
-        return DetectionPredictor(checkpoint, settings, batch_size=size)
+        return DetectionPredictor(checkpoint, settings)
 
     def prediction_writer(
         self, facts: Mapping[str, Any], options: Mapping[str, Any]

@@ -32,14 +32,13 @@ class DetectionPredictor(Predictor):
     Args:
         checkpoint: of a detector.
         settings: device, workers, and the options ``out`` and ``score``.
-        batch_size: images per forward pass.
     """
 
     folder: Path
 
-    def __init__(self, checkpoint: Checkpoint, settings: PredictionSettings, *, batch_size: int):
+    def __init__(self, checkpoint: Checkpoint, settings: PredictionSettings):
         self.settings = settings
-        self.batch_size = batch_size
+        self.batch_size = settings.batch_size
         self.folder = Path(settings.options.get("out", FOLDER))
         self.score = settings.options.get("score", _SCORE)
         recorded = checkpoint.fact("detector", DetectorOptions)

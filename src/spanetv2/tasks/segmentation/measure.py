@@ -61,9 +61,7 @@ class _Reading:
     orientation: Literal["shown", "stored"] | None = None
 
 
-def open_evaluation(
-    checkpoint: Checkpoint, settings: EvaluationSettings, *, batch_size: int
-) -> Measuring:
+def open_evaluation(checkpoint: Checkpoint, settings: EvaluationSettings) -> Measuring:
     """Load what measures mIoU, IoU per class and pixel accuracy.
 
     The data's classes are matched with the model's by name. Windows, scales and mirror images are
@@ -103,7 +101,7 @@ def open_evaluation(
         model=model,
         loader=eval_batches(
             source,
-            batch_size=batch_size,
+            batch_size=settings.batch_size,
             collate=collate_views,
             workers=settings.workers,
             on_error="skip",
@@ -128,7 +126,7 @@ def open_evaluation(
             "notes": [*filter(None, (turned.remark(source.orientation), *source.remarks))],
         },
         source=source,
-        batch_size=batch_size,
+        batch_size=settings.batch_size,
         seen=seen,
     )
 

@@ -200,8 +200,7 @@ class SegmentationTask(Task):
     ) -> "Measuring":
         from spanetv2.tasks.segmentation.measure import open_evaluation
 
-        size = settings.batch_size or self.evaluate_batch_size
-        return open_evaluation(checkpoint, settings, batch_size=size)
+        return open_evaluation(checkpoint, settings)
 
     def meter(self, frame: Mapping[str, Any]) -> "Meter":
         from spanetv2.tasks.segmentation.metrics import SegmentationMeter
@@ -224,8 +223,7 @@ class SegmentationTask(Task):
     ) -> "SegmentationPredictor":
         from spanetv2.tasks.segmentation.writer import SegmentationPredictor
 
-        size = settings.batch_size or self.predict_batch_size
-        return SegmentationPredictor(checkpoint, settings, batch_size=size)
+        return SegmentationPredictor(checkpoint, settings)
 
     def prediction_writer(
         self, facts: Mapping[str, Any], options: Mapping[str, Any]

@@ -37,16 +37,15 @@ class SegmentationPredictor(Predictor):
         checkpoint: of a segmentation model.
         settings: device, workers, and the options ``out``, ``window``, ``stride``
             and ``max_pixels``.
-        batch_size: images per forward pass.
     """
 
     folder: Path
 
-    def __init__(self, checkpoint: Checkpoint, settings: PredictionSettings, *, batch_size: int):
+    def __init__(self, checkpoint: Checkpoint, settings: PredictionSettings):
         options = dict(settings.options)
         self.folder = Path(options.pop("out", FOLDER))
         self.settings = settings
-        self.batch_size = batch_size
+        self.batch_size = settings.batch_size
         self.max_pixels: int | None = options.pop("max_pixels", None)
         self.inference = recorded_inference(checkpoint, **options)
         self.preprocessing = recorded_preprocessing(checkpoint)

@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.sampler import BalancedSampler, class_members
@@ -12,8 +13,18 @@ from spanetv2.tasks.classification.data.source import ImageSource
 LABELS = np.array([0] * 50 + [1] * 9 + [2] * 1)
 
 
+class Labels(ImageSource):
+    """Labels, of images that nobody looks at."""
+
+    def read(self, index: int) -> Image.Image:
+        raise AssertionError
+
+    def location(self, index: int) -> str:
+        raise AssertionError
+
+
 def members(labels: np.ndarray) -> list[np.ndarray]:
-    return class_members(ImageSource(classes=["a", "b", "c"], labels=labels, transform=None))
+    return class_members(Labels(classes=["a", "b", "c"], labels=labels, transform=None))
 
 
 def sampler(**options) -> BalancedSampler:
@@ -72,6 +83,6 @@ def test_images_of_several_labels_are_drawn_for_any_of_them():
 
 
 def test_labels_that_are_not_known_are_refused():
-    source = ImageSource(classes=["a", "b"], labels=None, transform=None)
+    source = Labels(classes=["a", "b"], labels=None, transform=None)
     with pytest.raises(UserError, match="labels are known on reading only"):
         class_members(source)

@@ -1,5 +1,6 @@
 """What every source of labelled images has in common."""
 
+import abc
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ Label = int | np.ndarray
 """The class of an image, or (K,) float32 of 0 and 1 where images have several."""
 
 
-class ImageSource(Dataset[tuple[Any, Label]]):
+class ImageSource(Dataset[tuple[Any, Label]], abc.ABC):
     """Labelled images that can be read in any order.
 
     ``source[i]`` is ``(transform(image), label)``, with the Pillow image (mode ``L`` or ``RGB``)
@@ -80,17 +81,17 @@ class ImageSource(Dataset[tuple[Any, Label]]):
         """Read one image file as ``read_image`` does, with this source's white and limit."""
         return read_image(file, name=name, white=self.white, max_pixels=self.max_pixels)
 
+    @abc.abstractmethod
     def read(self, index: int) -> Image.Image:
         """Read image ``index`` as an upright 8-bit ``L`` or ``RGB`` image.
 
         Raises:
             ImageError: it cannot be read.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def location(self, index: int) -> str:
         """The path of image ``index``, or another name by which a person can find it."""
-        raise NotImplementedError
 
     def key(self, index: int) -> str:
         """A name of image ``index`` that is the same wherever the data set lies."""

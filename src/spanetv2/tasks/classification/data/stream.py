@@ -5,6 +5,7 @@ process of one training process reads; what it gives is a function of the seed, 
 and the number of lanes, and so is how its images are varied.
 """
 
+import abc
 import itertools
 import logging
 import multiprocessing
@@ -23,7 +24,7 @@ from spanetv2.errors import UserError
 __all__ = ["StreamSource", "label_index"]
 
 
-class StreamSource(IterableDataset[tuple[Any, int]]):
+class StreamSource(IterableDataset[tuple[Any, int]], abc.ABC):
     """Labelled images that come in one order only (WebDataset shards, streamed data sets).
 
     Args:
@@ -73,6 +74,7 @@ class StreamSource(IterableDataset[tuple[Any, int]]):
 
     # of a kind of stream -------------------------------------------------------------------------
 
+    @abc.abstractmethod
     def items(self, epoch: int, lane: int) -> Iterator[tuple[Any, Any]]:
         """What a lane reads in an epoch, in order: what ``decode`` takes, and the data's label.
 
@@ -81,15 +83,14 @@ class StreamSource(IterableDataset[tuple[Any, int]]):
         Raises:
             ImageError: it cannot go on.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def decode(self, item: Any) -> Image.Image:
         """An upright 8-bit ``L`` or ``RGB`` image.
 
         Raises:
             ImageError: it is damaged; its path is that of the sample.
         """
-        raise NotImplementedError
 
     def where(self, item: Any, label: Any) -> str:
         """How messages call a sample."""
