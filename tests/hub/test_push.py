@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub.constants
 import pytest
 import timm
 import torch
 import yaml
-from hub_stub import READ_TOKEN, TOKEN, HubStub, running_hub
+from hub_stub import READ_TOKEN, TOKEN, HubStub, go_offline, running_hub
 from huggingface_hub import ModelCard
 from PIL import Image
 from safetensors.torch import load_file
@@ -301,7 +300,7 @@ def test_what_cannot_be_pushed_is_one_line_and_changes_nothing(
     monkeypatch.delenv("HF_TOKEN")
     refused("no token for the Hub; log in with `hf auth login`", run, "me/flowers")
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    go_offline(monkeypatch)
     refused("nothing was put on the Hub", run, "me/flowers")
 
 

@@ -4,11 +4,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import huggingface_hub.constants
 import pytest
 import timm
 import torch
-from hub_stub import HubStub, commit_id, running_hub
+from hub_stub import HubStub, commit_id, go_offline, running_hub
 from safetensors.torch import save_file
 
 import spanetv2
@@ -147,7 +146,7 @@ def test_what_was_fetched_is_there_offline(
     hub.add("me/flowers", folder)
     load_model("hf-hub:me/flowers")
     before = len(hub.requests)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    go_offline(monkeypatch)
     assert read_checkpoint("hf-hub:me/flowers").classes == CLASSES
     assert len(hub.requests) == before
     with pytest.raises(UserError, match=r"me/others: cannot be reached, and was not fetched"):

@@ -225,6 +225,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
 
+def go_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What HF_HUB_OFFLINE=1 does to a process that is started with it."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    _forget_sessions()
+
+
+def _forget_sessions() -> None:
+    """Older versions ask whether they are offline when a session is made, and keep the session."""
+    getattr(huggingface_hub.utils, "reset_sessions", lambda: None)()
+
+
 @contextlib.contextmanager
 def running_hub(
     monkeypatch: pytest.MonkeyPatch, cache: Path, *, token: str | None = TOKEN
@@ -257,3 +268,4 @@ def running_hub(
             yield hub
         finally:
             hub.shutdown()
+            _forget_sessions()
