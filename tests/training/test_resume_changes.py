@@ -149,6 +149,9 @@ def _ends(folder: Path) -> dict[str, Any]:
 
 def test_a_run_that_is_not_finished_is_not_extended(tmp_path: Path) -> None:
     out = tmp_path / "run"
+    with pytest.raises(UserError, match=r"holds no checkpoint of a run, expected a finished run"):
+        train(out, extend=2)
+    assert not out.exists()
     train(out, **{"trainer.max_steps": 4})
     with pytest.raises(UserError, match=r"is at epoch 0 of 2, expected a finished run to extend"):
         train(out, extend=2)

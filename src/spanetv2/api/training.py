@@ -75,6 +75,10 @@ def train(
         task, config, data=data, out=out, resume=resume, overrides=overrides
     )
     if extend is not None:
+        from spanetv2.training.run import check_run
+
+        assert resolved.config.out is not None
+        check_run(Path(resolved.config.out))
         longer = _longer(resolved.config, resolved.trainer_options["max_epochs"], extend)
         resolved = resolve_training(
             task,

@@ -55,7 +55,7 @@ from spanetv2.training.stopping import Watch, early_stop
 from spanetv2.training.task import TrainingTask
 from spanetv2.training.trainer import check_devices, make_trainer
 
-__all__ = ["RunResult", "rank", "run_task", "say"]
+__all__ = ["RunResult", "check_run", "rank", "run_task", "say"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +85,16 @@ def say(text: str) -> None:
     """Tell the user something, once."""
     if rank() == 0:
         print(text, file=sys.stderr, flush=True)
+
+
+def check_run(folder: Path) -> None:
+    """Refuse to extend what is not there.
+
+    Raises:
+        UserError: the folder holds no run.
+    """
+    if find_checkpoint(folder / CHECKPOINTS)[0] is None:
+        raise UserError(f"{folder} holds no checkpoint of a run, expected a finished run to extend")
 
 
 def run_task(
