@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from torch.utils.data import Dataset, Sampler
@@ -52,17 +53,17 @@ class Reaped(Sampler[int]):
     PyTorch asks when the system says that a child has ended, from before the first index is drawn.
     """
 
+    before: Any = None
+    """what the system's word led to until then"""
+
     def __len__(self) -> int:
         return 8
 
     def __iter__(self) -> Iterator[int]:
-        before = signal.signal(
+        self.before = signal.signal(
             signal.SIGCHLD, lambda *_: multiprocessing.active_children() and None
         )
-        try:
-            yield from range(8)
-        finally:
-            signal.signal(signal.SIGCHLD, before)
+        yield from range(8)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,11 @@ def test_a_dead_loading_process_is_told_by_how_it_ended(
     sampler = Reaped() if reaped else None
     loader = ImageLoader(Dying(end), num_workers=1, sampler=sampler)
     with pytest.raises((UserError, RuntimeError)) as raised:
-        list(loader)
+        try:
+            list(loader)
+        finally:
+            if sampler is not None:
+                signal.signal(signal.SIGCHLD, sampler.before)
     # PyTorch's own report may come when the loader has been left: what a command makes of it
     told = describe_death(raised.value) or str(raised.value)
     assert re.match(rf"a loading process \(\d+\) {said}", told)

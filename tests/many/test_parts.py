@@ -338,5 +338,4 @@ def test_killed_runs_resume_to_the_same_files():
         check=False,
     )
     assert found.returncode == 0, found.stderr + found.stdout
-    kills = int(found.stdout.split()[0])
-    assert kills >= 3, found.stdout
+    assert found.stdout.startswith("6 kills"), found.stdout
