@@ -80,12 +80,12 @@ def test_a_dead_loading_process_is_told_by_how_it_ended(
 ) -> None:
     sampler = Reaped() if reaped else None
     loader = ImageLoader(Dying(end), num_workers=1, sampler=sampler)
-    with pytest.raises((UserError, RuntimeError)) as raised:
-        try:
+    try:
+        with pytest.raises((UserError, RuntimeError)) as raised:
             list(loader)
-        finally:
-            if sampler is not None:
-                signal.signal(signal.SIGCHLD, sampler.before)
+    finally:
+        if sampler is not None:
+            signal.signal(signal.SIGCHLD, sampler.before)
     # PyTorch's own report may come when the loader has been left: what a command makes of it
     told = describe_death(raised.value) or str(raised.value)
     assert re.match(rf"a loading process \(\d+\) {said}", told)
