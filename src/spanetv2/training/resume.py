@@ -143,8 +143,9 @@ class RunSoFar:
             )
         if begin != end or _length(run) <= end:
             raise UserError(
-                f"got {unit}s {begin} to {_length(run)}, expected {end} to more as "
-                f"{self.folder} ended after {unit} {end}; say --extend with the {unit}s to add"
+                f"got {unit}s {begin} to {_length(run)}, expected some that begin at {end}, where "
+                f"{self.folder} has its newest checkpoint; go on with --resume first, or say "
+                f"--extend with the {unit}s to add"
             )
         return f"extended from {end} to {_length(run)} {unit}s, with a new schedule from here on"
 
