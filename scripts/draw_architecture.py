@@ -21,6 +21,7 @@ ABOUT = {
     "cli": "one module per command: signature, call, printing",
     "api": "train, evaluate and predict for Python",
     "hub": "model cards, pushing to the Hugging Face Hub, loading from it",
+    "many": "runs in parts: devices, shards, machines, Ray; merging",
     "tasks": "classification, segmentation, detection: a folder each, and their list",
     "training": "the engine: optimiser, schedule, exact resume, checkpoints",
     "explore": "the page that runs a network in the browser",
