@@ -30,6 +30,7 @@ def test_detr_detects_on_our_backbone(backbone_config):
     config = transformers.DetrConfig(
         backbone_config=backbone_config,
         use_timm_backbone=False,
+        use_pretrained_backbone=False,  # before transformers 5 it is asked here, too
         num_queries=5,
         d_model=32,
         encoder_layers=1,
