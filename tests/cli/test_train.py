@@ -95,7 +95,7 @@ def test_later_configurations_and_options_win(
         (["classification", "--optimizer.lr", "fast"], 2, "optimizer.lr: Expected a float"),
         (["classification", "--trainer.limit_train_batches=few"], 2, "a whole number of batches"),
         (["classification", "--optimizer.lr", "-1"], 2, "expected more than 0"),
-        (["classification", "--freeze", "most"], 2, "'all' or a int or null"),
+        (["classification", "--freeze", "most"], 2, "'all' or a int"),
         (["classification", "--augmentation.hflip", "2"], 2, "expected a probability"),
         (["classification", "--config"], 2, "--config needs a value"),
         (["classification", "--resume", "--overwrite"], 2, "expected one of them"),
