@@ -71,13 +71,17 @@ def spread(
     threads = max(1, torch.get_num_threads() // max(1, on_cpu))
     running: dict[Connection, tuple[str, Any]] = {}
     said: set[str] = set()
+    begun = False
     try:
         for index, device in enumerate(devices):
             ours, theirs = context.Pipe(duplex=False)
             part = shard.part(index, len(devices))
             given = {**arguments, "device": device, "shard": f"{part.number}/{part.of}"}
             process = context.Process(target=_work, args=(theirs, function, given, threads))
-            process.start()
+            try:
+                process.start()
+            except RuntimeError:  # in a process that imports a script without a guard
+                raise SystemExit(1) from None  # the one that began it says so
             theirs.close()
             running[ours] = (device, process)
         while running:
@@ -88,7 +92,10 @@ def spread(
                     kind, value = connection.recv()
                 except EOFError:
                     process.join()
-                    raise UserError(_death(device, process.exitcode)) from None
+                    unguarded = process.exitcode == 1 and not begun
+                    told = _UNGUARDED if unguarded else _death(device, process.exitcode)
+                    raise UserError(told) from None
+                begun = True
                 if kind == "images":
                     tell(value)
                 elif kind == "message" and value not in said:
@@ -104,6 +111,12 @@ def spread(
             process.terminate()
         for _, process in running.values():
             process.join()
+
+
+_UNGUARDED = (
+    "no process for a device could begin; a script that asks for several devices does so under "
+    'if __name__ == "__main__":, since each of them imports it'
+)
 
 
 def _death(device: str, status: int | None) -> str:
@@ -130,6 +143,7 @@ def _work(
     torch.set_num_threads(threads)
     with _telling(connection):
         try:
+            connection.send(("begun", None))
             function(**arguments, tell=lambda images: connection.send(("images", images)))
         except UserError as error:
             connection.send(("error", str(error)))
