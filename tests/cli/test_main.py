@@ -105,8 +105,9 @@ def test_an_error_of_the_system_is_a_sentence(run, monkeypatch, tmp_path):
     save_weights(model, tmp_path / "in.safetensors")
     result = run("convert", tmp_path / "in.safetensors", target / "out.safetensors")
     assert result.returncode == 1
-    assert result.stderr == f"error: {target}: a file of that name is there already; choose " + (
-        "another name or folder\n"
+    assert result.stderr == (
+        f"error: {target / 'out.safetensors'}: a part of the path is a file, not a folder; "
+        "check the path\n"
     )
     monkeypatch.setenv("SPANETV2_TRACEBACK", "1")
     with pytest.raises(OSError, match="file"):

@@ -35,6 +35,19 @@ def test_page_gives_the_logits_of_pytorch(lab: Any, prepared: Any) -> None:
                 assert np.abs(expected).max() > 0
 
 
+def test_an_address_is_followed_though_an_answer_comes_between(lab: Any) -> None:
+    lab.set(image="Coat")
+    lab.tab.evaluate(
+        """text => {
+            const before = location.hash;
+            location.hash = text;
+            history.replaceState(null, "", before);  // as an answer to the state before writes it
+        }""",
+        "image=Coat&mask=low:0.2",
+    )
+    lab.wait(image="Coat", mask="low:0.2")
+
+
 def test_masks_change_the_answer(prepared: Any) -> None:
     whole = prepared.logits(0, "Coat", "")
     for mask in MASKS:

@@ -108,7 +108,11 @@ class Lab {
         this.tools.undo();
       }
     });
-    globalThis.addEventListener("hashchange", () => this.guard(() => this.followAddress()));
+    globalThis.addEventListener("hashchange", (event) => {
+      // the address of the event: answers that came since may have written the state before over it
+      const text = new URL(/** @type {HashChangeEvent} */ (event).newURL).hash.slice(1);
+      this.guard(() => this.followAddress(text));
+    });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.view.draw());
     byId("copy").addEventListener("click", () => this.showPython());
     byId("copy-again").addEventListener("click", () => this.copyPython());
@@ -125,10 +129,11 @@ class Lab {
     }
   }
 
-  async followAddress() {
-    if (location.hash.slice(1) === this.state.toText()) return;
+  /** @param {string} text of the address */
+  async followAddress(text) {
+    if (text === this.state.toText()) return;
     const before = this.state.image;
-    this.state.fromText(location.hash.slice(1));
+    this.state.fromText(text);
     const steps = this.state.steps;
     const named = this.data.samples.find((/** @type {any} */ s) => s.name === this.state.image);
     if (named && named.name !== before) await this.takeSample(named);
