@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from tests.fuzz.judge import number_in, table_of
+from tests.fuzz.judge import number_in, plain, table_of
 from tests.fuzz.pictures import damage, damages, picture_recipes, seldom, write_picture
 from tests.fuzz.worker import Outcome
 
@@ -229,16 +229,19 @@ def judge(recipe: dict[str, Any], folder: Path, outcome: Outcome) -> list[str]:
     header = next(line for line in outcome.out.splitlines() if line.startswith("class "))
     columns = re.split(r"  +", header.strip())
     rows = [dict(zip(columns, row, strict=True)) for row in table_of(outcome.out, "class ")]
-    told = {row["class"]: {k: int(v) for k, v in row.items() if k != "class"} for row in rows}
+    told = {
+        plain(row["class"]): {k: int(v) for k, v in row.items() if k != "class"} for row in rows
+    }
     expected = {"objects": counted.objects}
     if recipe["command"] == "check-train":
         expected |= {"trained on": counted.trained} if _plain_places(recipe) else {}
     expected |= {"crowds": counted.crowds} if counted.crowds.total() else {}
     for column, numbers in expected.items():
         printed = {name: row.get(column) for name, row in told.items()}
-        if wrong := [name for name in told if printed[name] != numbers[name]]:
-            return [f"{column} of {wrong}: {printed} printed, pycocotools has {dict(numbers)}"]
-    if extra := counted.objects.keys() - told.keys():
+        there = Counter({plain(name): number for name, number in numbers.items()})
+        if wrong := [name for name in told if printed[name] != there[name]]:
+            return [f"{column} of {wrong}: {printed} printed, pycocotools has {dict(there)}"]
+    if extra := set(map(plain, counted.objects)) - told.keys():
         return [f"objects of {extra} are in no row"]
     if recipe["command"] == "check-train":
         reasons = [name for name in columns if name not in ("class", "objects", "with masks")]

@@ -15,6 +15,7 @@ __all__ = [
     "lines_of",
     "named_in",
     "number_in",
+    "plain",
     "sort_of",
     "table_of",
     "texts_in",
@@ -112,12 +113,12 @@ def named_in(outcome: Outcome, paths: Sequence[Path], folder: Path) -> list[Path
         paths: the files.
         folder: where it ran.
     """
-    errors = [_plain(line) for line in lines_of(outcome.err) if line.startswith("error: ")]
-    shown = {path: f"error: {_plain(str(path.relative_to(folder)))}: " for path in paths}
+    errors = [plain(line) for line in lines_of(outcome.err) if line.startswith("error: ")]
+    shown = {path: f"error: {plain(str(path.relative_to(folder)))}: " for path in paths}
     return [path for path in paths if any(line.startswith(shown[path]) for line in errors)]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """A text with a question mark for all that is printed escaped, in whatever way."""
     text = "".join(c if c.isprintable() else "?" for c in text)
     return re.sub(r"\\(?:x..|u....|U.{8}|[nrt])", "?", text)
