@@ -9,7 +9,7 @@ from typing import Any
 
 from spanetv2.errors import ConfigError, UserError
 from spanetv2.files import read_text
-from spanetv2.text import printable
+from spanetv2.text import one_line, printable
 
 __all__ = ["EndlessYamlError", "check_yaml", "load_yaml", "read_yaml"]
 
@@ -149,5 +149,5 @@ def _problem(error: Exception) -> str:
     """One line about what a parser did not like."""
     mark = getattr(error, "problem_mark", None)
     said = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-    line = " ".join(str(said).split()) or "not understood"
+    line = one_line(said) or "not understood"
     return line if mark is None else f"{_place(mark)}: {line}"

@@ -12,7 +12,18 @@ from multiprocessing.process import BaseProcess
 
 from spanetv2.errors import UserError
 
-__all__ = ["begin_worker", "describe_death", "describe_end", "end_with_parent", "naming_deaths"]
+__all__ = [
+    "FROM_INSIDE",
+    "MOST_WORKERS",
+    "begin_worker",
+    "describe_death",
+    "describe_end",
+    "end_with_parent",
+    "naming_deaths",
+]
+
+MOST_WORKERS = 512
+"""Loading processes; each takes some 100 MB, and more are a slip of the keyboard."""
 
 _INTERVAL = 1.0
 """Seconds between two looks at whether the parent is there."""
@@ -21,7 +32,7 @@ _KILLED = re.compile(
     r"worker.*\((?:pid|pid\(s\)) ([\d, ]+)\)(?: is killed by signal: (\w[\w ]*)| exited unexpect)"
 )
 
-_FROM_INSIDE = "Caught "
+FROM_INSIDE = "Caught "
 """How PyTorch begins what it says of an error that a living worker met."""
 
 _KILLED_BY_SYSTEM = "was killed by the system, as it does when memory runs out"
@@ -63,7 +74,7 @@ def describe_death(error: BaseException, workers: Sequence[BaseProcess] = ()) ->
     found = _KILLED.search(text) if isinstance(error, RuntimeError) else None
     name = ((found and found[2]) or "").strip()
     numbers = found[1] if found else ""
-    if workers and not name and not text.startswith(_FROM_INSIDE):
+    if workers and not name and not text.startswith(FROM_INSIDE):
         ending = wait([worker.sentinel for worker in workers], timeout=_INTERVAL)
         for worker in workers:
             if worker.sentinel in ending:

@@ -3,7 +3,7 @@
 import json
 import re
 
-__all__ = ["harmless", "printable", "shorten"]
+__all__ = ["harmless", "one_line", "printable", "shorten"]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """Those of terminals, and those that turn the direction of text."""
@@ -40,6 +40,16 @@ def harmless(text: str) -> str:
 def _escaped(character: str) -> str:
     """As JSON spells it."""
     return json.dumps(character)[1:-1]
+
+
+def one_line(said: object) -> str:
+    r"""What an error says, without its line ends.
+
+    Example:
+        >>> one_line(ValueError("no such\n  key"))
+        'no such key'
+    """
+    return " ".join(str(said).split())
 
 
 def shorten(text: str, length: int = 32) -> str:

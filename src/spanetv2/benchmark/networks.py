@@ -19,6 +19,7 @@ from spanetv2.deploy import optimize_for_inference
 from spanetv2.deploy.export import export_network
 from spanetv2.deploy.quantize import quantize_onnx
 from spanetv2.deploy.runtimes import NETWORKS, RUNTIMES, open_runtime
+from spanetv2.deploy.subject import random_images
 from spanetv2.errors import UserError
 from spanetv2.extras import need_packages
 from spanetv2.models import set_form, set_implementation
@@ -296,9 +297,8 @@ def exported_network(
         assert subject.export is not None
         if quantized:
             path.write_bytes(exported_network(name, batch, size, find=find))
-            generator = torch.Generator().manual_seed(0)
-            shape = (batch, subject.channels, size, size)
-            quantize_onnx(path, path, [torch.randn(shape, generator=generator)])
+            images = random_images((batch, subject.channels, size, size))
+            quantize_onnx(path, path, [images])
         else:
             made = subject.export(size)
             export_network(made, path, format="onnx", batch_size=batch, dynamic_batch=False)

@@ -9,11 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
+from spanetv2.cli.options import signed
+from spanetv2.processes import MOST_WORKERS
+
 __all__ = ["MOST", "with_limits"]
 
 MOST = 2**31 - 1
 """Of what is counted; also the largest seed."""
-MOST_OF = {"workers": 512, "threads": 1024, "size": 2**16, "opset": 100}
+MOST_OF = {"workers": MOST_WORKERS, "threads": 1024, "size": 2**16, "opset": 100}
 """Of options whose larger values are a slip of the keyboard."""
 
 
@@ -47,15 +50,13 @@ def _limited(function: Callable[..., Any]) -> Callable[..., Any]:
             parameter = parameter.replace(annotation=hint)
         parameters.append(parameter)
 
+    if parameters == list(signature.parameters.values()):
+        return function  # limited before
+
     def run(*args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
 
-    run.__signature__ = signature.replace(  # pyright: ignore[reportFunctionMemberAccess]
-        parameters=parameters
-    )
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    run.__name__, run.__doc__ = function.__name__, function.__doc__
-    return run
+    return signed(run, parameters, like=function)
 
 
 def _kinds(hint: Any) -> Iterator[Any]:

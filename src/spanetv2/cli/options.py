@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +21,7 @@ __all__ = [
     "WORKERS",
     "default_of",
     "own_options",
+    "signed",
     "with_task_options",
 ]
 
@@ -81,10 +82,24 @@ def with_task_options(
         if parameter.name != "options"
     ]
     parameters = [*own, *added.values()]
+    signed(run, parameters, like=function)
+    run.__doc__ = inspect.cleandoc(function.__doc__ or "").format_map(texts or {})
+    return run
+
+
+def signed(
+    run: Callable[..., Any], parameters: Sequence[inspect.Parameter], *, like: Callable[..., Any]
+) -> Callable[..., Any]:
+    """A function that typer reads with these parameters, and the name and text of another one.
+
+    Args:
+        run: is changed and given back.
+        parameters: with their annotations.
+        like: has the name and the docstring.
+    """
     run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    run.__name__ = function.__name__
-    run.__doc__ = inspect.cleandoc(function.__doc__ or "").format_map(texts or {})
+    run.__name__, run.__doc__ = like.__name__, like.__doc__
     return run
 
 

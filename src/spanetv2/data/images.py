@@ -31,6 +31,7 @@ from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 
 from spanetv2.errors import UserError
 from spanetv2.extras import install
+from spanetv2.text import one_line
 
 __all__ = [
     "EIGHT_BIT_EXTENSIONS",
@@ -210,7 +211,7 @@ def opening(name: str, *, max_pixels: int | None = None, quiet: bool = True) -> 
     except MemoryError:
         raise ImageError(name, "not enough memory to decode it") from None
     except Exception as error:  # damaged files make decoders raise nearly anything
-        detail = " ".join(str(error).split()) or type(error).__name__
+        detail = one_line(error) or type(error).__name__
         raise ImageError(name, f"damaged or truncated image ({detail})") from None
 
 

@@ -19,7 +19,7 @@ from spanetv2.data.sampler import EpochSampler
 from spanetv2.data.seeded import SeededDataset
 from spanetv2.errors import UserError
 from spanetv2.kept import keep
-from spanetv2.processes import begin_worker, naming_deaths
+from spanetv2.processes import FROM_INSIDE, begin_worker, naming_deaths
 
 __all__ = [
     "Collate",
@@ -88,7 +88,7 @@ def _as_it_was() -> Iterator[None]:
         yield
     except UserError as error:
         around, _, said = str(error).rpartition("Error: ")
-        if not around.startswith("Caught "):
+        if not around.startswith(FROM_INSIDE):
             raise
         raise UserError(said.rstrip()) from None
 

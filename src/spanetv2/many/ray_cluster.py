@@ -26,6 +26,7 @@ from spanetv2.many.urls import Source, is_url
 from spanetv2.tasks.predict_files import Listing, Records
 from spanetv2.tasks.prediction import Predictor
 from spanetv2.tasks.shard import Part
+from spanetv2.text import one_line
 
 __all__ = ["Pool", "connected", "write_part_on_ray"]
 
@@ -85,7 +86,7 @@ def _begin() -> None:
         with _silence():
             ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        said = " ".join(str(error).split())
+        said = one_line(error)
         raise UserError(f"no Ray cluster answers ({said}); check RAY_ADDRESS") from None
 
 
@@ -241,7 +242,7 @@ def _answered(jobs: Sequence[Job], pool: Pool, given: Given, size: int) -> Itera
                 assert answer.number == job.number
                 yield answer
     except RayError as error:
-        said = " ".join(str(error).split())[:300]
+        said = one_line(error)[:300]
         raise UserError(
             f"the Ray cluster failed ({said}); what is written stays: --resume goes on"
         ) from None

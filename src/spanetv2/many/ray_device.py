@@ -24,6 +24,7 @@ from spanetv2.many.urls import is_url, read_url
 from spanetv2.models.weights.read import Checkpoint
 from spanetv2.tasks.prediction import PredictionSettings, Predictor
 from spanetv2.tasks.task import Task
+from spanetv2.text import one_line
 
 __all__ = ["Answers", "Given", "Job", "RayDevice"]
 
@@ -166,7 +167,7 @@ def _at_hand(
         except FileNotFoundError:
             return str(file), "no such file or directory"
         except OSError as error:
-            return str(file), " ".join(str(error).split())
+            return str(file), one_line(error)
         return str(file), None
 
     folder.mkdir(parents=True)

@@ -21,6 +21,10 @@ from spanetv2.tasks.shard import Shard
 __all__ = ["devices_of", "spread"]
 
 _logger = logging.getLogger("spanetv2")
+_UNGUARDED = (
+    "no process for a device could begin; a script that asks for several devices does so under "
+    'if __name__ == "__main__":, since each of them imports it'
+)
 
 
 def devices_of(text: str, ranks: Ranks | None = None) -> list[str]:
@@ -111,12 +115,6 @@ def spread(
             process.terminate()
         for _, process in running.values():
             process.join()
-
-
-_UNGUARDED = (
-    "no process for a device could begin; a script that asks for several devices does so under "
-    'if __name__ == "__main__":, since each of them imports it'
-)
 
 
 def _death(device: str, status: int | None) -> str:

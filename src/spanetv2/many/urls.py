@@ -10,6 +10,7 @@ from spanetv2.data.images import Failure
 from spanetv2.data.paths import find_images, images_among
 from spanetv2.data.walk import is_hidden
 from spanetv2.errors import UserError
+from spanetv2.text import one_line
 
 __all__ = ["Source", "find_sources", "is_url", "read_url"]
 
@@ -73,7 +74,7 @@ def _file_system(url: str) -> tuple[Any, str]:
     try:
         return fs.FileSystem.from_uri(quote(url, safe=_SAFE))
     except (ValueError, ImportError) as error:
-        said = " ".join(str(error).split())
+        said = one_line(error)
         raise UserError(
             f"got {url}, expected a path, or a URL of a file system that pyarrow knows, such as "
             f"s3://bucket/folder ({said})"
@@ -92,7 +93,7 @@ def _found(url: str) -> Iterator[Source]:
             return
         listed = system.get_file_info(fs.FileSelector(top, recursive=True))
     except OSError as error:
-        said = " ".join(str(error).split())
+        said = one_line(error)
         raise UserError(f"cannot list {url} ({said}); check the address and the rights") from None
     inside = [info.path[len(top.rstrip("/")) :] for info in listed if info.is_file]
     inside = [path for path in inside if not any(map(is_hidden, path.strip("/").split("/")))]

@@ -18,6 +18,7 @@ from spanetv2.models.weights.compare import classifier_prefixes, compare_states
 from spanetv2.models.weights.convert import fit_prefix
 from spanetv2.models.weights.read import Checkpoint, CheckpointSource, read_checkpoint
 from spanetv2.models.weights.save import model_record
+from spanetv2.text import one_line
 
 __all__ = ["FeatureBackbone", "create_backbone", "set_grad_checkpointing"]
 
@@ -172,7 +173,7 @@ def create_backbone(
     except TypeError as error:
         raise UserError(f"model {name}: {error}") from error
     except (RuntimeError, AttributeError, AssertionError, LookupError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise UserError(
             f"model {name} cannot be a backbone of four maps ({reason}); choose one of ours or a "
             "timm model with features_only"

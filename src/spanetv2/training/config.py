@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from spanetv2.data.classes import EmptyClasses
 from spanetv2.errors import UserError
+from spanetv2.processes import MOST_WORKERS
 from spanetv2.training.loggers import read_loggers
 
 __all__ = [
@@ -36,8 +37,6 @@ _LEAST = {
     "max_epochs": -1,
 }
 """Of the Trainer's options that have no other check."""
-_MOST_WORKERS = 512
-"""Each is a process of some 100 MB; more are a slip of the keyboard."""
 
 
 def check(condition: bool, name: str, value: object, expected: str) -> None:
@@ -128,8 +127,8 @@ class LoadingConfig:
         for name in ("batch_size", "accumulation", "val_batch_size", "max_pixels"):
             value = getattr(self, name)
             check(value is None or value > 0, f"data.{name}", value, "1 or more")
-        most = f"0 to {_MOST_WORKERS} processes"
-        check(0 <= self.workers <= _MOST_WORKERS, "data.workers", self.workers, most)
+        most = f"0 to {MOST_WORKERS} processes"
+        check(0 <= self.workers <= MOST_WORKERS, "data.workers", self.workers, most)
 
 
 @dataclass(kw_only=True)

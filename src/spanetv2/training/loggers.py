@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from spanetv2.errors import UserError
 from spanetv2.files import read_json, write_json
+from spanetv2.text import one_line
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
@@ -202,4 +203,4 @@ class RunLoggers:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error) or type(error).__name__

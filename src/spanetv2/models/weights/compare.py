@@ -7,6 +7,7 @@ from typing import TypeVar
 from torch import Size, Tensor, device, isfinite, nn
 
 from spanetv2.errors import UserError
+from spanetv2.text import one_line
 
 __all__ = [
     "StateDifference",
@@ -150,7 +151,7 @@ def build_described(build: Callable[[], N], weights: Mapping[str, Tensor], *, wh
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     except Exception as error:  # options of any network, in any combination
-        reason = " ".join(str(error).split()) or "no reason given"
+        reason = one_line(error) or "no reason given"
         raise UserError(
             f"{where}: its record describes no network that can be built ({reason})"
         ) from error

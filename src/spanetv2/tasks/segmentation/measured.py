@@ -25,6 +25,7 @@ from spanetv2.precision import compute_in
 from spanetv2.tasks.segmentation.config import RunConfig
 from spanetv2.tasks.segmentation.model import HeadOptions, SegmentationModel, create_segmenter
 from spanetv2.tasks.segmentation.weights import load_segmenter
+from spanetv2.text import one_line
 
 __all__ = ["SHAPE", "full_name", "segmenter_subject"]
 
@@ -163,7 +164,7 @@ def _smp(source: str) -> Any:
     try:
         return smp.create_model(architecture, encoder, encoder_weights=None, classes=_CLASSES)
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
-        reason = " ".join(str(error).split()).strip("'\"")
+        reason = one_line(error).strip("'\"")
         raise UserError(
             f"got {source}, expected {_SMP}ARCHITECTURE:ENCODER, such as smp:fpn:resnet50 or "
             f"smp:upernet:tu-convformer_s18 ({reason[:200]})"

@@ -19,6 +19,7 @@ from spanetv2.extras import need_packages
 from spanetv2.tasks.classification.data.shards import ShardStream
 from spanetv2.tasks.classification.data.source import ImageSource
 from spanetv2.tasks.classification.data.stream import StreamSource, label_index
+from spanetv2.text import one_line
 
 __all__ = [
     "ReaderSource",
@@ -213,7 +214,7 @@ def torchvision(
     try:
         dataset = create_dataset(name, root=root, split=part, download=download)
     except (AssertionError, RuntimeError, OSError, ValueError, TypeError) as error:
-        detail = " ".join(str(error).split())
+        detail = one_line(error)
         hint = "" if download else "; allow the download if it should be fetched"
         raise UserError(f"cannot open {name} in {root}: {detail}{hint}") from None
     source = TorchvisionSource(
@@ -306,7 +307,7 @@ def _reader(name: str, root: str | None, **options: Any) -> Any:
     try:
         return create_reader(name, root=root, **options)
     except Exception as error:  # the libraries below raise many kinds for a wrong name or split
-        detail = " ".join(str(error).split()) or type(error).__name__
+        detail = one_line(error) or type(error).__name__
         raise UserError(f"cannot open {name} (root {root}): {detail}") from None
 
 
