@@ -91,6 +91,35 @@ def test_a_dead_loading_process_is_told_by_how_it_ended(
     assert re.match(rf"a loading process \(\d+\) {said}", told)
 
 
+class Marked(Dataset[int]):
+    """Its second item is the last that can be read, and says when it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked = multiprocessing.Event()
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> int:
+        if index == 1:
+            self.asked.set()
+            _kill()
+        return index
+
+
+def test_a_death_amid_other_work_is_raised_with_the_next_batch() -> None:
+    # raised at once, it may leave a lock taken for which the loader's end waits for ever
+    dataset = Marked()
+    batches = iter(ImageLoader(dataset, num_workers=1, prefetch_factor=1))
+    next(batches)
+    assert dataset.asked.wait(60)
+    asleep_until = time.monotonic() + 2
+    while time.monotonic() < asleep_until:
+        time.sleep(0.01)
+    with pytest.raises(UserError, match=r"a loading process \(\d+\) was killed by the system, as"):
+        next(batches)
+
+
 def test_other_errors_are_no_deaths() -> None:
     assert describe_death(RuntimeError("worker of the month")) is None
     assert (

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from spanetv2.data.images import Failure, ImageError
 from spanetv2.data.sampler import EpochSampler
 from spanetv2.data.seeded import SeededDataset
+from spanetv2.data.worker_deaths import check_workers, hold_deaths
 from spanetv2.errors import UserError
 from spanetv2.kept import keep
 from spanetv2.processes import FROM_INSIDE, begin_worker, naming_deaths
@@ -62,10 +63,12 @@ class ImageLoader(DataLoader[Any]):
         with naming_deaths(lambda: getattr(batches, "_workers", ())), _as_it_was():
             batches = super().__iter__()
             _BEGUN.add(batches)
+            hold_deaths()
             for batch in batches:
                 if isinstance(batch, Stop):
                     raise ImageError(*batch.failure)
                 yield batch
+                check_workers()
 
 
 _BEGUN: weakref.WeakSet[Any] = weakref.WeakSet()
