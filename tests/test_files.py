@@ -1,7 +1,9 @@
+import errno
+
 import pytest
 
 from spanetv2.errors import UserError
-from spanetv2.files import UniqueNames, read_json
+from spanetv2.files import UniqueNames, read_json, writing
 
 
 def test_unique_names_number_what_is_taken():
@@ -65,3 +67,10 @@ def test_json_is_read_in_the_encodings_that_people_save(tmp_path):
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):
         path.write_text('{"gr\u00fcn": [1.5]}', encoding=encoding)
         assert read_json(path, expected="figures") == {"gr\u00fcn": [1.5]}
+
+
+def test_errors_that_are_each_others_reason_are_looked_through(tmp_path):
+    full, lost = OSError(errno.ENOSPC, "no space left"), RuntimeError("lost")
+    full.__context__, lost.__cause__ = lost, full
+    with pytest.raises(UserError, match=r"no space left on the device"), writing(tmp_path / "x"):
+        raise lost

@@ -221,11 +221,12 @@ def _no_room(
 
     Libraries that write files raise errors of their own, some without the reason.
     """
-    chain: BaseException | None = error
-    numbers = set()
-    while chain is not None:
-        numbers.add(getattr(chain, "errno", None))
-        chain = chain.__cause__ or chain.__context__
+    chain: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in chain:  # two can be each other's cause and context
+        chain.append(one)
+        one = one.__cause__ or one.__context__
+    numbers = {getattr(one, "errno", None) for one in chain}
     written, free = 0, 0
     with contextlib.suppress(OSError):
         written = sum(os.lstat(one).st_size for one in (part, *part.rglob("*")))

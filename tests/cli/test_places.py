@@ -82,6 +82,20 @@ def test_a_full_disk_is_told_with_the_path_and_the_space(
     assert not [path for path in disk.rglob("*") if ".part" in path.name]
 
 
+@pytest.mark.parametrize("logger", ["csv", "tensorboard"])
+def test_a_full_disk_of_one_more_logger_is_told_by_its_folder(
+    logger: str, made: Path, disk: Path, tmp_path: Path, run: Any
+) -> None:
+    (disk / "other.txt").write_bytes(bytes(12 * 1024))
+    command = _words("train", made, tmp_path / "run")
+    status, said = run(*command, "--loggers", f"[{{name: {logger}, save_dir: {disk}}}]")
+    assert status == 1
+    *_, last = said.splitlines()
+    assert last.startswith(f"error: {disk}"), said
+    assert "no space left on the device" in last
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_place_that_cannot_be_written_is_told_before_the_work(
     name: str, made: Path, tmp_path: Path, run: Any

@@ -15,7 +15,7 @@ import torch
 from spanetv2.errors import UserError
 from spanetv2.failures import describe_failure
 from spanetv2.many.ranks import Ranks
-from spanetv2.processes import end_with_parent
+from spanetv2.processes import describe_end, end_with_parent
 from spanetv2.tasks.shard import Shard
 
 __all__ = ["devices_of", "spread"]
@@ -118,11 +118,7 @@ def spread(
 
 
 def _death(device: str, status: int | None) -> str:
-    how = "ended without a word"
-    if status == -signal.SIGKILL:
-        how = "was killed by the system, as it does when memory runs out"
-    elif status is not None and status < 0:
-        how = f"was stopped by signal {-status}"
+    how = describe_end(status) if status is not None and status < 0 else "ended without a word"
     return (
         f"the process of device {device} {how}; what it has written stays: --resume goes on, with "
         "fewer devices or smaller batches if memory ran out"

@@ -7,15 +7,16 @@ plain options of Lightning's class. ``csv`` and ``tensorboard`` without options 
 Reading a configuration needs no Lightning, so this module imports it where a logger is made.
 """
 
+import functools
 import importlib.util
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spanetv2.errors import UserError
-from spanetv2.files import read_json, write_json
+from spanetv2.files import read_json, write_json, writing
 from spanetv2.text import one_line
 
 if TYPE_CHECKING:
@@ -116,6 +117,21 @@ def check_packages(value: Any) -> None:
             )
 
 
+def _name_its_place(logger: "Logger") -> None:
+    """Have errors of the system name the folder that the logger writes to, where it is one."""
+    from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+    if isinstance(logger, (CSVLogger, TensorBoardLogger)):
+        for name in ("log_hyperparams", "log_metrics", "save", "finalize"):
+            method = getattr(logger, name)
+            setattr(logger, name, functools.partial(_write, method, str(logger.root_dir)))
+
+
+def _write(method: Callable[..., Any], folder: str, *args: Any, **options: Any) -> Any:
+    with writing(folder):
+        return method(*args, **options)
+
+
 class RunLoggers:
     """The loggers of a run that its configuration asks for, found again when it is resumed.
 
@@ -140,6 +156,8 @@ class RunLoggers:
                 logger = self._make(choice, ids.get(choice.name))
                 self.loggers.append(logger)
                 self._made.setdefault(choice.name, logger)
+        for logger in self.loggers:
+            _name_its_place(logger)
 
     def begin(self, configuration: Mapping[str, Any] | None) -> None:
         """Open the loggers, keep their runs' names, and tell them what is trained.
