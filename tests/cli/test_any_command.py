@@ -108,8 +108,9 @@ def test_a_terminal_of_ascii_gets_ascii_without_control_characters(
 def _numbers() -> Iterator[tuple[str, str]]:
     for words, command in COMMANDS.items():
         for option in command.params:
-            about = getattr(option, "type_descriptor", None)
-            if about is not None and re.search("int|float", str(about.annotation)):
+            about = getattr(option, "type_descriptor", None)  # of newer versions of typer
+            kind = option.type if about is None else about.annotation
+            if re.search("int|float", str(kind).lower()):
                 yield " ".join(words), option.opts[0]
 
 
