@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import spanetv2
+from spanetv2 import UserError
 from spanetv2.drawing import (
     COLOURS,
     new_figure,
@@ -15,8 +17,26 @@ from spanetv2.drawing import (
 )
 
 
+def test_pictures_of_other_endings_are_refused_before_the_work(tmp_path: Path) -> None:
+    said = r"got picture .*a\.xyz, expected a name that ends in \.png, \.jpg, \.jpeg, \.pdf"
+    picture = tmp_path / "a.xyz"
+    missing = tmp_path / "no data"
+    classifier = "spanetv2_pico_pure.fashion_mnist"
+    for refused in (
+        lambda: save_figure(new_figure(2, 1), picture),
+        lambda: save_picture(Image.new("L", (2, 2)), picture),
+        lambda: spanetv2.evaluate(classifier, missing, picture=picture),
+        lambda: spanetv2.predict(classifier, missing, picture=picture),
+        lambda: spanetv2.merge(missing, picture=picture),
+    ):
+        with pytest.raises(UserError, match=said):
+            refused()
+    assert not [*tmp_path.iterdir()]
+
+
 @pytest.mark.parametrize(
-    ("name", "start"), [("a.png", b"\x89PNG"), ("a.pdf", b"%PDF"), ("a.picture", b"\x89PNG")]
+    ("name", "start"),
+    [("a.png", b"\x89PNG"), ("a.pdf", b"%PDF"), ("a.JPG", b"\xff\xd8"), ("a", b"\x89PNG")],
 )
 def test_save_figure_writes_what_the_ending_says(tmp_path: Path, name: str, start: bytes) -> None:
     figure = new_figure(2, 1)

@@ -1,9 +1,11 @@
+import contextlib
 import errno
+from pathlib import Path
 
 import pytest
 
 from spanetv2.errors import UserError
-from spanetv2.files import UniqueNames, read_json, writing
+from spanetv2.files import UniqueNames, atomic_folder, read_json, writing
 
 
 def test_unique_names_number_what_is_taken():
@@ -74,3 +76,37 @@ def test_errors_that_are_each_others_reason_are_looked_through(tmp_path):
     full.__context__, lost.__cause__ = lost, full
     with pytest.raises(UserError, match=r"no space left on the device"), writing(tmp_path / "x"):
         raise lost
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3])
+def test_a_folder_that_is_replaced_outlives_ctrl_c(tmp_path, monkeypatch, moment):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old.txt").write_text("old")
+    moves, replace = [], Path.replace
+
+    def move(path, target):
+        moves.append(path)
+        if len(moves) == moment:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", move)
+    interrupted = pytest.raises(KeyboardInterrupt) if moment < 3 else contextlib.nullcontext()
+    with interrupted, atomic_folder(tmp_path / "out") as made:
+        (made / "new.txt").write_text("new")
+    name = "old.txt" if moment < 3 else "new.txt"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+
+
+def test_a_folder_that_somebody_else_made_meanwhile_stays(tmp_path):
+    def make():
+        with atomic_folder(tmp_path / "out") as made:
+            (made / "mine.txt").write_text("mine")
+            (tmp_path / "out").mkdir()
+            (tmp_path / "out" / "theirs.txt").write_text("theirs")
+
+    with pytest.raises(UserError, match=r"out: was made by somebody else meanwhile, and stays"):
+        make()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["theirs.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spanetv2.errors import UserError
 from spanetv2.files import atomic_path
+from spanetv2.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +35,7 @@ __all__ = [
     "SKY",
     "VERMILION",
     "new_figure",
+    "picture_format",
     "save_figure",
     "save_picture",
     "series_style",
@@ -47,6 +50,7 @@ LINES = ("-", "--", "-.", ":", (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 PI_TICKS = ([0, math.pi / 2, math.pi], ["0", "π/2", "π"])
 """Places and labels on an axis of radial frequency."""
+_FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".pdf": "pdf", "": "png"}
 
 
 def series_style(
@@ -78,7 +82,7 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def save_figure(figure: "Figure", path: str | os.PathLike[str], *, dpi: int = 120) -> Path:
-    """Write a figure atomically: PDF with embedded fonts if the name ends so, else PNG.
+    """Write a figure atomically, in the format that the name's ending says; PDF with its fonts.
 
     The same figure is the same bytes.
 
@@ -93,7 +97,7 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str], *, dpi: int = 12
     import matplotlib
 
     path = Path(path)
-    kind = "pdf" if path.suffix == ".pdf" else "png"
+    kind = picture_format(path)
     metadata = {"CreationDate": None} if kind == "pdf" else None
     with (
         atomic_path(path) as temporary,
@@ -107,9 +111,33 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str], *, dpi: int = 12
 
 
 def save_picture(picture: "Image", path: str | os.PathLike[str]) -> None:
-    """Write a Pillow image, atomically, in the format that the name's ending says."""
+    """Write a Pillow image, atomically, in the format that the name's ending says.
+
+    Raises:
+        UserError: see ``picture_format``.
+    """
+    form = picture_format(path)
     with atomic_path(path) as temporary:
-        picture.save(temporary)
+        picture.save(temporary, format=form)
+
+
+def picture_format(path: str | os.PathLike[str]) -> str:
+    """The format of a picture by the ending of its name; PNG where it has none.
+
+    Raises:
+        UserError: another ending.
+
+    Example:
+        >>> picture_format("confusions.png")
+        'png'
+    """
+    ending = Path(path).suffix.lower()
+    if ending not in _FORMATS:
+        raise UserError(
+            f"got picture {printable(str(path))}, expected a name that ends in "
+            f"{', '.join(filter(None, _FORMATS))}"
+        )
+    return _FORMATS[ending]
 
 
 def shared_legend(

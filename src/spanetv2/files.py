@@ -93,16 +93,18 @@ def _umask() -> int:
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary folder that takes the place of ``path`` if the block ends without an error.
 
-    What is at ``path``, which is for the caller to look at before, is replaced. The folder it is
-    in is made if it is missing. Where ``path`` is a link, what it points to is replaced.
+    What is at ``path``, which is for the caller to look at before, is replaced; a folder with
+    files that came there since is not. The folder it is in is made if it is missing. Where ``path``
+    is a link, what it points to is replaced.
 
     Raises:
-        UserError: there is no room for it.
+        UserError: there is no room for it, or somebody else made it meanwhile.
         OSError: it cannot be made or written.
     """
     with contextlib.suppress(FileNotFoundError):
         Path(path).stat()  # a file amid the path is told as what it is
     target = Path(os.path.realpath(path))
+    replaces = _is_filled(target)
     with writing(path, part=target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
         around = tempfile.mkdtemp(
@@ -113,16 +115,25 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         with writing(path, part=Path(around)):
             made.mkdir()
             yield made
-            if target.is_dir():
-                target.replace(old)
+            if not replaces and _is_filled(target):
+                raise UserError(
+                    f"{printable(str(path))}: was made by somebody else meanwhile, and stays; "
+                    "choose another folder"
+                )
             try:
+                if target.is_dir():
+                    target.replace(old)
                 made.replace(target)
-            except OSError:
-                if old.is_dir():
+            except BaseException:  # Ctrl-C between the two as well
+                if old.is_dir() and not target.exists():
                     old.replace(target)
                 raise
     finally:
         shutil.rmtree(around, ignore_errors=True)
+
+
+def _is_filled(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import spanetv2
-from spanetv2 import load_model, save_weights
+from spanetv2 import UserError, load_model, save_weights
 from spanetv2.cli.main import main
 from spanetv2.hub.card import MARK
 from spanetv2.hub.run import write_run
@@ -160,6 +160,33 @@ def test_the_card_tells_what_the_run_knows(run: Path, tmp_path: Path) -> None:
         *("accuracy", 0.75),
         "flowers",
     )
+
+
+def test_files_of_others_are_not_written_over(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("README.md", "config.json", "metrics.json"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text("{}")
+        with pytest.raises(UserError, match=f"whose {name} is of something else"):
+            write_run(run, tmp_path / name)
+        assert [path.name for path in (tmp_path / name).iterdir()] == [name]
+    model, _ = load_model(run)
+    with pytest.raises(UserError, match="the folder of a run, expected another"):
+        spanetv2.save_pretrained(model, run)
+    write_run(run, tmp_path / "out")
+    (tmp_path / "out" / "README.md").write_text("My own.")
+    files = write_run(run, tmp_path / "out", licence="mit")
+    assert "README.md was not written by this package, and is kept" in caplog.text
+    assert (tmp_path / "out" / "README.md").read_text() == "My own."
+    assert tmp_path / "out" / "README.md" not in files
+
+
+def test_the_licence_is_said_alike_in_card_and_configuration(run: Path, tmp_path: Path) -> None:
+    for licence in (None, "mit"):
+        write_run(run, tmp_path / str(licence), licence=licence)
+        config = json.loads((tmp_path / str(licence) / "config.json").read_text())
+        assert config["pretrained_cfg"].get("license") == licence
 
 
 def test_nothing_tells_where_it_was_made(run: Path, tmp_path: Path) -> None:

@@ -337,8 +337,8 @@ BAD = {
     "pth truncated": "truncated or not a checkpoint",
     "pth empty": "truncated or not a checkpoint",
     "text": "not a checkpoint",
-    "pickle": "no other pickle is run",
-    "pickle in torch file": "no other pickle is run",
+    "pickle": "of which nothing is run",
+    "pickle in torch file": "of which nothing is run",
     "no tensors": r"without model weights \(it holds epoch\)",
     "list": "holds a list, expected a state dict",
     "missing keys": r"missing: stages\.2\.blocks\.1.* and \d+ more",
@@ -375,6 +375,15 @@ def test_create_model_suggests_names():
         create_model("s18_pur")
     with pytest.raises(UserError, match="got model 'qqqqqqqq'"):
         create_model("qqqqqqqq")
+
+
+def test_save_refuses_names_that_no_reader_takes(tmp_path):
+    model = create_model("pico_pure", num_classes=3)
+    with pytest.raises(UserError, match=r"got output .*k\.pth, expected a name that ends in \.saf"):
+        save_weights(model, tmp_path / "k.pth")
+    with pytest.raises(UserError, match="got class names 'abc', expected a list of names"):
+        save_weights(model, tmp_path / "k.safetensors", classes="abc")
+    assert not [*tmp_path.iterdir()]
 
 
 def test_save_refuses_wrong_class_names(tmp_path):

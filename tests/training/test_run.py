@@ -64,6 +64,16 @@ def test_run_leaves_everything_in_its_folder(runs: Any) -> None:
     runs.assert_same_weights(folder, other)
 
 
+def test_what_is_refused_leaves_no_folder(runs: Any) -> None:
+    for option, said in (
+        ("--optimizer.name=sgdd", "optimizer.name is 'sgdd', expected one of timm's"),
+        ("--data.root=/nowhere", "for the data set digits, which comes with the package"),
+    ):
+        with pytest.raises(UserError, match=said):
+            runs.train("refused", option)
+        assert not (runs.folder / "refused").exists()
+
+
 def test_run_refuses_to_replace_another(runs: Any) -> None:
     runs.train("run", "--trainer.max_steps=1")
     with pytest.raises(UserError, match="--resume, replace it with --overwrite"):

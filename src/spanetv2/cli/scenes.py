@@ -32,8 +32,13 @@ def scenes(
     Real material that ships with scikit-learn, in the formats of ADE20K (JPEG and label PNG) and
     COCO (instances as JSON). Held-out scenes use other digits and other parts of the photographs.
     """
+    from spanetv2.drawing import picture_format
+    from spanetv2.kept import promise
     from spanetv2.scenes import SceneSettings, contact_sheet, scene_of, write_scenes
 
+    if picture is not None:
+        picture_format(picture)
+        promise(picture)
     settings = SceneSettings(size=size)
     write_scenes(
         out,

@@ -1,5 +1,7 @@
 """A folder in the Hub's layout: ``config.json``, ``model.safetensors``, ``README.md``, pictures."""
 
+import contextlib
+import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,17 +10,20 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 from torch import nn
 
-from spanetv2.files import atomic_path, write_json, write_text
+from spanetv2.errors import UserError
+from spanetv2.files import atomic_path, read_json, write_json, write_text
+from spanetv2.hub.card import MARK
 from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights.config_file import make_config
 from spanetv2.models.weights.read import Checkpoint
-from spanetv2.models.weights.record import DEFAULT_TASK
-from spanetv2.models.weights.source import CONFIG, HUB_WEIGHTS
+from spanetv2.models.weights.record import DEFAULT_TASK, METADATA_KEY
+from spanetv2.models.weights.source import CONFIG, HUB_WEIGHTS, RUN_WEIGHTS
 from spanetv2.tasks import find_task
 
 __all__ = ["CARD", "copy_file", "make_metadata", "record_of", "write_layout"]
 
 CARD = "README.md"
+_logger = logging.getLogger(__name__)
 _METRICS = {"top1": "accuracy", "miou": "mean_iou"}
 
 
@@ -30,8 +35,11 @@ def write_layout(
     model: nn.Module | None = None,
     pictures: Mapping[str, Path] | None = None,
     texts: Mapping[str, str] | None = None,
+    licence: str | None = None,
 ) -> list[Path]:
     """Write a network's files, each atomically, the weights last.
+
+    A card there that somebody wrote is kept.
 
     Args:
         folder: made if it is missing; other files in it stay.
@@ -40,25 +48,53 @@ def write_layout(
         model: the network, of a classifier.
         pictures: name in the folder -> file.
         texts: name in the folder -> content.
+        licence: of the weights, for ``config.json``; None leaves it open there too.
 
     Returns:
         The files.
 
     Raises:
-        UserError: a network that cannot be described.
+        UserError: a network that cannot be described, or a folder with files of something else by
+            the same names.
         OSError: the folder cannot be written.
     """
     config = make_config(record_of(checkpoint), model)
-    written = [folder / CONFIG, folder / CARD]
-    write_json(written[0], config)
-    write_text(written[1], card)
-    for name, text in (texts or {}).items():
+    if "pretrained_cfg" in config:  # timm's of the architecture is of the code, not the weights
+        config["pretrained_cfg"].pop("license", None)
+        config["pretrained_cfg"] |= {} if licence is None else {"license": licence}
+    contents = {CARD: card, **(texts or {})}
+    copied = {**(pictures or {}), HUB_WEIGHTS: checkpoint.path}
+    _refuse_foreign(folder, [CONFIG, *contents, *copied])
+    if MARK in card and _is_theirs(folder / CARD):
+        _logger.warning("%s was not written by this package, and is kept", folder / CARD)
+        del contents[CARD]
+    write_json(folder / CONFIG, config)
+    for name, text in contents.items():
         write_text(folder / name, text)
-        written.append(folder / name)
-    for name, path in {**(pictures or {}), HUB_WEIGHTS: checkpoint.path}.items():
+    for name, path in copied.items():
         copy_file(path, folder / name)
-        written.append(folder / name)
-    return written
+    return [folder / name for name in (CONFIG, *contents, *copied)]
+
+
+def _refuse_foreign(folder: Path, names: list[str]) -> None:
+    """Refuse to write over files of the same names that are no network's in this layout."""
+    if (folder / RUN_WEIGHTS).exists():
+        raise UserError(f"got {folder}, the folder of a run, expected another folder")
+    found = next((name for name in names if (folder / name).exists()), None)
+    if found is None:
+        return
+    with contextlib.suppress(UserError):
+        config = read_json(folder / CONFIG, expected="a network's description")
+        if (folder / HUB_WEIGHTS).is_file() and {"architecture", METADATA_KEY} & {*config}:
+            return
+    raise UserError(
+        f"got {folder}, whose {found} is of something else, expected a new folder, or one with a "
+        "network that this package wrote"
+    )
+
+
+def _is_theirs(card: Path) -> bool:
+    return card.is_file() and MARK not in card.read_text(encoding="utf-8", errors="replace")
 
 
 def record_of(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -193,7 +193,13 @@ def _write(
             told = {key: value for key, value in figures.items() if key != "failures"}
             texts[FIGURES] = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
         return write_layout(
-            target, checkpoint, card.text(), model=model, pictures=shown, texts=texts
+            target,
+            checkpoint,
+            card.text(),
+            model=model,
+            pictures=shown,
+            texts=texts,
+            licence=licence,
         )
 
 

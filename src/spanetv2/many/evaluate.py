@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spanetv2.drawing import picture_format
 from spanetv2.errors import UserError
 from spanetv2.many.folder import EVALUATION, begin, tidy
 from spanetv2.many.ranks import Ranks
@@ -33,6 +34,10 @@ class Request:
     precision: Precision
     json: Path | None
     picture: Path | None
+
+    def __post_init__(self) -> None:
+        if self.picture is not None:
+            picture_format(self.picture)  # refused before the work
 
     def manifest(self, shards: int) -> dict[str, Any]:
         """What calls that write into one folder must have in common."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from spanetv2.drawing import picture_format
 from spanetv2.errors import UserError
 from spanetv2.kept import promise
 from spanetv2.many.evaluate import write_evaluation
@@ -28,6 +29,8 @@ def merge_folders(
     report: Report | None,
 ) -> Predictions | Evaluation:
     """See ``spanetv2.merge``."""
+    if picture is not None:
+        picture_format(picture)  # refused before the work
     joined = join(folders)
     promise(json, picture)
     folder = folders[0] if out is None else out

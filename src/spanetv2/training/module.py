@@ -189,8 +189,16 @@ class TaskModule(LightningModule, abc.ABC):
         # validation: it never calls train().
         hold_frozen_in_eval(self.net, self.frozen)
 
+    def make_optimizer(self) -> Optimizer:
+        """A new optimizer for the network, as the configuration has it.
+
+        Raises:
+            UserError: an unknown one, or options that it does not take.
+        """
+        return build_optimizer(self.net, self.config.optimizer, lr_scale=self.lr_scale)
+
     def configure_optimizers(self) -> Optimizer:
-        optimizer = build_optimizer(self.net, self.config.optimizer, lr_scale=self.lr_scale)
+        optimizer = self.make_optimizer()
         batches = self.data.batches_per_epoch
         assert self.trainer.max_epochs is not None
         self._schedule = Schedule(

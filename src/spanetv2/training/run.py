@@ -191,11 +191,12 @@ def _run(
     if so_far is not None:
         config = copy.copy(config)
         config.data = dataclasses.replace(config.data, empty_classes="keep")
-    pin = config.data.pin_memory
+    pin, on_gpu = config.data.pin_memory, trainer.strategy.root_device.type == "cuda"
+    pin_note = "data.pin_memory does nothing without a GPU" if pin and not on_gpu else ""
     data = task.open_data(
         config,
         plan=plan,
-        pin_memory=trainer.strategy.root_device.type == "cuda" if pin is None else pin,
+        pin_memory=on_gpu and pin is not False,
         limit=trainer.limit_train_batches,
     )
     if updates is not None:
@@ -209,10 +210,11 @@ def _run(
     trainer.accumulate_grad_batches = plan.accumulation
     config, warmup_note = _fit_warmup(config, options["max_epochs"], data)
     module = task.make_module(config, data)
+    module.make_optimizer()  # what is wrong with it is told before anything is written
     recorded = None if so_far is None else so_far.numbers
     module.form, form_note = settle_form(config, trainer, recorded)
     lines = [f"run folder: {config.out}", f"data: {data.describe()}", *data.remarks]
-    lines += [f"model: {module.describe()}", form_note, str(plan), warmup_note]
+    lines += [f"model: {module.describe()}", form_note, str(plan), warmup_note, pin_note]
     say("\n".join(line for line in lines if line))
     limit = data.batches_per_epoch
     if limit is not None:
@@ -381,7 +383,8 @@ def _how_to_go_on(task: TrainingTask, folder: Path) -> str:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Leave out Lightning's greetings, and warnings about what is deliberate here."""
-    loggers = [logging.getLogger(n) for n in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    names = ("lightning.pytorch", "lightning.fabric", "lightning", "timm.scheduler")
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         for message in (

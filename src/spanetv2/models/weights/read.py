@@ -114,8 +114,8 @@ def _read_pickle(path: Path) -> tuple[dict[str, Any], str | None]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
-            "not a checkpoint of plain tensors, and no other pickle is run "
-            f"({_first_line(error)}); save the state dict alone with torch.save, or as safetensors"
+            "not a checkpoint, or one of more than plain tensors, of which nothing is run; "
+            "expected a state dict alone, saved with torch.save or as safetensors"
         ) from error
     except Exception as error:  # so do damaged pickles
         raise UserError(

@@ -15,6 +15,7 @@ from spanetv2.models.backbone import SPANetV2
 from spanetv2.models.variants import VARIANTS
 from spanetv2.models.weights.images import own_record
 from spanetv2.models.weights.record import METADATA_KEY, check_record, names_source
+from spanetv2.text import printable
 
 __all__ = ["model_record", "save_state_dict", "save_weights", "weights_record"]
 
@@ -70,8 +71,13 @@ def save_state_dict(
     """Write a state dict and a record about it to a safetensors file, atomically.
 
     Raises:
-        UserError: a record that no reader would believe; see ``record.check_record``.
+        UserError: a record that no reader would believe; see ``record.check_record``; another
+            ending than ``.safetensors``, by which readers know the format.
     """
+    if Path(path).suffix != ".safetensors":
+        raise UserError(
+            f"got output {printable(str(path))}, expected a name that ends in .safetensors"
+        )
     check_record(dict(record))
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     metadata = {"format": "pt", METADATA_KEY: json.dumps(dict(record), ensure_ascii=False)}
@@ -116,7 +122,8 @@ def save_weights(
         extra: further facts to record; must be JSON.
 
     Raises:
-        UserError: the model has no name, or the number of class names is not its number of classes.
+        UserError: the model has no name, the number of class names is not its number of classes, or
+            the file's name ends otherwise.
         OSError: the file cannot be written.
     """
     record = weights_record(model, classes=classes, preprocessing=preprocessing, extra=extra)
@@ -133,6 +140,8 @@ def weights_record(
     """What a file tells about a model; arguments and errors are those of ``save_weights``."""
     record = model_record(model)
     if classes is not None:
+        if isinstance(classes, str):
+            raise UserError(f"got class names {classes!r}, expected a list of names")
         if len(classes) != record["model_kwargs"]["num_classes"]:
             raise UserError(
                 f"got {len(classes)} class names, expected "

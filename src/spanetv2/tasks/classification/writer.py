@@ -12,6 +12,7 @@ from spanetv2.data.classes import class_titles, model_classes
 from spanetv2.data.images import Failure, read_image
 from spanetv2.data.paths import Chosen
 from spanetv2.data.preprocessing import eval_transform
+from spanetv2.drawing import picture_format
 from spanetv2.errors import UserError
 from spanetv2.files import json_rows
 from spanetv2.models.weights.read import Checkpoint
@@ -151,7 +152,12 @@ class ClassificationWriter(PredictionWriter):
         return told or [f"{path}\t\t"]  # none of the classes
 
     def summary(self, images: int, failed: int) -> list[str]:
-        return [f"{images} images classified, {failed} problems"] if failed else []
+        written = self._targets.get("json")
+        if not failed and written is None:
+            return []
+        problems = f", {failed} problems" if failed else ""
+        where = "" if written is None else f"; predictions in {printable(str(written))}"
+        return [f"{images} images classified{problems}{where}"]
 
     def _draw(self, path: Path) -> None:
         """Draw the first images, with their classes."""
@@ -175,4 +181,7 @@ def _targets(options: Mapping[str, Any]) -> dict[str, Path]:
     found = {} if json in (None, "-") else {"json": Path(str(json))}
     if out is not None and json is None:
         found["json"] = Path(out) / _RESULTS
-    return found if picture is None else {**found, "picture": Path(picture)}
+    if picture is not None:
+        picture_format(picture)
+        found["picture"] = Path(picture)
+    return found

@@ -14,6 +14,7 @@ from spanetv2.tasks.classification.data.labels_file import LabelsFileSource
 from spanetv2.tasks.classification.data.source import ImageSource
 from spanetv2.tasks.classification.data.stream import StreamSource
 from spanetv2.tasks.classification.data.tar import TarSource
+from spanetv2.text import printable
 
 __all__ = ["DatasetSpec", "ImageSource", "StreamSource", "open_dataset"]
 
@@ -137,6 +138,11 @@ def _open(
         return FolderSource(folder, classes=classes, transform=transform, drop_empty=not training)
     if spec.name in ("digits", "fashion_mnist"):
         if spec.name == "digits":
+            if spec.root is not None:
+                raise UserError(
+                    f"got data folder {printable(str(spec.root))} for the data set digits, which "
+                    "comes with the package; expected none, or the data set folder"
+                )
             source = digits(spec.split, transform=transform)
         else:
             source = fashion_mnist(
