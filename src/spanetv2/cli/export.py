@@ -45,9 +45,12 @@ def export(
         bool, typer.Option(help="Take images of 64 to 4096 pixels a side.")
     ] = False,
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Images per run, with --no-dynamic-batch.")
-    ] = 1,
-    opset: Annotated[int, typer.Option(help="ONNX opset, 18 or later.")] = 20,
+        int | None,
+        typer.Option(min=1, help="Images per run, with --no-dynamic-batch.  [default: 1]"),
+    ] = None,
+    opset: Annotated[
+        int | None, typer.Option(help="ONNX opset, 18 or later.  [default: 20]")
+    ] = None,
     quantize: Annotated[
         str | None, typer.Option(help="int8: whole numbers, for ONNX Runtime and OpenVINO on CPUs.")
     ] = None,
@@ -62,7 +65,7 @@ def export(
     The file describes its classes and the pre-processing of images in its metadata.
     """
     from spanetv2.deploy.export import check_subject, export_network
-    from spanetv2.deploy.write import FORMATS, check_format
+    from spanetv2.deploy.write import FORMATS, OPSET, check_format
     from spanetv2.errors import UserError
     from spanetv2.kept import promise
     from spanetv2.models.weights.read import read_checkpoint
@@ -79,6 +82,12 @@ def export(
     if (quantize is None) != (calibrate is None):
         given, other = ("quantize", "calibrate") if calibrate is None else ("calibrate", "quantize")
         raise UserError(f"got --{given} without --{other}, expected both")
+    if batch_size is not None and dynamic_batch:
+        raise UserError(f"got --batch-size {batch_size} without --no-dynamic-batch, expected both")
+    if opset is not None and format != "onnx":
+        raise UserError(f"got --opset {opset} with --format {format}, expected it with onnx")
+    batch_size = 1 if batch_size is None else batch_size
+    opset = OPSET if opset is None else opset
     quantized = quantize is not None
     check_format(format, dynamic_size=dynamic_size, opset=opset, quantized=quantized)
     files = None if calibrate is None else _files(calibrate)
@@ -98,6 +107,7 @@ def export(
             calibration = _calibration(
                 files, subject, batch_size=None if dynamic_batch else batch_size
             )
+    print(f"exporting {subject.name} and checking the file ...", file=sys.stderr)
     written = export_network(
         subject,
         target,

@@ -1,7 +1,7 @@
 """A bar of images, and what is said of each, where the bar is not in the way."""
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from spanetv2.data.images import Failure
@@ -38,8 +38,6 @@ class Progress:
         self, answer: "Answer | Failure", writer: "PredictionWriter", lines: list[str]
     ) -> None:
         """Print what is said of an image."""
-        from tqdm import tqdm
-
         from spanetv2.data.images import Failure
         from spanetv2.text import printable
 
@@ -47,9 +45,9 @@ class Progress:
             self._advance(1, hidden=writer.prints)
         if isinstance(answer, Failure):
             message = f"error: {printable(answer.path)}: {printable(answer.reason)}"
-            tqdm.write(message, file=sys.stderr)
+            self._write(message, sys.stderr)
         for line in lines:
-            tqdm.write(line, file=sys.stdout)
+            self._write(line, sys.stdout)
 
     def problem(
         self, answer: "Answer | Failure", writer: "PredictionWriter", lines: list[str]
@@ -57,9 +55,16 @@ class Progress:
         """As ``report``, of images that could not be read alone."""
         self.report(answer, writer, [])
 
+    def _write(self, line: str, stream: TextIO) -> None:
+        bar = self._bar
+        if bar is None or bar.disable or bar.last_print_t < bar.start_t + bar.delay:
+            print(line, file=stream)  # tqdm would draw a bar that is not there yet
+        else:
+            bar.write(line, file=stream)
+
     def _advance(self, count: int, *, hidden: bool = False) -> None:
         from tqdm import tqdm
 
         if self._bar is None:
-            self._bar = tqdm(unit=self._unit, disable=hidden, delay=1)
+            self._bar = tqdm(unit=f" {self._unit}", disable=hidden, delay=1)
         self._bar.update(count)
