@@ -152,7 +152,9 @@ def test_a_network_of_one_size_is_refused_others_in_one_line(run, tmp_path):
         status, _, err = run("export", path, "--out", tmp_path / "n.onnx", *sizes)
         assert status == 1
         assert message in err
-        assert len(err.strip().splitlines()) == 1
+        doing, *said = err.strip().splitlines()
+        assert doing == "exporting test_vit3 and checking the file ..."
+        assert len(said) == 1
     assert [child.name for child in tmp_path.iterdir()] == ["vit.safetensors"]
 
 
