@@ -148,6 +148,8 @@ def _missing(
     ]
     more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
     places = ", ".join(printable(str(folder)) for folder in folders)
+    if count == 1:
+        return f"the run in {places} is not finished; make the same call again with --resume"
     return (
         f"{len(missing)} of {count} shards are missing in {places}: {', '.join(told)}{more}; run "
         "them with --shard (and --resume where they have begun), and merge again"
