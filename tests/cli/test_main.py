@@ -1,11 +1,13 @@
 """The command line as a user meets it: in a process of its own."""
 
 import json
+import signal
 import subprocess
 import sys
 
 import pytest
 import torch
+import typer
 
 from spanetv2 import VARIANTS, create_model, load_model, save_weights
 from spanetv2.cli.main import main
@@ -119,3 +121,29 @@ def test_unknown_command_and_option_exit_2(run):
         result = run(*arguments)
         assert result.returncode == 2
         assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("export", "w"), "stopped\n"),
+        (("predict", "w", "images", "--out", "x"), "stopped; the same with --resume goes on\n"),
+    ],
+)
+def test_ctrl_c_is_told_with_how_to_go_on(
+    words: tuple[str, ...],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    app = typer.Typer()
+
+    @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+    def command() -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(sys, "argv", ["spanetv2", *words])
+    with pytest.raises(SystemExit) as stopped:
+        main(app)
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == said

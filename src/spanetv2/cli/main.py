@@ -111,8 +111,12 @@ def _run(app: Callable[[], object] | None) -> None:
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        _say_stopped()
         sys.exit(130)
+    except SystemExit as end:
+        if _is_interrupt(end):  # typer ends by itself, without a word
+            _say_stopped()
+        raise
     except BrokenPipeError:
         raise
     except Exception as error:
@@ -122,6 +126,21 @@ def _run(app: Callable[[], object] | None) -> None:
             _fail(told)
         first = (str(error).strip().splitlines() or ["no message"])[0]
         _fail(f"not foreseen: {first}; set {TRACEBACK}=1 to see where, and report it")
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error."""
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    return any(isinstance(one, KeyboardInterrupt) for one in chain)
+
+
+def _say_stopped() -> None:
+    command, *words = sys.argv[1:] or [""]
+    resumes = command in ("predict", "evaluate") and any(w.startswith("--out") for w in words)
+    print("stopped" + "; the same with --resume goes on" * resumes, file=sys.stderr)
 
 
 def _refuse_empty(words: Sequence[str]) -> None:
