@@ -182,6 +182,31 @@ def test_files_of_others_are_not_written_over(
     assert tmp_path / "out" / "README.md" not in files
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("me/x/y",), "got me/x/y, expected OWNER/NAME alone"),
+        (("me/x@v1",), "got me/x@v1, expected OWNER/NAME alone"),
+        (("me/x", "--revision", "v1"), "got --revision with --folder, which reaches no Hub"),
+        (("--public",), "got --private/--public with --folder"),
+    ],
+)
+def test_what_a_push_could_not_use_is_refused_for_a_folder_too(
+    words: tuple[str, ...],
+    said: str,
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = ["spanetv2", "push", str(run), *words, "--folder", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", line)
+    with pytest.raises(SystemExit):
+        main()
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_licence_is_said_alike_in_card_and_configuration(run: Path, tmp_path: Path) -> None:
     for licence in (None, "mit"):
         write_run(run, tmp_path / str(licence), licence=licence)

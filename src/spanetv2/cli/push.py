@@ -50,6 +50,9 @@ def push(
 
     if folder is None and name is None:
         raise UserError("got no OWNER/NAME and no --folder, expected one of them")
+    about = {"--private/--public": private, "--revision": revision, "--message": message}
+    if folder is not None and (given := [key for key, said in about.items() if said is not None]):
+        raise UserError(f"got {given[0]} with --folder, which reaches no Hub; expected one of them")
     told = {"licence": license, "limits": limits or (), "pictures": picture or ()}
     if folder is not None:
         files = write_run(run, folder, name, **told)

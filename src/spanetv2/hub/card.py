@@ -156,7 +156,7 @@ def describe_length(training: Mapping[str, Any]) -> str:
         >>> describe_length({"epochs": 3, "updates": 1500, "seconds": 1260.0})
         '3 epochs, 1,500 updates, 21 minutes'
     """
-    parts = [f"{training['epochs']} epochs"] if "epochs" in training else []
-    parts += [f"{training['updates']:,} updates"] if "updates" in training else []
-    parts += [f"{training['seconds'] / 60:.0f} minutes"] if "seconds" in training else []
-    return ", ".join(parts)
+    counts = {name[:-1]: training[name] for name in ("epochs", "updates") if name in training}
+    if "seconds" in training:
+        counts["minute"] = round(training["seconds"] / 60)
+    return ", ".join(f"{n:,} {unit}{'s' * (n != 1)}" for unit, n in counts.items())

@@ -19,7 +19,7 @@ from spanetv2.hub.card import (
     summarise,
 )
 from spanetv2.hub.layout import make_metadata, write_layout
-from spanetv2.hub.push import check_push, push_folder
+from spanetv2.hub.push import check_push, push_folder, repository_of
 from spanetv2.models.weights.read import read_checkpoint
 from spanetv2.models.weights.record import DEFAULT_TASK
 from spanetv2.models.weights.save import save_state_dict
@@ -140,7 +140,7 @@ def push_to_hub(
     Raises:
         UserError: as for ``save_pretrained``; no token, or no right to write there.
     """
-    repository = parse_hub_name(name).repo
+    repository = repository_of(name)
     check_push(repository, token=token)
     with tempfile.TemporaryDirectory() as folder:
         _write(

@@ -12,9 +12,9 @@ from spanetv2.data.walk import is_file
 from spanetv2.errors import UserError
 from spanetv2.hub.card import MARK
 from spanetv2.hub.layout import CARD
-from spanetv2.models.weights.source import HUB
+from spanetv2.models.weights.source import HUB, parse_hub_name
 
-__all__ = ["Pushed", "check_push", "push_folder"]
+__all__ = ["Pushed", "check_push", "push_folder", "repository_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,22 @@ class Pushed:
     address: str
     files: list[str]
     kept: list[str] = field(default_factory=list)
+
+
+def repository_of(name: str) -> str:
+    """The repository to write to.
+
+    Raises:
+        UserError: no OWNER/NAME, or a revision or a file behind it.
+
+    Example:
+        >>> repository_of("hf-hub:me/flowers")
+        'me/flowers'
+    """
+    parsed = parse_hub_name(name)
+    if parsed.revision is not None or parsed.file is not None:
+        raise UserError(f"got {name}, expected OWNER/NAME alone; a branch is told as revision")
+    return parsed.repo
 
 
 def check_push(name: str, *, token: str | None = None) -> None:

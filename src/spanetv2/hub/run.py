@@ -24,11 +24,11 @@ from spanetv2.hub.card import (
     summarise,
 )
 from spanetv2.hub.layout import make_metadata, write_layout
-from spanetv2.hub.push import Pushed, check_push, push_folder
+from spanetv2.hub.push import Pushed, check_push, push_folder, repository_of
 from spanetv2.models import load_model
 from spanetv2.models.weights.read import Checkpoint, read_checkpoint
 from spanetv2.models.weights.record import DEFAULT_TASK
-from spanetv2.models.weights.source import HUB, LOCAL, RUN_WEIGHTS, find_weights, parse_hub_name
+from spanetv2.models.weights.source import HUB, LOCAL, RUN_WEIGHTS, find_weights
 from spanetv2.plain_yaml import read_yaml
 from spanetv2.tasks import find_task
 
@@ -75,7 +75,7 @@ def push_run(
     Raises:
         UserError: no such run, no token, no right to write there, or the Hub cannot be reached.
     """
-    repository = parse_hub_name(name).repo
+    repository = repository_of(name)
     checkpoint = _read(run)
     check_push(repository, token=token)
     with tempfile.TemporaryDirectory() as folder:
@@ -127,7 +127,7 @@ def write_run(
         raise UserError(f"got {target}, which is a file, expected a folder")
     if target.is_dir() and checkpoint.path.parent.samefile(target):
         raise UserError(f"got {target}, the folder of the weights themselves; expected another")
-    repository = None if name is None else parse_hub_name(name).repo
+    repository = None if name is None else repository_of(name)
     return _write(
         run,
         checkpoint,
