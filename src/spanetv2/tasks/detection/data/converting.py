@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,9 @@ from spanetv2.data.splits import SPLITS
 from spanetv2.errors import UserError
 from spanetv2.files import UniqueNames, atomic_folder
 from spanetv2.tasks.detection.data.ids import id_key
+from spanetv2.tasks.detection.data.image_entries import ImageEntry
 from spanetv2.tasks.detection.data.image_files import ImageFiles
+from spanetv2.tasks.detection.data.judge import NO_BOX, box_fault
 from spanetv2.tasks.detection.data.labelled import LabelledData, LabelledImage
 from spanetv2.tasks.detection.data.labelme import is_labelme, read_labelme
 from spanetv2.tasks.detection.data.layout import find_coco
@@ -77,7 +79,7 @@ def convert_data(
         raise UserError(f"got --format {format!r}, expected one of {', '.join(FORMATS)}")
     if format is None:
         format = next((name for name, (known, _) in _READERS.items() if known(source)), "coco")
-    remarks: Mapping[str, int] = {}
+    remarks: list[str] = []
     if format == "coco":
         splits = _coco_splits(source)
     else:
@@ -85,12 +87,12 @@ def convert_data(
         if not any(data.splits.values()):
             raise UserError(f"{source}: no image with annotations of format {format}")
         splits = {name or "train": _split(images, data) for name, images in data.splits.items()}
-        remarks = +data.remarks
+        remarks = data.remark_lines()
     if val_share is not None:
         splits = _hold_out(splits, val_share, seed)
     _write(splits, out)
     lines = [_line(name, split) for name, split in splits.items()]
-    lines += [f"{count:,} {what}" for what, count in remarks.items()]
+    lines += remarks
     if "val" not in splits:
         lines.append(
             "not split: hold out a part with --val-share 0.2, or train with val_split null"
@@ -134,7 +136,11 @@ def _split(images: list[LabelledImage], data: LabelledData) -> _Split:
     for own, image in enumerate(images, start=1):
         size = {"width": image.width, "height": image.height}
         record["images"].append({"id": own, "file_name": image.path.name, **size})
+        entry = ImageEntry(own, image.path.name, str(image.path), image.width, image.height)
         for one in image.objects:
+            if reason := box_fault(one.box, entry):  # which training would leave out, too
+                data.remark(f"objects left out: {NO_BOX}", f"{image.path}: {one.name}, {reason}")
+                continue
             record["annotations"].append(
                 {
                     "id": len(record["annotations"]) + 1,
