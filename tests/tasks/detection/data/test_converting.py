@@ -406,3 +406,18 @@ def test_images_in_no_split_beside_those_of_splits_are_counted(tmp_path: Path, n
     told = convert(root, tmp_path / "out")
     assert "2 images in no folder named after a split, passed over; the first: " in told
     assert "val: 1 images" in told
+
+
+@pytest.mark.parametrize("name", ["YOLO", "VOC"])
+def test_an_image_of_two_splits_is_refused(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "theirs"
+    root.mkdir()
+    FORMATS[name](root)
+    if name == "YOLO":
+        text = (root / "data.yaml").read_text()
+        (root / "data.yaml").write_text(text.replace("train: images/train", "train: images"))
+    else:
+        with (root / "ImageSets" / "Main" / "train.txt").open("a") as file:
+            file.write("val_0001\n")
+    with pytest.raises(UserError, match=r"got 1 of 1 images of val that are images of train, too"):
+        convert(root, tmp_path / "out")

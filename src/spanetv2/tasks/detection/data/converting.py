@@ -1,5 +1,6 @@
 """Writing other tools' data sets in COCO's layout, and holding out a part to validate on."""
 
+import itertools
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from spanetv2.data.apart import shared_files
 from spanetv2.data.splits import SPLITS
 from spanetv2.errors import UserError
 from spanetv2.files import UniqueNames, atomic_folder
@@ -88,6 +90,7 @@ def convert_data(
             raise UserError(f"{source}: no image with annotations of format {format}")
         splits = {name or "train": _split(images, data) for name, images in data.splits.items()}
         remarks = data.remark_lines()
+    _refuse_shared(splits)
     if val_share is not None:
         splits = _hold_out(splits, val_share, seed)
     _write(splits, out)
@@ -124,6 +127,16 @@ def _coco_splits(source: Path) -> dict[str, _Split]:
             found.append(Path(file.path))
         splits[name] = _Split(record, found)
     return splits
+
+
+def _refuse_shared(splits: dict[str, _Split]) -> None:
+    for one, other in itertools.combinations(splits, 2):
+        first, second = ([str(path) for path in splits[name].files] for name in (one, other))
+        if shared := shared_files(first, second):
+            raise UserError(
+                f"got {len(shared)} of {len(second)} images of {other} that are images of {one}, "
+                f"too (first {shared[0]}), expected others; take them out of one"
+            )
 
 
 def _split(images: list[LabelledImage], data: LabelledData) -> _Split:
