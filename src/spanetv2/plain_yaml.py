@@ -11,7 +11,7 @@ from spanetv2.errors import ConfigError, UserError
 from spanetv2.files import read_text
 from spanetv2.text import one_line, printable
 
-__all__ = ["EndlessYamlError", "check_yaml", "load_yaml", "read_yaml"]
+__all__ = ["EndlessYamlError", "check_yaml", "load_texts", "load_yaml", "read_yaml"]
 
 _MOST_VALUES = 200_000
 _DEEPEST = 40
@@ -47,6 +47,22 @@ plain values: a file names no classes or functions, as reading these runs code
         return get_loader("yaml")(text)
     except Exception as error:  # a number or a date that is none
         raise UserError(f"a value that cannot be read: {_problem(error)}") from None
+
+
+def load_texts(text: str) -> Any:
+    """What a text says, each single value as it is written: ``no`` is "no", ``01`` is "01".
+
+    Raises:
+        UserError: as in ``load_yaml``.
+
+    Example:
+        >>> load_texts("names: [yes, 1.0, 'cat']")
+        {'names': ['yes', '1.0', 'cat']}
+    """
+    import yaml
+
+    check_yaml(text)
+    return yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - it makes texts alone
 
 
 def read_yaml(path: str | os.PathLike[str], *, expected: str) -> Any:

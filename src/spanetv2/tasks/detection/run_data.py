@@ -7,8 +7,9 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from spanetv2.data.apart import refuse_shared
 from spanetv2.data.loader import eval_batches, train_batches
-from spanetv2.data.splits import validation_note
+from spanetv2.data.splits import canonical_split, validation_note
 from spanetv2.data.white import find_white, white_line
 from spanetv2.errors import UserError
 from spanetv2.tasks.detection.config import DataConfig, RunConfig
@@ -79,6 +80,8 @@ class DetectionData(TrainingData):
             self.val = CocoDetection(
                 *_files(own, "val"), classes=self.classes, reading=reading, strict=True
             )
+            if not _asks_for_training_images(own):
+                refuse_shared(self.train.locations(), self.val.locations())
 
     def length(self) -> int:
         return len(self.train)
@@ -93,7 +96,8 @@ class DetectionData(TrainingData):
         assert isinstance(self.config, DataConfig)
         # Of a file given by its path nobody said that it is a split.
         named = self.config.val_split if self.config.val_annotations is None else None
-        note = validation_note(named)
+        same = self.config.train_split if _asks_for_training_images(self.config) else None
+        note = validation_note(named, train=same)
         text = f"{' and '.join(parts)} images{note}, {len(self.classes)} classes"
         left = self.train.counts.left_out_text()
         lines = [f"{text}; left out of training: {left}" if left else text]
@@ -137,6 +141,13 @@ class DetectionData(TrainingData):
             world=world,
             **self.loading,
         )
+
+
+def _asks_for_training_images(config: DataConfig) -> bool:
+    """Whether validation on the training images is what was asked for, by the split's name."""
+    if config.val_split is None or config.train_annotations or config.val_annotations:
+        return False
+    return canonical_split(config.val_split) == canonical_split(config.train_split)
 
 
 def _files(config: DataConfig, split: str) -> CocoFiles:

@@ -7,9 +7,10 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from spanetv2.data.apart import refuse_shared
 from spanetv2.data.loader import eval_batches, train_batches
 from spanetv2.data.sampler import EpochSampler, IterationSampler
-from spanetv2.data.splits import validation_note
+from spanetv2.data.splits import canonical_split, validation_note
 from spanetv2.data.white import white_line
 from spanetv2.errors import UserError
 from spanetv2.tasks.segmentation.config import DataConfig, RunConfig
@@ -76,6 +77,8 @@ class SegmentationData(TrainingData):
         if own.val_split is not None:
             self.val = open_dataset(dataclasses.replace(spec, split=own.val_split))
             _check_same_classes(self.train, self.val)
+            if canonical_split(own.val_split) != canonical_split(own.train_split):
+                refuse_shared(self.train.images(), self.val.images())
         sources = [source for source in (self.train, self.val) if source is not None]
         counts = check_headers(sources, progress=rank() == 0)
         self.remarks = [

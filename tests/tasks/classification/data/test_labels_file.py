@@ -66,6 +66,19 @@ def test_columns_can_be_named_and_images_in_no_row_are_counted(root):
     assert list(source.remarks) == [f"2 images below {root} are in no row of {path}"]
 
 
+def test_rows_of_an_unknown_split_are_counted_and_named(root):
+    path = write(root, "image,label,split\n1,dog,train\n2,tabby cat,holdout\n3,dog,\n4,dog,valid\n")
+    source = LabelsFileSource(root, path)
+    assert rows(source) == {"a/1.png": "dog"}
+    assert list(source.remarks) == [
+        f"2 rows of {path} have split 'holdout', '', expected train, val or test: no part has "
+        "them unless it is named so; mend them if one should"
+    ]
+    held = LabelsFileSource(root, path, split="holdout")
+    assert rows(held) == {"a/2.png": "tabby cat"}
+    assert [line[:6] for line in held.remarks] == ["1 rows"]
+
+
 def opened(root: Path, labels: Path, **options) -> ClassificationData:
     data = DataConfig(root=str(root), labels=str(labels), total_batch=2, **options)
     return ClassificationData(RunConfig(data=data), plan=plan_batches(2, devices=1))

@@ -191,6 +191,15 @@ FAULTS = [
     ("labels/0001.txt", "\n7 0.5 0.5 0.2 0.2", r"line 2: class 7, expected 0 to 1 as named"),
     ("data.yaml", "names: [", "data.yaml: not YAML"),
     ("images/0001.jpg", "nothing", r"0001.jpg: not an image"),
+    ("data.yaml", "names: [cat, cat]", "data.yaml: classes 0 and 1 are both 'cat', expected"),
+    ("data.yaml", "names: [cat, ]\nnc: 5", "data.yaml: nc is 5, but there are 1 names"),
+    ("data.yaml", "names: {a: cat}", "data.yaml: names by a, expected numbers from 0"),
+    ("data.yaml", "names: {0: cat, 00: dog}", "data.yaml: a number with two names"),
+    ("data.yaml", "names: [[a]]", r"data.yaml: class 0 is \['a'\], expected a name"),
+    ("classes.txt", "leaf\n\nstone", "classes.txt: class 1 is '', expected a name"),
+    ("classes.txt", "leaf\nleaf", "classes.txt: classes 0 and 1 are both 'leaf'"),
+    ("data.yaml", "val: images/gone", "data.yaml: val is 'images/gone', where no images are"),
+    ("data.yaml", "train: [images, gone]", "data.yaml: train is 'gone', where no images are"),
 ]
 
 

@@ -324,3 +324,22 @@ def test_evaluation_counts_what_is_odd(tmp_path: Path, weights: Path) -> None:
     assert said in open_data(root).describe()
     assert said in check_data(root)[1].replace("\n", " ")
     assert done.measurement.to_json()["objects"] == 2
+
+
+def test_validation_on_training_images_is_refused_unless_asked_for(tmp_path: Path) -> None:
+    root = write_set(tmp_path / "data")
+    (root / "val" / "0001.jpg").unlink()
+    (root / "val" / "0001.jpg").symlink_to(root / "train" / "0002.jpg")
+    message = "1 of 1 {} images that are training images, too (first " + f"{root}/val/0001.jpg)"
+    with pytest.raises(UserError, match=re.escape(f"got {message.format('validation')}")):
+        open_data(root)
+    status, told = check_data(root)
+    assert status == 1
+    assert message.format("val") in told.replace("\n", " ")
+    assert check_data(root, "--split", "val")[0] == 0
+    note = "(its training images: no measure of what it learns)"
+    assert note in open_data(root, val_split="train").describe()
+    files = {"annotations": root / "annotations" / "instances_train.json", "images": root / "train"}
+    given = {f"{part}_{k}": str(v) for part in ("train", "val") for k, v in files.items()}
+    with pytest.raises(UserError, match="got 2 of 2 validation images that are training images"):
+        open_data(root, **given)

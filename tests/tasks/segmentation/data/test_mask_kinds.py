@@ -1,5 +1,6 @@
 """Masks as tools write them: read, or refused alike by check-data and by training."""
 
+import re
 import shutil
 
 import numpy as np
@@ -141,6 +142,19 @@ def test_labels_from_0_under_a_shift_of_1_stop_both(tmp_path):
     source = trained(root, dataset="ade20k", mask_values=0).train
     assert all(np.array_equal(source.read(i)[1], expected()[i]) for i in range(4))
     assert checked(root, dataset="ade20k", mask_values=0) == []
+
+
+def test_validation_on_training_images_is_refused_unless_asked_for(tmp_path):
+    root = segmentation_data.write(tmp_path / "d")
+    first = root / "images" / "val" / "scene_0.png"
+    first.unlink()
+    first.symlink_to(root / "images" / "train" / "scene_3.png")
+    message = f"1 of 2 {{}} images that are training images, too (first {first}), expected others"
+    with pytest.raises(UserError, match=re.escape(f"got {message.format('validation')}")):
+        trained(root)
+    [line] = checked(root)
+    assert line.startswith(f"error: {message.format('val')}")
+    assert "(its training images" in trained(root, val_split="train").describe()
 
 
 def test_missing_classes_are_trained_without_when_told(tmp_path):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from spanetv2.data.apart import refuse_shared
 from spanetv2.data.preprocessing import Transform
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.source import ImageSource
@@ -191,20 +192,12 @@ def check_apart(train: Any, val: Any) -> None:
         return
     if not (len(train) and len(val)):
         return
-    shared = 0
-    first = ""
-    if _real(train.location(0)) == _real(val.location(0)) and len(train) == len(val):
-        shared, first = len(val), val.location(0)
-    elif _may_share(train, val):
-        known = {_real(train.location(i)) for i in range(len(train))}
-        same = [i for i in range(len(val)) if _real(val.location(i)) in known]
-        shared = len(same)
-        first = val.location(same[0]) if same else ""
-    if shared:
-        raise UserError(
-            f"got {shared} of {len(val)} validation images that are training images, too (first "
-            f"{first}), expected others; hold a share out (--data.val_share 0.2), or train without "
-            "validation (--data.val_split null)"
+    if _real(train.location(0)) == _real(val.location(0)) or _may_share(train, val):
+        parts = [[part.location(i) for i in range(len(part))] for part in (train, val)]
+        refuse_shared(
+            *parts,
+            advice="hold a share out (--data.val_share 0.2), or train without validation "
+            "(--data.val_split null)",
         )
 
 

@@ -16,7 +16,12 @@ from spanetv2.data.preprocessing import Transform
 from spanetv2.data.walk import walk
 from spanetv2.errors import UserError
 from spanetv2.tasks.classification.data.folder import natural_order
-from spanetv2.tasks.classification.data.labels_table import LabelsTable, of_split, read_table
+from spanetv2.tasks.classification.data.labels_table import (
+    LabelsTable,
+    of_split,
+    read_table,
+    unknown_splits,
+)
 from spanetv2.tasks.classification.data.names import PackedNames
 from spanetv2.tasks.classification.data.row_labels import RowLabels, read_labels
 from spanetv2.tasks.classification.data.source import FileSource
@@ -63,7 +68,8 @@ class LabelsFileSource(FileSource):
         root = Path(root)
         if not root.is_dir():
             raise UserError(f"got data folder {str(root)!r}, expected a folder of images")
-        table = of_split(read_table(Path(labels)), split)
+        whole = read_table(Path(labels))
+        table = of_split(whole, split)
         image = _image_column(table, image_column)
         said = read_labels(table, image, label=label_column, multi_label=multi_label)
         index = _Images(root)
@@ -78,7 +84,9 @@ class LabelsFileSource(FileSource):
             transform=transform,
         )
         self.remarks = [said.remark] if said.remark else []
-        if rest := len(index) - len(found):
+        self.remarks += unknown_splits(whole, split)
+        named = found if table is whole else index.meant(whole.column(image))
+        if rest := len(index) - len(named):
             self.remarks.append(f"{rest} images below {root} are in no row of {table.path}")
         if said.several:
             self.remarks.append(_several(list(found.values())))
@@ -152,6 +160,10 @@ class _Images:
 
     def __len__(self) -> int:
         return len(self._paths)
+
+    def meant(self, texts: Sequence[str]) -> set[str]:
+        """All images that any of the cells may mean, as paths within the root."""
+        return {path for text in texts for path in self._fitting(text)}
 
     def find_all(self, texts: Sequence[str], where: Path) -> list[str]:
         """The one image that each cell means, as a path within the root.

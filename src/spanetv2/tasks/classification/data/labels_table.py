@@ -1,18 +1,21 @@
 """A CSV file of images and classes: its rows, and which column means what."""
 
 import csv
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spanetv2.data.splits import canonical_split
+from spanetv2.data.splits import SPLITS, canonical_split, is_split, listed
 from spanetv2.errors import UserError
 from spanetv2.files import read_text
 
-__all__ = ["SPLIT_COLUMNS", "LabelsTable", "of_split", "read_table"]
+__all__ = ["SPLIT_COLUMNS", "LabelsTable", "of_split", "read_table", "unknown_splits"]
 
 SPLIT_COLUMNS = ("split", "set", "subset", "partition")
 """Lower-case names of a column that tells splits apart."""
+
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -99,3 +102,17 @@ def of_split(table: LabelsTable, split: str) -> LabelsTable:
             f"{', '.join(sorted({*cells})[:5])}; name it, or hold a share out (--data.val_share)"
         )
     return LabelsTable(table.path, table.header, rows)
+
+
+def unknown_splits(table: LabelsTable, split: str) -> list[str]:
+    """A remark on rows of a split that no part goes by, but for the split that is read."""
+    if (named := table.usual(SPLIT_COLUMNS)) is None:
+        return []
+    counts = Counter(cell for cell in table.column(named) if not is_split(cell) and cell != split)
+    if not counts:
+        return []
+    cells = ", ".join(map(repr, [*counts][:_SHOWN])) + (", ..." if len(counts) > _SHOWN else "")
+    return [
+        f"{counts.total():,} rows of {table.path} have {named} {cells}, expected "
+        f"{listed([*SPLITS])}: no part has them unless it is named so; mend them if one should"
+    ]

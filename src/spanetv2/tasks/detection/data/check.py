@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from spanetv2.data.apart import TAKE_OUT, shared_files, shared_text
 from spanetv2.data.images import ImageError, read_image
 from spanetv2.data.splits import RUN_SPLITS, canonical_split
 from spanetv2.data.white import find_white
@@ -130,6 +131,7 @@ def check_splits(
         raise UserError(f"got data folder {str(root)!r}, expected a folder")
     usual = RUN_SPLITS if files is None else ("train",)
     classes: list[str] | None = None
+    trained: list[str] = []
     for part in (split,) if split is not None else usual:
         found = files or find_coco(root or "", part)
         training = canonical_split(part) == "train"
@@ -146,6 +148,11 @@ def check_splits(
             continue
         if training:
             classes = survey.classes  # those of the others are theirs
+        paths = [entry.path for entry in survey.images.entries.values()]
+        if shared := shared_files(trained, paths):
+            reason = f"{shared_text(shared, len(paths), part)}, expected others; {TAKE_OUT}"
+            survey.problems.append(Problem(survey.record, None, reason, "stops", "shared images"))
+        trained = paths if training else trained
         if drawn := draw_turned(survey, pictures or CHECK_PICTURES, part):
             listed = ", ".join(map(str, drawn))
             survey.notes.append(f"images with an EXIF orientation and their objects: {listed}")

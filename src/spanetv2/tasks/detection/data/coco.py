@@ -171,6 +171,10 @@ class CocoDetection(Dataset[Sample]):
         """Path of image ``index``."""
         return self._files[index][0]
 
+    def locations(self) -> list[str]:
+        """Paths of all images."""
+        return [self.location(index) for index in range(len(self))]
+
     def contents(self) -> Iterator[Any]:
         """For every image, its name below the folder and its objects: class, box, crowd."""
         for index in range(len(self)):

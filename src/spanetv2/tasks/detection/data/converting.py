@@ -1,20 +1,24 @@
 """Writing other tools' data sets in COCO's layout, and holding out a part to validate on."""
 
+import itertools
 import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from spanetv2.data.apart import shared_files
 from spanetv2.data.splits import SPLITS
 from spanetv2.errors import UserError
 from spanetv2.files import UniqueNames, atomic_folder
 from spanetv2.tasks.detection.data.ids import id_key
+from spanetv2.tasks.detection.data.image_entries import ImageEntry
 from spanetv2.tasks.detection.data.image_files import ImageFiles
+from spanetv2.tasks.detection.data.judge import NO_BOX, box_fault
 from spanetv2.tasks.detection.data.labelled import LabelledData, LabelledImage
 from spanetv2.tasks.detection.data.labelme import is_labelme, read_labelme
 from spanetv2.tasks.detection.data.layout import find_coco
@@ -77,7 +81,7 @@ def convert_data(
         raise UserError(f"got --format {format!r}, expected one of {', '.join(FORMATS)}")
     if format is None:
         format = next((name for name, (known, _) in _READERS.items() if known(source)), "coco")
-    remarks: Mapping[str, int] = {}
+    remarks: list[str] = []
     if format == "coco":
         splits = _coco_splits(source)
     else:
@@ -85,12 +89,13 @@ def convert_data(
         if not any(data.splits.values()):
             raise UserError(f"{source}: no image with annotations of format {format}")
         splits = {name or "train": _split(images, data) for name, images in data.splits.items()}
-        remarks = +data.remarks
+        remarks = data.remark_lines()
+    _refuse_shared(splits)
     if val_share is not None:
         splits = _hold_out(splits, val_share, seed)
     _write(splits, out)
     lines = [_line(name, split) for name, split in splits.items()]
-    lines += [f"{count:,} {what}" for what, count in remarks.items()]
+    lines += remarks
     if "val" not in splits:
         lines.append(
             "not split: hold out a part with --val-share 0.2, or train with val_split null"
@@ -124,6 +129,16 @@ def _coco_splits(source: Path) -> dict[str, _Split]:
     return splits
 
 
+def _refuse_shared(splits: dict[str, _Split]) -> None:
+    for one, other in itertools.combinations(splits, 2):
+        first, second = ([str(path) for path in splits[name].files] for name in (one, other))
+        if shared := shared_files(first, second):
+            raise UserError(
+                f"got {len(shared)} of {len(second)} images of {other} that are images of {one}, "
+                f"too (first {shared[0]}), expected others; take them out of one"
+            )
+
+
 def _split(images: list[LabelledImage], data: LabelledData) -> _Split:
     ids = {name: number for number, name in enumerate(data.classes, start=1)}
     record: dict[str, list[Any]] = {
@@ -134,7 +149,11 @@ def _split(images: list[LabelledImage], data: LabelledData) -> _Split:
     for own, image in enumerate(images, start=1):
         size = {"width": image.width, "height": image.height}
         record["images"].append({"id": own, "file_name": image.path.name, **size})
+        entry = ImageEntry(own, image.path.name, str(image.path), image.width, image.height)
         for one in image.objects:
+            if reason := box_fault(one.box, entry):  # which training would leave out, too
+                data.remark(f"objects left out: {NO_BOX}", f"{image.path}: {one.name}, {reason}")
+                continue
             record["annotations"].append(
                 {
                     "id": len(record["annotations"]) + 1,

@@ -28,7 +28,7 @@ from spanetv2.tasks.detection.data.image_files import FoundFile, ImageFiles
 from spanetv2.tasks.detection.data.reading import Reading
 from spanetv2.tasks.detection.data.record import Problem, entry_key
 
-__all__ = ["ImageEntry", "Images", "read_entry", "read_images"]
+__all__ = ["ImageEntry", "Images", "read_entry", "read_images", "size_fault", "whole_pixels"]
 
 # What undoes the EXIF orientations.
 _TURNED_BACK = {
@@ -189,7 +189,7 @@ def _entry(
     images: Images,
     record: str,
 ) -> ImageEntry:
-    width, height = (_pixels(image.get(side)) for side in ("width", "height"))
+    width, height = (whole_pixels(image.get(side)) for side in ("width", "height"))
     written = None if width is None or height is None else (width, height)
     entry = ImageEntry(image["id"], image["file_name"], file.path, *(written or (0, 0)))
     if not isinstance(header, ImageHeader):
@@ -200,9 +200,8 @@ def _entry(
     if written is None:
         images.sizes_read += 1
     shown, stored = header.shown, header.stored
-    sideways = header.orientation in SIDEWAYS
-    if written not in (None, shown) and not (sideways and written == stored):
-        return entry._replace(fault=_size_fault(header, written, Path(record).name))
+    if written and (fault := size_fault(header, written, Path(record).name)):
+        return entry._replace(fault=fault)
     as_stored = reading.orientation == "stored" or (
         reading.orientation == "auto" and written not in (None, shown)
     )
@@ -221,15 +220,24 @@ def _entry(
     )
 
 
-def _pixels(value: Any) -> int | None:
+def whole_pixels(value: Any) -> int | None:
     """A side of an image as a whole number; None where the file says none."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value < 1e9:
         return None
     return int(value) if value == int(value) else None
 
 
-def _size_fault(header: ImageHeader, written: tuple[int, int] | None, record: str) -> str:
-    assert written is not None
+def size_fault(header: ImageHeader, written: tuple[int, int], record: str) -> str | None:
+    """Why coordinates for an image of the written size are for another image; None if they fit.
+
+    Args:
+        header: of the image.
+        written: width and height beside the coordinates.
+        record: how messages call the file they stand in.
+    """
+    sideways = header.orientation in SIDEWAYS
+    if written == header.shown or (sideways and written == header.stored):
+        return None
     width, height = header.shown
     reason = f"got {width} x {height} pixels, expected {written[0]} x {written[1]} as {record} says"
     if header.orientation > 1:

@@ -6,16 +6,16 @@ import math
 from pathlib import Path
 from typing import Any
 
-from spanetv2.data.splits import SPLITS
 from spanetv2.data.walk import files_below
 from spanetv2.errors import UserError
 from spanetv2.failures import describe_failure
 from spanetv2.tasks.detection.data.image_files import ImageFiles
 from spanetv2.tasks.detection.data.labelled import (
+    Annotated,
     LabelledData,
-    LabelledImage,
     LabelledObject,
-    image_sizes,
+    size_of,
+    splits_of_folder,
 )
 
 __all__ = ["is_labelme", "read_labelme"]
@@ -32,6 +32,8 @@ def is_labelme(root: Path) -> bool:
 def read_labelme(root: Path) -> LabelledData:
     """Read a folder of labelme's files; folders named after splits are these.
 
+    Images beside annotated ones that have no file are taken for empty, and counted.
+
     Polygons and rectangles are taken; circles, lines and points are counted and passed over.
 
     Args:
@@ -41,24 +43,20 @@ def read_labelme(root: Path) -> LabelledData:
         UserError: a file that cannot be read; it is named.
     """
     data = LabelledData()
-    read: list[tuple[str, Path, list[LabelledObject]]] = []
+    read: list[Annotated] = []
     for path in sorted(files_below(root, ".json")):
         record = _record(path)
         if not isinstance(record.get("shapes"), list):
-            data.remarks["JSON files that are not labelme's"] += 1
+            data.remark("JSON files that are not labelme's", path)
             continue
         name = str(record.get("imagePath") or "")
         found = ImageFiles(path.parent).find(name)
         if found.fault:
             raise UserError(f"{path}: its image {name!r} was not found beside it ({found.fault})")
-        folders = {part.lower() for part in path.relative_to(root).parts[:-1]}
-        split = next((split for split, names in SPLITS.items() if folders & set(names)), "")
         objects = [one for shape in record["shapes"] if (one := _object(shape, path, data))]
-        read.append((split, Path(found.path), objects))
-    sizes = {path: size for path, *size in image_sizes(dict.fromkeys(i for _, i, _ in read))}
-    for split, image, objects in read:
-        width, height = sizes[image]
-        data.splits.setdefault(split, []).append(LabelledImage(image, width, height, objects))
+        size = size_of(record.get("imageWidth"), record.get("imageHeight"))
+        read.append(Annotated(path, Path(found.path), size, objects))
+    data.take(read, root, lambda path: splits_of_folder(path, root))
     data.classes.sort()
     return data
 
@@ -76,7 +74,7 @@ def _record(path: Path) -> dict[str, Any]:
 def _object(shape: Any, path: Path, data: LabelledData) -> LabelledObject | None:
     kind = shape.get("shape_type", "polygon") if isinstance(shape, dict) else None
     if kind not in ("polygon", "rectangle"):
-        data.remarks[f"shapes of type {kind}, passed over"] += 1
+        data.remark(f"shapes of type {kind}, passed over", path)
         return None
     try:
         points = [(float(x), float(y)) for x, y in shape["points"]]

@@ -4,6 +4,7 @@ Corners are taken as edges in pixels, as today's tools write them.
 """
 
 import math
+from itertools import chain
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,10 +16,11 @@ from spanetv2.failures import describe_failure
 from spanetv2.files import read_text
 from spanetv2.tasks.detection.data.image_files import ImageFiles
 from spanetv2.tasks.detection.data.labelled import (
+    Annotated,
     LabelledData,
-    LabelledImage,
     LabelledObject,
-    image_sizes,
+    size_of,
+    splits_of_folder,
 )
 
 __all__ = ["is_voc", "read_voc"]
@@ -35,7 +37,7 @@ def read_voc(root: Path) -> LabelledData:
     """Read a data set in Pascal VOC's form.
 
     Splits are those of ``ImageSets/Main``, or folders named after splits; ``difficult`` objects
-    become crowds.
+    become crowds. Images beside annotated ones that have no file are taken for empty, and counted.
 
     Args:
         root: its folder.
@@ -45,24 +47,22 @@ def read_voc(root: Path) -> LabelledData:
     """
     data = LabelledData()
     files = ImageFiles(root)
-    read: list[tuple[str, Path, list[LabelledObject]]] = []
+    read: list[Annotated] = []
     listed = _lists(root)
     for path in sorted(files_below(root, ".xml")):
         tree = _parsed(path)
         if tree.tag != "annotation":
-            data.remarks["XML files that are no annotations"] += 1
+            data.remark("XML files that are no annotations", path)
             continue
         image = _image_of(path, tree, files, root)
         objects = [_object(one, path, data) for one in tree.iter("object")]
-        for split in _splits_of(path, root, listed):
-            read.append((split, image, objects))
-    if listed and (left := sum(split == "" for split, _, _ in read)):
-        data.remarks["images in no list of ImageSets/Main"] += left
-        read = [one for one in read if one[0]]
-    sizes = {path: size for path, *size in image_sizes(dict.fromkeys(i for _, i, _ in read))}
-    for split, image, objects in read:
-        width, height = sizes[image]
-        data.splits.setdefault(split, []).append(LabelledImage(image, width, height, objects))
+        size = size_of(tree.findtext("size/width"), tree.findtext("size/height"))
+        read.append(Annotated(path, image, size, objects))
+    data.take(read, root, lambda path: _splits_of(path, root, listed), listed=bool(listed))
+    known = {one.source.stem for one in read}
+    known |= {image.path.stem for image in chain(*data.splits.values())}
+    for name in sorted(set().union(*listed.values()) - known):
+        data.remark("names in ImageSets/Main without an image, passed over", name)
     data.classes.sort()
     return data
 
@@ -121,6 +121,5 @@ def _lists(root: Path) -> dict[str, set[str]]:
 
 def _splits_of(path: Path, root: Path, listed: dict[str, set[str]]) -> list[str]:
     if listed:
-        return [split for split, names in listed.items() if path.stem in names] or [""]
-    folders = {part.lower() for part in path.relative_to(root).parts[:-1]}
-    return [split for split, names in SPLITS.items() if folders & set(names)][:1] or [""]
+        return [split for split, names in listed.items() if path.stem in names]
+    return splits_of_folder(path, root)

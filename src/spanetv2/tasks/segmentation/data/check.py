@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from spanetv2.data.apart import TAKE_OUT, shared_files, shared_text
 from spanetv2.data.images import (
     ImageError,
     check_file,
@@ -282,6 +283,7 @@ def check_splits(
     name: Any = dataset or "auto"
     spec = decided(replace(spec or DatasetSpec(), name=name, root=str(root), split=split))
     seen = splits_to_check(spec)
+    trained: list[str] = []
     for part in (split,) if split is not None else seen:
         source = open_dataset(replace(spec, split=part))
         count, _ = settle_orientation(source)
@@ -300,6 +302,11 @@ def check_splits(
         if training:
             deep, white = settle_white(source, given=None)
             remarks += [white_line(deep, white, option="preprocessing.white")] if deep else []
+        paths = source.images()
+        if shared := shared_files(trained, paths):
+            said = shared_text(shared, len(paths), part or "all")
+            problems.append(f"error: {said}, expected others; {TAKE_OUT}")
+        trained = paths if training else trained
         if result.samples:
             problems += [f"error: {line}" for line in found.errors]
             problems += [f"warning: {line}" for line in found.warnings]
@@ -307,7 +314,7 @@ def check_splits(
         yield SplitCheck(
             report=_report(part, source.classes, result),
             problems=problems,
-            errors=len(result.problems) + (len(found.errors) if result.samples else 0),
+            errors=sum(line.startswith("error: ") for line in problems),
             summary=f"{usable} pairs can be used, {unusable} cannot" if unusable else "",
         )
 

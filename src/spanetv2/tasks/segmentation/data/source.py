@@ -121,6 +121,10 @@ class PairSource(Dataset[Any]):
         self.remarks = list(remarks)
         self.transform = transform
 
+    def images(self) -> list[str]:
+        """Paths of all images."""
+        return [pair.image for pair in self.pairs]
+
     def __len__(self) -> int:
         return len(self.pairs)
 
