@@ -115,6 +115,12 @@ FORMATS = {
             "train: ../train/images\nval: ../valid/images\nnc: 2\nnames: ['leaf', 'stone']\n"
         ),
     ),
+    "YOLO of another machine": lambda root: (
+        write_yolo(root, images="{split}/images", labels="{split}/labels"),
+        (root / "data.yaml").write_text(
+            "train: /x/set/train/images\nval: /x/set/valid/images\nnames: ['leaf', 'stone']\n"
+        ),
+    ),
     "YOLO, labels beside": lambda root: (
         write_yolo(root, images="{split}/", labels="{split}/"),
         (root / "classes.txt").write_text("leaf\nstone\n"),

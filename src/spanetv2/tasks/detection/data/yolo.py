@@ -188,7 +188,11 @@ def _folders(
 
 def _named(given: str, split: str, base: Path, root: Path, description: Path | None) -> Path | None:
     """The folder of images that a description names; None where there is none."""
-    for place in (base / given, root / given.lstrip("./")):
+    parts = Path(given).parts
+    tails = [Path(*parts[i:]) for i in range(1, len(parts))] if Path(given).is_absolute() else []
+    moved = [root / tail for tail in tails if {*SPLITS[split]} & {*tail.parts}]
+    # "../train/images" beside train/, and the place on another machine, are usual in exports
+    for place in (base / given, root / given.lstrip("./"), *moved):
         if is_file(place):
             raise UserError(
                 f"{description}: {split} is {place}, a list of files, expected a folder"
