@@ -70,24 +70,15 @@ def train(
     resume = resume or extend is not None
     if resume and overwrite:
         raise ConfigError("got resume or extend and overwrite, expected one of them")
+    if changed_data and not resume:
+        raise ConfigError(
+            "got --changed-data without --resume, expected both, or neither: a run that begins has "
+            "seen no data that could have changed"
+        )
     task = _task(task)
     resolved = resolve_training(
-        task, config, data=data, out=out, resume=resume, overrides=overrides
+        task, config, data=data, out=out, resume=resume, extend=extend, overrides=overrides
     )
-    if extend is not None:
-        from spanetv2.training.run import check_run
-
-        assert resolved.config.out is not None
-        check_run(Path(resolved.config.out))
-        longer = _longer(resolved.config, resolved.trainer_options["max_epochs"], extend)
-        resolved = resolve_training(
-            task,
-            config,
-            data=data,
-            out=out,
-            resume=resume,
-            overrides={**(overrides or {}), **longer},
-        )
     from spanetv2.training.run import run_task
 
     return run_task(
@@ -132,6 +123,7 @@ def resolve_training(
     data: str | PathLike[str] | None = None,
     out: str | PathLike[str] | None = None,
     resume: bool = False,
+    extend: int | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> "ResolvedRun":
     """The whole configuration that ``train`` would run with: every option with its value.
@@ -162,9 +154,17 @@ def resolve_training(
         sources.append({"out": str(out)})
     if overrides:
         sources.append(overrides)
-    if resume and out is not None and not whole:
+    if (resume or extend is not None) and out is not None and not whole:
         sources = _saved(Path(out), sources)
-    return resolve(task, sources)
+    resolved = resolve(task, sources)
+    if extend is None:
+        return resolved
+    from spanetv2.training.run import check_run
+
+    assert resolved.config.out is not None
+    check_run(Path(resolved.config.out))
+    longer = _longer(resolved.config, resolved.trainer_options["max_epochs"], extend)
+    return resolve(task, [*sources, longer])
 
 
 def _task(task: "str | Task") -> "Task":

@@ -39,6 +39,14 @@ _LEAST = {
 """Of the Trainer's options that have no other check."""
 
 
+_KINDS_WITH = {
+    "decay_epochs": ("step", "wsd"),
+    "decay_rate": ("step", "multistep", "poly"),
+    "decay_milestones": ("multistep",),
+}
+"""The kinds of schedule that an option of its own acts on."""
+
+
 def check(condition: bool, name: str, value: object, expected: str) -> None:
     """Refuse an option's value.
 
@@ -325,3 +333,22 @@ class BaseRunConfig:
         if schedule.warmup_epochs or schedule.warmup_updates:
             check(schedule.warmup_lr <= lr, "schedule.warmup_lr", schedule.warmup_lr, peak)
         read_loggers(self.loggers)
+
+    def idle_options(self) -> dict[str, str]:
+        """Options that do nothing beside the others, with what to do instead, by their place."""
+        schedule = self.schedule
+        idle = {}
+        if schedule.updates is not None:
+            also = "" if schedule.validate_every is None else " and schedule.validate_every"
+            expected = (
+                f"none beside schedule.updates={schedule.updates}, which counts: give "
+                f"schedule.updates alone, or null for it{also} in a run counted in epochs"
+            )
+            idle |= {"trainer.max_epochs": expected, "trainer.min_epochs": expected}
+        for name, kinds in _KINDS_WITH.items():
+            if schedule.name not in kinds:
+                used = f"{', '.join(kinds)}: schedule.name is {schedule.name}; leave it out"
+                idle[f"schedule.{name}"] = f"it with schedule.name {used}"
+        if self.ema.decay is None:
+            idle["ema.warmup"] = "ema.decay beside it, such as 0.9999: without, nothing is averaged"
+        return idle

@@ -139,3 +139,9 @@ class RunConfig(BaseRunConfig):
         check(self.auxiliary_weight >= 0, "auxiliary_weight", self.auxiliary_weight, "0 or more")
         for name, weight in self.class_weights.items():
             check(0 < weight < inf, f"class_weights.{name}", weight, "a finite number above 0")
+
+    def idle_options(self) -> dict[str, str]:
+        idle = super().idle_options()
+        if not self.head.has_auxiliary:
+            idle["auxiliary_weight"] = "head.auxiliary true beside it: there is no auxiliary head"
+        return idle
