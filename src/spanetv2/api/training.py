@@ -6,6 +6,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spanetv2.api.parts import check_places
+from spanetv2.arguments import check_count
 from spanetv2.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -67,6 +69,8 @@ def train(
         Traceback (most recent call last):
         spanetv2.errors.ConfigError: Group 'optimizer' does not accept option 'lrr'
     """
+    if extend is not None:
+        check_count("extend", extend, least=1)
     resume = resume or extend is not None
     if resume and overwrite:
         raise ConfigError("got resume or extend and overwrite, expected one of them")
@@ -145,6 +149,11 @@ def resolve_training(
     from spanetv2.training.configuration import resolve
 
     task = _task(task)
+    if config is not None and not isinstance(config, (str, PathLike, Mapping, Sequence)):
+        raise ConfigError(f"got configuration {config!r}, expected a recipe, a file or a mapping")
+    if overrides is not None and not isinstance(overrides, Mapping):
+        raise ConfigError(f"got overrides {overrides!r}, expected a mapping of options and values")
+    check_places(data=data, out=out)
     single = isinstance(config, (str, PathLike, Mapping))
     sources: list[Source] = [config] if single else [*(config or ())]
     whole = any(isinstance(source, (str, PathLike, Mapping)) for source in sources)
@@ -168,9 +177,13 @@ def resolve_training(
 
 
 def _task(task: "str | Task") -> "Task":
-    from spanetv2.tasks import find_task
+    from spanetv2.tasks import Task, find_task
 
-    return find_task(task) if isinstance(task, str) else task
+    if isinstance(task, str):
+        return find_task(task)
+    if not isinstance(task, Task):
+        raise ConfigError(f"got task {task!r}, expected the name of one, or a Task")
+    return task
 
 
 def _saved(folder: Path, sources: "list[Source]") -> "list[Source]":
