@@ -3,10 +3,10 @@
 Every field is one command-line option (``--optimizer.lr 1e-3``) and one line of a recipe.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from math import inf
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from spanetv2.data.classes import EmptyClasses
 from spanetv2.errors import UserError
@@ -22,10 +22,13 @@ __all__ = [
     "ScheduleConfig",
     "check",
     "check_magnitudes",
+    "check_sides",
     "check_trainer",
 ]
 
 
+LEAST_SIDE = 8
+"""Of what a dense network is shown, in pixels: a stem of stride 4 has tokens from 3 on."""
 _LARGEST = 10**15
 """Of any number that is told."""
 _LEAST = {
@@ -55,6 +58,20 @@ def check(condition: bool, name: str, value: object, expected: str) -> None:
     """
     if not condition:
         raise UserError(f"{name} is {value!r}, expected {expected}")
+
+
+def check_sides(name: str, value: object) -> None:
+    """Refuse images too small for a network.
+
+    Args:
+        name: of the option.
+        value: a side, several, or None for none.
+
+    Raises:
+        UserError: one of them is.
+    """
+    sides = [value] if isinstance(value, int) else cast("Sequence[int]", value or ())
+    check(all(side >= LEAST_SIDE for side in sides), name, value, f"at least {LEAST_SIDE} pixels")
 
 
 def check_magnitudes(value: Any, name: str = "") -> None:
