@@ -33,7 +33,7 @@ def image(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "options",
     [
-        *({"workers": value} for value in (-1, 1.5, "a", None, True)),
+        *({"workers": value} for value in (-1, 1.5, "a", None, True, 10**30)),
         *({"batch_size": value} for value in (0, 1.5, "a", True)),
         *({"max_pixels": value} for value in (0, 1.5, "a")),
         *({"top_k": value} for value in (0, "a")),

@@ -21,8 +21,8 @@ def check_path(name: str, value: Any, *, kind: str = "a path") -> None:
         raise UserError(f"got an empty path for {name}, expected {kind}")
 
 
-def check_count(name: str, value: Any, *, least: int) -> None:
-    """Refuse what is no whole number, or a smaller one.
+def check_count(name: str, value: Any, *, least: int, most: int | None = None) -> None:
+    """Refuse what is no whole number, or one beyond the limits.
 
     Raises:
         UserError: saying what was got and what was expected.
@@ -32,8 +32,10 @@ def check_count(name: str, value: Any, *, least: int) -> None:
         Traceback (most recent call last):
         spanetv2.errors.UserError: got batch_size 1.5, expected a whole number, 1 or more
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise UserError(f"got {name} {_shown(value)}, expected a whole number, {least} or more")
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or value < least or not (most is None or value <= most):
+        limits = f"{least} or more" if most is None else f"{least} to {most}"
+        raise UserError(f"got {name} {_shown(value)}, expected a whole number, {limits}")
 
 
 def check_share(name: str, value: Any) -> None:

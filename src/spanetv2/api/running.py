@@ -18,6 +18,7 @@ from spanetv2.api.parts import (
 )
 from spanetv2.arguments import check_count
 from spanetv2.errors import UserError
+from spanetv2.processes import MOST_WORKERS
 
 if TYPE_CHECKING:
     import torch
@@ -92,7 +93,7 @@ def evaluate(
     from spanetv2.tasks import find_task
     from spanetv2.tasks.evaluation import EvaluationSettings
 
-    check_count("workers", workers, least=0)
+    check_count("workers", workers, least=0, most=MOST_WORKERS)
     check_places(data=data, json=json, picture=picture, out=out)
     for name, value in (("dataset", dataset), ("split", split)):
         if value is not None and not isinstance(value, str):
@@ -199,7 +200,7 @@ def predict(
     from spanetv2.tasks import find_task
     from spanetv2.tasks.prediction import PredictionSettings
 
-    check_count("workers", workers, least=0)
+    check_count("workers", workers, least=0, most=MOST_WORKERS)
     several = paths_of("paths", paths)
     record = checkpoint if isinstance(checkpoint, Checkpoint) else read_checkpoint(checkpoint)
     task = find_task(record.task)
