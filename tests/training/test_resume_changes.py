@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 
 import spanetv2
+from spanetv2.cli.train import run_training
 from spanetv2.errors import UserError
 from spanetv2.training.config import ScheduleConfig
 from spanetv2.training.run import RunResult
@@ -115,6 +116,10 @@ def test_an_extended_run_has_a_new_schedule_and_resumes(
     first, again = tmp_path / "first", tmp_path / "again"
     for out in (first, again):
         shutil.copytree(whole[0], out)
+    words = [f"--out={first}", "--extend=1", "--trainer.callbacks=null", "--print-config"]
+    run_training(["classification", *words])
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert (printed["schedule"]["begin"], printed["trainer"]["max_epochs"]) == (2, 3)
     result = train(first, extend=1, **{"optimizer.lr": 2e-3})
     assert result.metrics["training"]["updates"] == 27
     said = capsys.readouterr().err

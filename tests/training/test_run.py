@@ -95,8 +95,10 @@ def test_run_exports_the_best_epoch_when_asked(runs: Any) -> None:
     assert best["callbacks"]["RunCheckpoints"]["best_epoch"] + 1 == metrics["best_epoch"]
 
 
-def test_run_without_validation(runs: Any) -> None:
-    folder = runs.train("run", "--data.val_split=null", "--trainer.max_epochs=2")
+def test_run_without_validation(runs: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--data.val_split=null", "--trainer.max_epochs=2", "--checkpoints.export=best"]
+    folder = runs.train("run", *options)
+    assert "checkpoints.export is best, but no validation gave a" in capsys.readouterr().err
     assert set(json.loads((folder / "metrics.json").read_text())) == {"training"}
     assert not (folder / "checkpoints" / "best.ckpt").exists()
 

@@ -2,12 +2,14 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
-from os import PathLike
+from collections.abc import Iterable, Iterator, Sequence
+from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from spanetv2.errors import ConfigError
+from spanetv2.arguments import check_count, check_path
+from spanetv2.errors import ConfigError, UserError
+from spanetv2.failures import describe_failure
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +21,16 @@ if TYPE_CHECKING:
     from spanetv2.tasks import Task
     from spanetv2.tasks.shard import Shard
 
-__all__ = ["batch_of", "computing", "part_of", "pool_of", "rows_folder"]
+__all__ = [
+    "batch_of",
+    "check_places",
+    "computing",
+    "part_of",
+    "paths_of",
+    "pool_of",
+    "rows_folder",
+    "told_plainly",
+]
 
 
 def batch_of(given: int | None, usual: int) -> int:
@@ -30,11 +41,53 @@ def batch_of(given: int | None, usual: int) -> int:
         usual: the task's number.
 
     Raises:
-        ConfigError: less than one.
+        UserError: no whole number, or less than one.
     """
-    if given is not None and given < 1:
-        raise ConfigError(f"got batch_size {given}, expected 1 or more")
+    if given is not None:
+        check_count("batch_size", given, least=1)
     return usual if given is None else given
+
+
+def paths_of(name: str, given: Any) -> list[str]:
+    """One path or several, as texts.
+
+    Raises:
+        UserError: none, or something that is no path.
+    """
+    if isinstance(given, str | PathLike) or not isinstance(given, Iterable):
+        given = [given]
+    several = list(given)
+    if not several:
+        raise UserError(f"got no {name}, expected one or several")
+    for path in several:
+        check_path(name, path, kind="a path or several")
+    return [fspath(path) for path in several]
+
+
+def check_places(**places: Any) -> None:
+    """Refuse what is no path among files and folders; None is none.
+
+    Raises:
+        UserError: naming the first.
+    """
+    for name, value in places.items():
+        if value is not None:
+            check_path(name, value)
+
+
+@contextlib.contextmanager
+def told_plainly() -> Iterator[None]:
+    """Around work with files: what cannot be read or written is told as the commands do.
+
+    Raises:
+        UserError: in the place of an error of the system about a file.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or (told := describe_failure(error)) is None:
+            raise
+        raise UserError(told) from error
 
 
 @contextlib.contextmanager

@@ -6,8 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spanetv2 import kept
-from spanetv2.api.parts import batch_of, computing, part_of, pool_of, rows_folder
+from spanetv2.api.parts import (
+    batch_of,
+    check_places,
+    computing,
+    part_of,
+    paths_of,
+    pool_of,
+    rows_folder,
+    told_plainly,
+)
+from spanetv2.arguments import check_count
 from spanetv2.errors import UserError
+from spanetv2.processes import MOST_WORKERS
 
 if TYPE_CHECKING:
     import torch
@@ -82,6 +93,11 @@ def evaluate(
     from spanetv2.tasks import find_task
     from spanetv2.tasks.evaluation import EvaluationSettings
 
+    check_count("workers", workers, least=0, most=MOST_WORKERS)
+    check_places(data=data, json=json, picture=picture, out=out)
+    for name, value in (("dataset", dataset), ("split", split)):
+        if value is not None and not isinstance(value, str):
+            raise UserError(f"got {name} {value!r}, expected a name")
     record = checkpoint if isinstance(checkpoint, Checkpoint) else read_checkpoint(checkpoint)
     task = find_task(record.task)
     devices = devices_of(str(device), ranks)
@@ -108,7 +124,7 @@ def evaluate(
         picture=None if picture is None else Path(picture),
     )
     part = part_of(out, shard, ranks, resume=resume, overwrite=overwrite)
-    with kept.keeping():
+    with told_plainly(), kept.keeping():
         kept.keep([record.path])
         kept.promise(json, picture)
         if out is None and len(devices) == 1 and ranks is None:
@@ -184,20 +200,20 @@ def predict(
     from spanetv2.tasks import find_task
     from spanetv2.tasks.prediction import PredictionSettings
 
+    check_count("workers", workers, least=0, most=MOST_WORKERS)
+    several = paths_of("paths", paths)
     record = checkpoint if isinstance(checkpoint, Checkpoint) else read_checkpoint(checkpoint)
     task = find_task(record.task)
     devices = devices_of(str(device), ranks)
     checked = task.checked_options("predict", options)
     out = checked.get("out", task.default_folder)
     part = part_of(out, shard, ranks, resume=resume, overwrite=overwrite)
-    given = [paths] if isinstance(paths, str | PathLike) else paths
-    several = [fspath(path) for path in given]
     if engine != "ray" and (urls := [path for path in several if is_url(path)]):
         raise UserError(
             f"got {urls[0]}, expected files, folders or patterns; URLs of object stores are read "
             "with --engine ray"
         )
-    with kept.keeping(), pool_of(engine, devices, ranks) as pool:
+    with told_plainly(), kept.keeping(), pool_of(engine, devices, ranks) as pool:
         kind = devices[0] if pool is None else pool.kind
         chosen, precision = computing(record, task, kind, dtype, here=pool is None)
         settings = PredictionSettings(
@@ -261,8 +277,9 @@ def merge(
     """
     from spanetv2.many.merge import merge_folders
 
-    several = [folders] if isinstance(folders, str | PathLike) else [*folders]
-    with kept.keeping():
+    several = paths_of("folders", folders)
+    check_places(out=out, json=json, picture=picture)
+    with told_plainly(), kept.keeping():
         return merge_folders(
             [Path(folder) for folder in several],
             out=None if out is None else Path(out),

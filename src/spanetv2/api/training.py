@@ -6,6 +6,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spanetv2.api.parts import check_places
+from spanetv2.arguments import check_count
 from spanetv2.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -67,27 +69,20 @@ def train(
         Traceback (most recent call last):
         spanetv2.errors.ConfigError: Group 'optimizer' does not accept option 'lrr'
     """
+    if extend is not None:
+        check_count("extend", extend, least=1)
     resume = resume or extend is not None
     if resume and overwrite:
         raise ConfigError("got resume or extend and overwrite, expected one of them")
+    if changed_data and not resume:
+        raise ConfigError(
+            "got --changed-data without --resume, expected both, or neither: a run that begins has "
+            "seen no data that could have changed"
+        )
     task = _task(task)
     resolved = resolve_training(
-        task, config, data=data, out=out, resume=resume, overrides=overrides
+        task, config, data=data, out=out, resume=resume, extend=extend, overrides=overrides
     )
-    if extend is not None:
-        from spanetv2.training.run import check_run
-
-        assert resolved.config.out is not None
-        check_run(Path(resolved.config.out))
-        longer = _longer(resolved.config, resolved.trainer_options["max_epochs"], extend)
-        resolved = resolve_training(
-            task,
-            config,
-            data=data,
-            out=out,
-            resume=resume,
-            overrides={**(overrides or {}), **longer},
-        )
     from spanetv2.training.run import run_task
 
     return run_task(
@@ -132,6 +127,7 @@ def resolve_training(
     data: str | PathLike[str] | None = None,
     out: str | PathLike[str] | None = None,
     resume: bool = False,
+    extend: int | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> "ResolvedRun":
     """The whole configuration that ``train`` would run with: every option with its value.
@@ -153,6 +149,11 @@ def resolve_training(
     from spanetv2.training.configuration import resolve
 
     task = _task(task)
+    if config is not None and not isinstance(config, (str, PathLike, Mapping, Sequence)):
+        raise ConfigError(f"got configuration {config!r}, expected a recipe, a file or a mapping")
+    if overrides is not None and not isinstance(overrides, Mapping):
+        raise ConfigError(f"got overrides {overrides!r}, expected a mapping of options and values")
+    check_places(data=data, out=out)
     single = isinstance(config, (str, PathLike, Mapping))
     sources: list[Source] = [config] if single else [*(config or ())]
     whole = any(isinstance(source, (str, PathLike, Mapping)) for source in sources)
@@ -162,15 +163,27 @@ def resolve_training(
         sources.append({"out": str(out)})
     if overrides:
         sources.append(overrides)
-    if resume and out is not None and not whole:
+    if (resume or extend is not None) and out is not None and not whole:
         sources = _saved(Path(out), sources)
-    return resolve(task, sources)
+    resolved = resolve(task, sources)
+    if extend is None:
+        return resolved
+    from spanetv2.training.run import check_run
+
+    assert resolved.config.out is not None
+    check_run(Path(resolved.config.out))
+    longer = _longer(resolved.config, resolved.trainer_options["max_epochs"], extend)
+    return resolve(task, [*sources, longer])
 
 
 def _task(task: "str | Task") -> "Task":
-    from spanetv2.tasks import find_task
+    from spanetv2.tasks import Task, find_task
 
-    return find_task(task) if isinstance(task, str) else task
+    if isinstance(task, str):
+        return find_task(task)
+    if not isinstance(task, Task):
+        raise ConfigError(f"got task {task!r}, expected the name of one, or a Task")
+    return task
 
 
 def _saved(folder: Path, sources: "list[Source]") -> "list[Source]":

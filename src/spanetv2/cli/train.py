@@ -96,7 +96,9 @@ def run_training(argv: list[str]) -> "RunResult | None":
         print(RunParser(task.name, task.config).describe(), end="")
         return None
     if line.printed == "--print-config":
-        resolved = resolve_training(task, line.config, out=line.out, resume=line.resume)
+        resolved = resolve_training(
+            task, line.config, out=line.out, resume=line.resume, extend=line.extend
+        )
         print(resolved.text, end="")
         return None
     return train(

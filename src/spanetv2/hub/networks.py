@@ -23,7 +23,14 @@ from spanetv2.hub.push import check_push, push_folder, repository_of
 from spanetv2.models.weights.read import read_checkpoint
 from spanetv2.models.weights.record import DEFAULT_TASK
 from spanetv2.models.weights.save import save_state_dict
-from spanetv2.models.weights.source import HUB, HUB_WEIGHTS, LOCAL, is_prefixed, parse_hub_name
+from spanetv2.models.weights.source import (
+    HUB,
+    HUB_WEIGHTS,
+    LOCAL,
+    check_source,
+    is_prefixed,
+    parse_hub_name,
+)
 from spanetv2.tasks import all_tasks, find_task
 
 __all__ = ["from_pretrained", "push_to_hub", "save_pretrained"]
@@ -56,6 +63,7 @@ def from_pretrained(
         >>> model.num_classes, model.recorded["classes"][-1]
         (10, 'Ankle boot')
     """
+    check_source(name)
     source = os.fspath(name)
     if not is_prefixed(source) and not Path(source).exists() and source.count("/") == 1:
         source = HUB + source

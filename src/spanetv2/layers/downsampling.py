@@ -7,6 +7,7 @@ lists of tokens; ``Block`` says why.
 import torch
 from torch import Tensor, nn
 
+from spanetv2.errors import UserError
 from spanetv2.ops.linear import takes_maps
 
 __all__ = ["Downsampling", "Stem", "conv_output_size"]
@@ -50,7 +51,7 @@ class Stem(nn.Module):
     ) -> None:
         super().__init__()
         if stride not in _STEM_KERNELS:
-            raise ValueError(f"got stem_stride={stride}, expected one of 1, 2, 4")
+            raise UserError(f"got stem_stride={stride}, expected one of 1, 2, 4")
         self.kernel, self.padding = _STEM_KERNELS[stride]
         self.stride = stride
         self.form = "auto"

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from spanetv2.errors import UserError
 from spanetv2.layers.activation import SquaredReLU
 
 __all__ = ["ClassifierHead", "MlpClassifier"]
@@ -74,7 +75,7 @@ class ClassifierHead(nn.Module):
     def set_pool(self, pool: str) -> None:
         """Change the pooling."""
         if pool not in _POOLS:
-            raise ValueError(
+            raise UserError(
                 f"got global_pool={pool!r}, expected one of {', '.join(map(repr, _POOLS))}"
             )
         self.pool = pool
@@ -88,7 +89,7 @@ class ClassifierHead(nn.Module):
     ) -> None:
         """Make a fresh classifier for ``num_classes`` classes, or remove it (0)."""
         if num_classes < 0:
-            raise ValueError(f"got num_classes={num_classes}, expected 0 (no classifier) or more")
+            raise UserError(f"got num_classes={num_classes}, expected 0 (no classifier) or more")
         self.fc = nn.Identity()
         if num_classes > 0:
             self.fc = MlpClassifier(

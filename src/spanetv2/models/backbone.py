@@ -13,6 +13,7 @@ from timm.models._features import feature_take_indices
 from timm.models._input import update_model_input_size
 from torch import Tensor, nn
 
+from spanetv2.arguments import check_network
 from spanetv2.errors import UserError
 from spanetv2.layers import ClassifierHead, Stem, conv_output_size
 from spanetv2.mixers import DynamicFilter, SpectralRescale, WrittenMixer, read_mixers
@@ -85,6 +86,15 @@ class SPANetV2(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        check_network(
+            {
+                "num_classes": num_classes,
+                "in_chans": in_chans,
+                "drop_rate": drop_rate,
+                "proj_drop_rate": proj_drop_rate,
+                "drop_path_rate": drop_path_rate,
+            }
+        )
         if not len(depths) == len(dims) == len(mixers) == len(residual_scale):
             raise UserError(
                 f"got {len(depths)} depths, {len(dims)} dims, {len(mixers)} mixers and "

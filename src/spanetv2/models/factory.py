@@ -9,6 +9,7 @@ import torch
 from timm.models import is_model, list_models
 from torch import nn
 
+from spanetv2.arguments import check_network
 from spanetv2.errors import UserError
 from spanetv2.models import dfformer, registry  # noqa: F401 - registers the networks
 from spanetv2.models.variants import PREFIX, VARIANTS
@@ -137,6 +138,9 @@ def create_model(
         >>> tuple(model(torch.zeros(2, 3, 28, 28)).shape)
         (2, 10)
     """
+    if not isinstance(name, str):
+        raise UserError(f"got model {name!r}, expected the name of one; see `spanetv2 models`")
+    check_network({**options, "num_classes": num_classes, "in_chans": in_chans})
     shipped = find_shipped(name)
     name = resolve_name(name) if shipped is None else _classifier_name(shipped, checkpoint)
     given = {

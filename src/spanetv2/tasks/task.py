@@ -3,6 +3,8 @@
 import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import inf
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
@@ -66,6 +68,26 @@ class Option:
     flag: str | None = None
     least: float | None = None
     most: float | None = None
+
+    def check(self, value: Any) -> None:
+        """Refuse a number of another kind or out of range, or one for a text or path.
+
+        Raises:
+            UserError: saying what was got and what was expected.
+        """
+        if self.type in (str, Path) and isinstance(value, Real):
+            words = "a text" if self.type is str else "a path"
+            raise UserError(f"got {self.name} {value!r}, expected {words}")
+        if self.type not in (int, float):
+            return
+        kind, words = (Integral, "a whole number") if self.type is int else (Real, "a number")
+        least = -inf if self.least is None else self.least
+        most = inf if self.most is None else self.most
+        good = isinstance(value, kind) and not isinstance(value, bool) and least <= value <= most  # pyright: ignore
+        if not good:
+            words += "" if self.least is None else f", {self.least:g} or more"
+            words += "" if self.most is None else f", at most {self.most:g}"
+            raise UserError(f"got {self.name} {value!r}, expected {words}")
 
 
 FOLDER = "predictions"
@@ -191,6 +213,9 @@ class Task(TrainingTask):
                 f"got option {', '.join(unknown)} for weights of {self.name}, expected "
                 f"{'one of ' + ', '.join(names) if names else 'none'}"
             )
+        for option in self.options(command):
+            if option.name in given:
+                option.check(given[option.name])
         return given
 
     def evaluate(self, checkpoint: "Checkpoint", settings: "EvaluationSettings") -> "Evaluation":

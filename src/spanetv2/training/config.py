@@ -3,10 +3,10 @@
 Every field is one command-line option (``--optimizer.lr 1e-3``) and one line of a recipe.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from math import inf
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from spanetv2.data.classes import EmptyClasses
 from spanetv2.errors import UserError
@@ -22,10 +22,13 @@ __all__ = [
     "ScheduleConfig",
     "check",
     "check_magnitudes",
+    "check_sides",
     "check_trainer",
 ]
 
 
+LEAST_SIDE = 8
+"""Of what a dense network is shown, in pixels: a stem of stride 4 has tokens from 3 on."""
 _LARGEST = 10**15
 """Of any number that is told."""
 _LEAST = {
@@ -39,6 +42,14 @@ _LEAST = {
 """Of the Trainer's options that have no other check."""
 
 
+_KINDS_WITH = {
+    "decay_epochs": ("step", "wsd"),
+    "decay_rate": ("step", "multistep", "poly"),
+    "decay_milestones": ("multistep",),
+}
+"""The kinds of schedule that an option of its own acts on."""
+
+
 def check(condition: bool, name: str, value: object, expected: str) -> None:
     """Refuse an option's value.
 
@@ -47,6 +58,20 @@ def check(condition: bool, name: str, value: object, expected: str) -> None:
     """
     if not condition:
         raise UserError(f"{name} is {value!r}, expected {expected}")
+
+
+def check_sides(name: str, value: object) -> None:
+    """Refuse images too small for a network.
+
+    Args:
+        name: of the option.
+        value: a side, several, or None for none.
+
+    Raises:
+        UserError: one of them is.
+    """
+    sides = [value] if isinstance(value, int) else cast("Sequence[int]", value or ())
+    check(all(side >= LEAST_SIDE for side in sides), name, value, f"at least {LEAST_SIDE} pixels")
 
 
 def check_magnitudes(value: Any, name: str = "") -> None:
@@ -325,3 +350,22 @@ class BaseRunConfig:
         if schedule.warmup_epochs or schedule.warmup_updates:
             check(schedule.warmup_lr <= lr, "schedule.warmup_lr", schedule.warmup_lr, peak)
         read_loggers(self.loggers)
+
+    def idle_options(self) -> dict[str, str]:
+        """Options that do nothing beside the others, with what to do instead, by their place."""
+        schedule = self.schedule
+        idle = {}
+        if schedule.updates is not None:
+            also = "" if schedule.validate_every is None else " and schedule.validate_every"
+            expected = (
+                f"none beside schedule.updates={schedule.updates}, which counts: give "
+                f"schedule.updates alone, or null for it{also} in a run counted in epochs"
+            )
+            idle |= {"trainer.max_epochs": expected, "trainer.min_epochs": expected}
+        for name, kinds in _KINDS_WITH.items():
+            if schedule.name not in kinds:
+                used = f"{', '.join(kinds)}: schedule.name is {schedule.name}; leave it out"
+                idle[f"schedule.{name}"] = f"it with schedule.name {used}"
+        if self.ema.decay is None:
+            idle["ema.warmup"] = "ema.decay beside it, such as 0.9999: without, nothing is averaged"
+        return idle

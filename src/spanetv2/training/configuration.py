@@ -23,6 +23,7 @@ from spanetv2.training.sources import (
     mentions,
     one_line,
     plain_values,
+    said_by_hand,
     split_words,
 )
 from spanetv2.training.task import TrainingTask
@@ -93,6 +94,9 @@ def resolve(task: TrainingTask, sources: Sequence[Source]) -> ResolvedRun:
         values["out"] = str(Path("runs") / _name(task, values, first_file))
     _refuse_nulls(task.config, values)
     config, trainer_options = parser.build(values)
+    for key in said_by_hand(sources, parser.defaults().as_flat().__dict__):
+        if (expected := config.idle_options().get(key)) and values[key] is not None:
+            raise ConfigError(f"got {key} {values[key]}, expected {expected}")
     plain, code = _without_code(parser, values)
     for key, value in objects.items():
         group, _, name = key.rpartition(".")

@@ -1,5 +1,6 @@
 """The end of a run: weights that stand alone, and what they reach."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,13 @@ def export_weights(
     net = module.evaluated_net
     best = saver.folder / BEST
     from_best = config.checkpoints.export == "best" and best.is_file()
+    if config.checkpoints.export == "best" and not from_best:
+        print(
+            f"checkpoints.export is best, but no validation gave a {saver.monitor} to choose by: "
+            "the weights are those of the last epoch",
+            file=sys.stderr,
+            flush=True,
+        )
     if from_best:
         state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
         prefix = "net." if module.ema is None else "ema.module."

@@ -4,6 +4,7 @@ Files are read here, and looked through before a parser sees what they hold: see
 """
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -23,6 +24,7 @@ __all__ = [
     "mentions",
     "one_line",
     "plain_values",
+    "said_by_hand",
     "split_words",
 ]
 
@@ -165,16 +167,49 @@ def mentions(sources: Sequence[Source], key: str) -> bool:
     return False
 
 
+def said_by_hand(sources: Sequence[Source], defaults: Mapping[str, Any]) -> set[str]:
+    """The options that were typed, or given in Python with another value than they have anyhow.
+
+    Files are left out: a run's configuration holds every option.
+
+    Args:
+        sources: what was said.
+        defaults: every option's value, by its place.
+
+    Example:
+        >>> sources = [{"seed": 42, "optimizer.lr": 1e-3}, ["--ema", "{decay: 0.9}"]]
+        >>> sorted(said_by_hand(sources, {"seed": 42}))
+        ['ema.decay', 'optimizer.lr']
+    """
+    said: set[str] = set()
+    for source in sources:
+        if isinstance(source, Mapping):
+            said |= {key for key, value in _leaves(source) if value != defaults.get(key, ...)}
+        elif not isinstance(source, (str, PathLike)):
+            for word, following in itertools.zip_longest(source, source[1:], fillvalue=""):
+                name, equals, value = word.partition("=")
+                if name.startswith("--"):
+                    option = name.removeprefix("--").removesuffix("+")
+                    values = load_text(value if equals else following)
+                    whole = isinstance(values, Mapping)
+                    said |= set(_dotted(values, f"{option}.")) if whole else {option}
+    return said
+
+
 def _within(inner: str, outer: str) -> bool:
     return f"{inner}.".startswith(f"{outer}.")
 
 
-def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
-            yield from _dotted(value, f"{prefix}{key}.")
+            yield from _leaves(value, f"{prefix}{key}.")
         else:
-            yield prefix + str(key)
+            yield prefix + str(key), value
+
+
+def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    return (key for key, _ in _leaves(values, prefix))
 
 
 def one_line(text: str) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from spanetv2.arguments import check_path
 from spanetv2.errors import UserError
 from spanetv2.models.weights.shipped import find_shipped
 
@@ -22,6 +23,7 @@ __all__ = [
     "RUN_WEIGHTS",
     "HubName",
     "WeightsFile",
+    "check_source",
     "find_weights",
     "is_hub",
     "is_prefixed",
@@ -64,6 +66,15 @@ class HubName:
     repo: str
     revision: str | None = None
     file: str | None = None
+
+
+def check_source(source: object) -> None:
+    """Refuse what is no path or name of weights.
+
+    Raises:
+        UserError: naming what it is.
+    """
+    check_path("a checkpoint", source, kind="a file, a run folder or the name of weights")
 
 
 def is_hub(source: str | os.PathLike[str]) -> bool:
@@ -117,8 +128,9 @@ def find_weights(source: str | os.PathLike[str]) -> WeightsFile:
             of weights in the package, or ``hf-hub:OWNER/NAME[@REVISION][/FILE]``.
 
     Raises:
-        UserError: none there, or it cannot be fetched.
+        UserError: none there, it cannot be fetched, or no path at all.
     """
+    check_source(source)
     if is_hub(source):
         return _fetch(parse_hub_name(source))
     path = local_path(source)

@@ -10,7 +10,7 @@ from spanetv2.tasks.detection.data.reading import Boxes, Orientation
 from spanetv2.tasks.detection.data.transforms import Augmentation
 from spanetv2.tasks.detection.options import DetectorOptions
 from spanetv2.training.backbone import BackboneConfig
-from spanetv2.training.config import BaseRunConfig, LoadingConfig, check
+from spanetv2.training.config import BaseRunConfig, LoadingConfig, check, check_sides
 
 __all__ = ["DataConfig", "ModelConfig", "RunConfig"]
 
@@ -114,3 +114,9 @@ class RunConfig(BaseRunConfig):
     detector: DetectorOptions = field(default_factory=DetectorOptions)
     data: DataConfig = field(default_factory=DataConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("short_sides", "long_side", "crop_short_sides", "crop_sides"):
+            check_sides(f"augmentation.{name}", getattr(self.augmentation, name))
+        check_sides("detector.min_size", self.detector.min_size)

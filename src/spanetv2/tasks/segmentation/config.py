@@ -11,7 +11,7 @@ from spanetv2.tasks.segmentation.data.transforms import Augmentation, Preprocess
 from spanetv2.tasks.segmentation.inference import Inference
 from spanetv2.tasks.segmentation.model import HeadOptions
 from spanetv2.training.backbone import BackboneConfig
-from spanetv2.training.config import BaseRunConfig, LoadingConfig, check
+from spanetv2.training.config import BaseRunConfig, LoadingConfig, check, check_sides
 
 __all__ = ["DataConfig", "ModelConfig", "RunConfig"]
 
@@ -136,6 +136,15 @@ class RunConfig(BaseRunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_sides("augmentation.crop", self.augmentation.crop)
+        check_sides("preprocessing.size", self.preprocessing.size)
+        check_sides("inference.window", self.inference.window)
         check(self.auxiliary_weight >= 0, "auxiliary_weight", self.auxiliary_weight, "0 or more")
         for name, weight in self.class_weights.items():
             check(0 < weight < inf, f"class_weights.{name}", weight, "a finite number above 0")
+
+    def idle_options(self) -> dict[str, str]:
+        idle = super().idle_options()
+        if not self.head.has_auxiliary:
+            idle["auxiliary_weight"] = "head.auxiliary true beside it: there is no auxiliary head"
+        return idle

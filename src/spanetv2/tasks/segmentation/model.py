@@ -54,6 +54,11 @@ class HeadOptions:
         if not 0 <= self.dropout < 1:
             raise UserError(f"got head.dropout {self.dropout}, expected at least 0 and below 1")
 
+    @property
+    def has_auxiliary(self) -> bool:
+        """Whether there is an auxiliary head in training."""
+        return self.name == "upernet" if self.auxiliary is None else self.auxiliary
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, as stored beside the weights."""
         return asdict(self)
@@ -149,7 +154,7 @@ def create_segmenter(
     else:
         head = SemanticFPN(channels, network.strides, num_classes, neck=options.neck, **common)
     auxiliary = None
-    if options.auxiliary or (options.auxiliary is None and options.name == "upernet"):
+    if options.has_auxiliary:
         auxiliary = AuxiliaryHead(
             channels, num_classes, width=options.auxiliary_width, dropout=options.dropout
         )
