@@ -1,7 +1,6 @@
 """The command line as a user meets it: in a process of its own."""
 
 import json
-import signal
 import subprocess
 import sys
 
@@ -140,7 +139,7 @@ def test_ctrl_c_is_told_with_how_to_go_on(
 
     @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
     def command() -> None:
-        signal.raise_signal(signal.SIGINT)
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(sys, "argv", ["spanetv2", *words])
     with pytest.raises(SystemExit) as stopped:

@@ -63,7 +63,7 @@ def _of(words: list[str], folder: Path) -> int:
 @pytest.mark.parametrize(
     "line",
     [
-        "evaluate {in} --data {data} --json {out} --picture {out}",
+        "evaluate {in} --data {data} --json {out}.png --picture {out}.png",
         "benchmark s18_pure --out {out} --markdown {out}",
     ],
 )
@@ -73,7 +73,8 @@ def test_one_file_for_two_outputs_is_refused(
     places = {"in": made / WEIGHTS, "data": made / "data", "out": tmp_path / "both.json"}
     status, said = run(*(word.format(**places) for word in line.split()))
     assert status == 1
-    assert f"got {tmp_path / 'both.json'} for two outputs" in said
+    assert f"got {tmp_path / 'both.json'}" in said
+    assert " for two outputs, expected a file for each" in said
     assert not list(tmp_path.iterdir())
 
 

@@ -57,7 +57,7 @@ def labels(made: Path) -> None:
     (made / "letters" / "val" / "a" / "f\u00fcr.png").write_text("no image")
     for name in ("images", "labels"):
         (made / "yolo" / name).mkdir(parents=True)
-    (made / "yolo" / "data.yaml").write_text("names: [a]\ntrain: images\nval: images\n")
+    (made / "yolo" / "data.yaml").write_text("names: [a]\ntrain: images\n")
     for number in range(60):  # more than fit on a small disk
         image = made / "yolo" / "images" / f"{number}.png"
         shutil.copyfile(made / "data" / "val" / "a" / "1.png", image)

@@ -94,8 +94,11 @@ def resolve(task: TrainingTask, sources: Sequence[Source]) -> ResolvedRun:
         values["out"] = str(Path("runs") / _name(task, values, first_file))
     _refuse_nulls(task.config, values)
     config, trainer_options = parser.build(values)
+    idle = config.idle_options()
+    if not task.in_updates:  # schedule.updates is what is wrong then, and told as that
+        idle = {key: told for key, told in idle.items() if not key.startswith("trainer.")}
     for key in said_by_hand(sources, parser.defaults().as_flat().__dict__):
-        if (expected := config.idle_options().get(key)) and values[key] is not None:
+        if (expected := idle.get(key)) and values[key] is not None:
             raise ConfigError(f"got {key} {values[key]}, expected {expected}")
     plain, code = _without_code(parser, values)
     for key, value in objects.items():
