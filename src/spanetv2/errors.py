@@ -1,6 +1,6 @@
 """What is raised for a user to read, as opposed to a fault of the program."""
 
-__all__ = ["ConfigError", "Interrupted", "UserError"]
+__all__ = ["ConfigError", "Interrupted", "UserError", "reasons"]
 
 
 class UserError(ValueError):
@@ -28,3 +28,13 @@ class Interrupted(BaseException):
     def __init__(self, message: str, status: int):
         super().__init__(message)
         self.status = status
+
+
+def reasons(error: BaseException) -> list[BaseException]:
+    """An error and what led to it, from the last to the first; each once, also in a circle."""
+    chain: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in chain:  # two can be each other's cause and context
+        chain.append(one)
+        one = one.__cause__ or one.__context__
+    return chain

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from spanetv2.errors import UserError
+from spanetv2.errors import UserError, reasons
 from spanetv2.kept import refuse_to_replace
 from spanetv2.target import find_target
 from spanetv2.text import printable
@@ -232,12 +232,7 @@ def _no_room(
 
     Libraries that write files raise errors of their own, some without the reason.
     """
-    chain: list[BaseException] = []
-    one: BaseException | None = error
-    while one is not None and one not in chain:  # two can be each other's cause and context
-        chain.append(one)
-        one = one.__cause__ or one.__context__
-    numbers = {getattr(one, "errno", None) for one in chain}
+    numbers = {getattr(one, "errno", None) for one in reasons(error)}
     written, free = 0, 0
     with contextlib.suppress(OSError):
         written = sum(os.lstat(one).st_size for one in (part, *part.rglob("*")))

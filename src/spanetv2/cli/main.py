@@ -27,7 +27,7 @@ from spanetv2.cli.quickstart import quickstart
 from spanetv2.cli.recipes import recipes
 from spanetv2.cli.scenes import scenes
 from spanetv2.cli.terminal import CLOSED_PIPE, safe_streams, silence
-from spanetv2.errors import UserError
+from spanetv2.errors import UserError, reasons
 from spanetv2.failures import describe_failure
 from spanetv2.kept import keeping
 
@@ -114,7 +114,8 @@ def _run(app: Callable[[], object] | None) -> None:
         _say_stopped()
         sys.exit(130)
     except SystemExit as end:
-        if _is_interrupt(end):  # typer ends by itself, without a word
+        # typer ends by itself, without a word
+        if any(isinstance(one, KeyboardInterrupt) for one in reasons(end)):
             _say_stopped()
         raise
     except BrokenPipeError:
@@ -126,15 +127,6 @@ def _run(app: Callable[[], object] | None) -> None:
             _fail(told)
         first = (str(error).strip().splitlines() or ["no message"])[0]
         _fail(f"not foreseen: {first}; set {TRACEBACK}=1 to see where, and report it")
-
-
-def _is_interrupt(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is behind an error."""
-    chain: list[BaseException] = []
-    while error is not None and error not in chain:
-        chain.append(error)
-        error = error.__cause__ or error.__context__
-    return any(isinstance(one, KeyboardInterrupt) for one in chain)
 
 
 def _say_stopped() -> None:

@@ -20,7 +20,7 @@ from spanetv2.models.weights.record import DEFAULT_TASK, METADATA_KEY
 from spanetv2.models.weights.source import CONFIG, HUB_WEIGHTS, RUN_WEIGHTS
 from spanetv2.tasks import find_task
 
-__all__ = ["CARD", "copy_file", "make_metadata", "record_of", "write_layout"]
+__all__ = ["CARD", "copy_file", "is_theirs", "make_metadata", "record_of", "write_layout"]
 
 CARD = "README.md"
 _logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def write_layout(
     contents = {CARD: card, **(texts or {})}
     copied = {**(pictures or {}), HUB_WEIGHTS: checkpoint.path}
     _refuse_foreign(folder, [CONFIG, *contents, *copied])
-    if MARK in card and _is_theirs(folder / CARD):
+    if MARK in card and is_theirs(folder / CARD):
         _logger.warning("%s was not written by this package, and is kept", folder / CARD)
         del contents[CARD]
     write_json(folder / CONFIG, config)
@@ -93,7 +93,8 @@ def _refuse_foreign(folder: Path, names: list[str]) -> None:
     )
 
 
-def _is_theirs(card: Path) -> bool:
+def is_theirs(card: Path) -> bool:
+    """Whether there is a card that this package did not write."""
     return card.is_file() and MARK not in card.read_text(encoding="utf-8", errors="replace")
 
 

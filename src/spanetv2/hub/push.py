@@ -10,8 +10,7 @@ from huggingface_hub import CommitOperationAdd, HfApi, errors, get_token, hf_hub
 
 from spanetv2.data.walk import is_file
 from spanetv2.errors import UserError
-from spanetv2.hub.card import MARK
-from spanetv2.hub.layout import CARD
+from spanetv2.hub.layout import CARD, is_theirs
 from spanetv2.models.weights.source import HUB, parse_hub_name
 
 __all__ = ["Pushed", "check_push", "push_folder", "repository_of"]
@@ -100,7 +99,7 @@ def push_folder(
     names = {path.relative_to(folder).as_posix(): path for path in files}
     try:
         api.create_repo(name, private=private, exist_ok=True)
-        kept = [CARD] if CARD in names and _is_theirs(name, revision, token) else []
+        kept = [CARD] if CARD in names and _has_theirs(name, revision, token) else []
         sent = [
             CommitOperationAdd(path_in_repo=inside, path_or_fileobj=path)
             for inside, path in names.items()
@@ -113,13 +112,12 @@ def push_folder(
     return Pushed(address=done.commit_url, files=[n for n in names if n not in kept], kept=kept)
 
 
-def _is_theirs(name: str, revision: str | None, token: str | None) -> bool:
+def _has_theirs(name: str, revision: str | None, token: str | None) -> bool:
     """Whether a repository has a card that this package did not write."""
     try:
-        path = Path(hf_hub_download(name, CARD, revision=revision, token=token))
+        return is_theirs(Path(hf_hub_download(name, CARD, revision=revision, token=token)))
     except errors.EntryNotFoundError:
         return False
-    return MARK not in path.read_text(encoding="utf-8", errors="replace")
 
 
 def _refuse(name: str, revision: str | None, error: Exception) -> NoReturn:

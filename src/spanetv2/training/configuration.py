@@ -21,9 +21,9 @@ from spanetv2.training.sources import (
     check_class_arguments,
     check_groups,
     mentions,
-    one_line,
     plain_values,
     said_by_hand,
+    short_line,
     split_words,
 )
 from spanetv2.training.task import TrainingTask
@@ -216,5 +216,5 @@ def _header(task: TrainingTask, left_out: Mapping[str, str]) -> str:
     text = f"task: {task.name}\n"
     if left_out:
         text += "# Left out, as a file names no classes or functions; give again on resuming:\n"
-        text += "".join(f"#   {key}: {one_line(code)}\n" for key, code in left_out.items())
+        text += "".join(f"#   {key}: {short_line(code)}\n" for key, code in left_out.items())
     return text

@@ -13,6 +13,7 @@ from typing import Any
 from spanetv2.errors import ConfigError
 from spanetv2.models.weights.record import NO_SOURCE, names_source
 from spanetv2.plain_yaml import EndlessYamlError
+from spanetv2.text import one_line
 from spanetv2.training.code_names import describe_code, find_code_names, load_text
 from spanetv2.training.parser import RunParser
 from spanetv2.training.recipes import ConfigFile, read_config_file
@@ -22,9 +23,9 @@ __all__ = [
     "check_class_arguments",
     "check_groups",
     "mentions",
-    "one_line",
     "plain_values",
     "said_by_hand",
+    "short_line",
     "split_words",
 ]
 
@@ -53,7 +54,7 @@ def plain_values(file: ConfigFile, parser: RunParser, *, task: str) -> dict[str,
         if code.key in parser.short_names:
             expected = f"one of {', '.join(parser.short_names[code.key])}"
         raise ConfigError(
-            f"{file.path}: {code.key} is {one_line(describe_code(code.value))}, expected "
+            f"{file.path}: {code.key} is {short_line(describe_code(code.value))}, expected "
             f"{expected}: a file names no classes or functions, as reading these runs code; give "
             f"--{code.key} on the command line, or from Python"
         )
@@ -109,7 +110,7 @@ def check_groups(parser: RunParser, values: Mapping[str, Any]) -> None:
     for name in find_code_names(values, parser.group):
         if name.key in parser.groups and isinstance(name.value, str):
             raise ConfigError(
-                f"{name.key}: got {one_line(name.value)!r}, expected a mapping of values; a file "
+                f"{name.key}: got {short_line(name.value)!r}, expected a mapping of values; a file "
                 "goes where recipes do, with its groups in it"
             )
 
@@ -142,7 +143,7 @@ def check_class_arguments(value: Any, *, inside: bool = False) -> None:
             return  # not what a parser would take for values
         for name in find_code_names(content, {}):
             raise ConfigError(
-                f"{value}: {name.key} is {one_line(describe_code(name.value))}, expected a plain "
+                f"{value}: {name.key} is {short_line(describe_code(name.value))}, expected a plain "
                 "value: a file names no classes or functions, as reading these runs code"
             )
 
@@ -212,9 +213,9 @@ def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     return (key for key, _ in _leaves(values, prefix))
 
 
-def one_line(text: str) -> str:
+def short_line(text: str) -> str:
     """A text in one line of at most about 200 characters."""
-    line = " ".join(text.split())
+    line = one_line(text)
     return line if len(line) <= 200 else line[:200].rstrip() + " ..."
 
 
